@@ -1,0 +1,56 @@
+"""fastbp: the fastest way to train a multilayer perceptron on a small table, on a CPU, from Python.
+
+Names are looked up when they are first used, so that `import fastbp` imports NumPy and nothing heavier: Numba
+comes with the first thing that needs a kernel.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastbp import losses, schedules, toy
+    from fastbp.fitting import DivergenceError
+    from fastbp.gradient_check import check_gradients
+    from fastbp.network import Network
+    from fastbp.optimizers import SGD, Adam
+    from fastbp.results import Gradients, History, Trace
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "SGD": "fastbp.optimizers",
+    "Adam": "fastbp.optimizers",
+    "DivergenceError": "fastbp.fitting",
+    "Gradients": "fastbp.results",
+    "History": "fastbp.results",
+    "Network": "fastbp.network",
+    "Trace": "fastbp.results",
+    "check_gradients": "fastbp.gradient_check",
+}
+_MODULES = ("losses", "schedules", "toy")
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "DivergenceError",
+    "Gradients",
+    "History",
+    "Network",
+    "Trace",
+    "check_gradients",
+    "losses",
+    "schedules",
+    "toy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"fastbp.{name}")
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,107 @@
+"""One minibatch after another: rows shuffled, and gathered into panels.
+
+The random state is four numbers in an array, so that a run can be stopped, saved and resumed to the bit. This file
+must not know what the rows are used for.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp.jit import njit
+from fastbp.layout import Floats, Integers, Panels, element_at
+from fastbp.line import line_length, load, store
+
+RandomState = npt.NDArray[np.uint64]
+
+
+class Table(NamedTuple):
+    """The rows to train on. Rows of `x` and `y` are whole lines, zero past their D numbers."""
+
+    x: Floats  # (n * ⌈D_0⌉,)
+    y: Floats  # (n * ⌈D_{K+1}⌉,), or empty where classes are given
+    classes: Integers  # (n,): class numbers, or empty
+    sample_weights: Floats  # (n,), or empty where all weigh 1
+    rows: int  # n
+
+
+def random_state(seed: int | None) -> RandomState:
+    """Return the state that `seed` stands for; fresh from the operating system for None."""
+    return np.random.SeedSequence(seed).generate_state(4, np.uint64).astype(np.uint64, copy=False)
+
+
+@njit
+def _rotate(bits: np.uint64, by: np.uint64) -> np.uint64:
+    return (bits << by) | (bits >> (np.uint64(64) - by))
+
+
+@njit
+def random_bits(state: RandomState) -> np.uint64:
+    """Return 64 random bits: xoshiro256++ (Blackman and Vigna 2021, ACM TOMS 47(4))."""
+    bits = _rotate(state[0] + state[3], np.uint64(23)) + state[0]
+    shifted = state[1] << np.uint64(17)
+    state[2] ^= state[0]
+    state[3] ^= state[1]
+    state[1] ^= state[2]
+    state[0] ^= state[3]
+    state[2] ^= shifted
+    state[3] = _rotate(state[3], np.uint64(45))
+    return bits
+
+
+@njit
+def shuffle(order: Integers, state: RandomState) -> None:
+    """Write a random permutation of 0, …, n − 1 (Fisher and Yates; n below 2³²)."""
+    for i in range(order.size):
+        # The upper 32 bits times i + 1, of which the upper half is uniform over 0, …, i to within i / 2³².
+        j = np.int64(((random_bits(state) >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
+        order[i] = order[j]
+        order[j] = i
+
+
+@njit
+def gather_rows(
+    source: Floats,  # rows of whole lines
+    order: Integers,  # which rows, from `first` on
+    first: int,
+    out: Panels,  # (n, D)
+) -> None:
+    """out[r] = source[order[first + r]]."""
+    lanes = line_length(source)
+    width = (out.columns + lanes - 1) // lanes * lanes
+    for row in range(out.rows):
+        source_at = order[first + row] * width
+        out_at = out.at + row * lanes
+        for column in range(0, width, lanes):
+            store(out.data, out_at, load(source, source_at + column))
+            out_at += out.stride
+
+
+@njit
+def gather_classes(
+    classes: Integers,  # class numbers
+    order: Integers,  # which rows, from `first` on
+    first: int,
+    out: Panels,  # (n, C)
+) -> None:
+    """out[r] = the one-hot row of classes[order[first + r]]."""
+    for row in range(out.rows):
+        for column in range(out.columns):
+            out.data[element_at(out, row, column)] = 0
+        out.data[element_at(out, row, classes[order[first + row]])] = 1
+
+
+@njit
+def gather_numbers(source: Floats, order: Integers, first: int, count: int, out: Floats, at: int) -> None:
+    """out[at + r] = source[order[first + r]]."""
+    for row in range(count):
+        out[at + row] = source[order[first + row]]
+
+
+@njit
+def scatter_rows(source: Panels, out: Floats) -> None:
+    """out[r, c] = source[r, c], for `out` an (n, D) array of plain rows."""
+    for row in range(source.rows):
+        for column in range(source.columns):
+            out[row, column] = source.data[element_at(source, row, column)]

@@ -1,0 +1,248 @@
+"""The command `fastbp`: its sub-commands, their options, and every error as one line on stderr with exit code 2.
+
+It knows the terminal and the order of things. It must not hold any rule about tables or networks. What is slow to
+import is imported where it is needed, so that `fastbp --help` answers at once.
+"""
+
+import math
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from fastbp.tabular import defaults
+
+_INSTALL = "the command needs more packages: pip install 'fastbp[tabular]'"
+
+
+def _fail(message: str, exit_code: int = 2) -> NoReturn:
+    print("fastbp:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(exit_code)
+
+
+try:
+    import typer
+    from typer.core import TyperGroup
+except ModuleNotFoundError:  # nothing but the command imports this file, so it may end the process
+    _fail(_INSTALL)
+
+# What a wrong option raises. Newer typers have their own copy of click, older ones import it; both put it here.
+_UsageError: Any = typer.BadParameter.__mro__[2]
+_INTERRUPTED = 130
+
+
+class _OneLineErrors(TyperGroup):
+    """Sub-commands whose errors are one line on stderr and exit code 2, however they come about."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        try:
+            sys.exit(super().main(*args, **options | {"standalone_mode": False}))
+        except _UsageError as error:
+            _fail(error.format_message())
+        except ModuleNotFoundError as error:
+            if error.name not in ("polars", "rich"):
+                raise
+            _fail(_INSTALL)
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            sys.stderr.close()
+            sys.exit(1)
+        except FileNotFoundError as error:
+            _fail(f"there is no file {error.filename}")
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except (ValueError, MemoryError) as error:
+            _fail(str(error))
+        except (KeyboardInterrupt, typer.Abort):
+            _fail("interrupted", _INTERRUPTED)
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Task(str, Enum):
+    """What a target may be taken for."""
+
+    classification = "classification"
+    regression = "regression"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from fastbp import __version__
+
+        typer.echo(f"fastbp {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _fastbp(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train a multilayer perceptron on a small table, and predict with it."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(short_help="Train a network on a table, and save it.")
+def train(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="CSV, TSV, either of them gzipped, or Parquet.", show_default=False)
+    ],
+    target: Annotated[str, typer.Option(help="The column to predict.", show_default=False)],
+    model: Annotated[Path, typer.Option(help="Where to save network and encoding.")] = Path("model.fastbp"),
+    task: Annotated[
+        Task | None, typer.Option(help="What the target is; told from the column if left out.", show_default=False)
+    ] = None,
+    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = ",".join(map(str, defaults.HIDDEN)),
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Passes over the rows; if left out, as many as make {defaults.STEPS} steps, but no fewer than "
+            f"{defaults.FEWEST_EPOCHS} and no more than {defaults.MOST_EPOCHS}.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows per step.")] = defaults.BATCH_SIZE,
+    learning_rate: Annotated[
+        float, typer.Option(help="Adam's first rate; it falls to 0 along a cosine.")
+    ] = defaults.LEARNING_RATE,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the held-out rows, the first weights and the order.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Train a network to predict one column of a table from the others, and save it.
+
+    A fifth of the rows is held out and never trained on; the score on them is printed beside that of the best
+    constant prediction. Columns of text are one-hot encoded, numbers scaled; what is missing is filled with the median.
+
+    Ctrl-C ends the training after the current step; the network so far is measured and saved, and the exit code is 130.
+    """
+    widths = _widths(hidden)
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"--learning-rate must be positive and finite, not {learning_rate}")
+
+    from fastbp import DivergenceError
+    from fastbp.report import TrainingProgress, inputs_text, network_text, score_texts, target_text
+    from fastbp.tabular.model import TableModel
+    from fastbp.tabular.reading import read_table
+    from fastbp.tabular.training_data import prepare, scores
+    from fastbp.tabular.writing import check_writable
+
+    table = read_table(data)
+    _refuse_to_replace(data, model, "--model")
+    check_writable(model)
+    frame = table.values()
+    ready = prepare(frame, target, task.value if task else None, seed)
+    _note([*table.notices, *ready.notices], quiet)
+    typer.echo(f"table     {data.name}, {frame.height:,} rows, {frame.width:,} columns")
+    typer.echo(f"target    {target_text(ready)}")
+    typer.echo(f"inputs    {inputs_text(ready.encoding)}")
+
+    result = TableModel.untrained(ready, widths, seed)
+    n_rows = len(ready.y)
+    epochs = epochs or defaults.default_epochs(n_rows, batch_size)
+    typer.echo(f"network   {network_text(result.network)}")
+    interrupted = False
+    with TrainingProgress(epochs, n_rows, quiet) as progress:
+        try:
+            result.fit(ready, epochs, batch_size, learning_rate, seed, progress)
+        except KeyboardInterrupt:
+            interrupted = True
+        except DivergenceError as error:
+            raise ValueError(f"{error}; try a --learning-rate below {learning_rate}") from None
+    if progress.epochs_done == 0:
+        _fail("interrupted before the first epoch ended; nothing is saved", _INTERRUPTED)
+    result.save(model)
+    typer.echo(f"trained   {n_rows:,} rows, {progress.epochs_done} of {epochs} epochs, {progress.seconds:.2f} s")
+    for text in score_texts(ready, scores(ready, result.network.predict(ready.X_held_out))):
+        typer.echo(f"held out  {len(ready.y_held_out):,} rows, {text}")
+    typer.echo(f"saved     {model}")
+    if interrupted:
+        _fail(f"interrupted after {progress.epochs_done} of {epochs} epochs; the network so far is saved", _INTERRUPTED)
+
+
+@app.command(short_help="Write a table with its predictions added.")
+def predict(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A file that `fastbp train` saved.", show_default=False)
+    ],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A table with the columns of the training table.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write; stdout if left out. Parquet if it ends in .parquet."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes.")] = False,
+) -> None:
+    """Write a table with its predictions added: the column `prediction` and, for classes, `confidence`.
+
+    The other columns stay as they are, and text keeps its separator. The target need not be among them.
+    """
+    from fastbp.tabular.model import TableModel
+    from fastbp.tabular.reading import read_table
+    from fastbp.tabular.writing import beside, check_writable, table_text, write_table
+
+    loaded = TableModel.load(model)
+    table = read_table(data)
+    if output is not None:
+        for source in (model, data):
+            _refuse_to_replace(source, output, "--output")
+        check_writable(output)
+    predictions = loaded.predict(table.values(loaded.encoding.categories))
+    frame, notices = beside(table.cells, predictions)
+    _note([*table.notices, *notices], quiet)
+    if output is None:
+        typer.echo(table_text(frame, table).encode(), nl=False)
+    else:
+        write_table(frame, output, table)
+
+
+@app.command(short_help="Work through backpropagation's toy example.")
+def toy(
+    x: Annotated[float, typer.Option(help="The input x.")] = 0.5,
+    y: Annotated[float, typer.Option(help="The target y, from 0 to 1.")] = 1.0,
+    weight: Annotated[float, typer.Option(help="The weight Ω_0.")] = 0.8,
+    bias: Annotated[float, typer.Option(help="The bias β_0.")] = 0.1,
+) -> None:
+    """Work through backpropagation's toy example, line by line: one neuron, forward and backward."""
+    from fastbp.toy import worked_example
+
+    typer.echo(str(worked_example(x, y, weight, bias)))
+
+
+def _widths(hidden: str) -> list[int]:
+    """Return the widths in a text such as `64,64`; an empty text means no hidden layer."""
+    try:
+        widths = [int(width) for width in hidden.split(",")] if hidden.strip() else []
+    except ValueError:
+        widths = [0]
+    if min(widths, default=1) < 1:
+        raise ValueError(f"--hidden takes widths of at least 1 such as 64,64, not {hidden!r}")
+    return widths
+
+
+def _refuse_to_replace(source: Path, output: Path, option: str) -> None:
+    if output.exists() and output.samefile(source):
+        raise ValueError(f"{option} {output} would replace the file that is read")
+
+
+def _note(notices: list[str], quiet: bool) -> None:
+    for notice in [] if quiet else notices:
+        typer.echo(f"note: {notice}", err=True)
+
+
+def main() -> None:
+    """Run the command."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows no Ω is no reason to fail
+    app()

@@ -1,0 +1,129 @@
+"""A fit, slice by slice: between two compiled calls, Ctrl-C, callbacks and validation have their turn.
+
+A slice lasts about a tenth of a second, or to the end of the epoch where somebody waits for that; how a run is
+sliced does not change its bits. This file must not know how a step is computed.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp.batches import Table
+from fastbp.layout import Workspace
+from fastbp.optimizers import SGD, Adam
+from fastbp.results import History
+from fastbp.schedules import Rates, evaluate
+from fastbp.training import EPOCH, ROW, STEP, Plan, State, train
+
+SLICE_SECONDS = 0.1
+_FIRST_SLICE = 64  # steps
+_GROWTH = 8  # a slice is at most so many times as long as the one before, whatever the clock says
+
+
+class DivergenceError(ValueError):
+    """Training left the range of finite numbers.
+
+    The network keeps the last parameters that were finite, and the optimizer's state that belongs to them.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 1, of the step that failed.
+    learning_rate : float
+        Its learning rate.
+    history : History
+        The epochs before.
+    """
+
+    def __init__(self, epoch: int, learning_rate: float, history: History) -> None:
+        super().__init__(epoch, learning_rate, history)
+        self.epoch = epoch
+        self.learning_rate = learning_rate
+        self.history = history
+
+    def __str__(self) -> str:
+        return (
+            f"training diverged in epoch {self.epoch} at learning rate {self.learning_rate:g}; the network keeps its "
+            f"last finite parameters. A lower learning rate, or inputs scaled to about 1, usually helps"
+        )
+
+
+def run(
+    table: Table,
+    plan: Plan,
+    state: State,
+    workspace: Workspace,
+    optimizer: SGD | Adam,
+    epochs: int,
+    validate: Callable[[], float] | None,
+    callback: Callable[[int, History], object] | None,
+) -> History:
+    """Train for `epochs` epochs, or until `callback` returns True; see `Network.fit`."""
+    history = History()
+    steps_per_epoch = -(-plan.rows // plan.batch_size)
+    stops_at_epochs = validate is not None or callback is not None
+    slice_steps, clock, last_end = _FIRST_SLICE, 0.0, 0.0
+    while (done := len(history.loss)) < epochs:
+        steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
+        left = (1 if stops_at_epochs else epochs - done) * steps_per_epoch - steps_in
+        rates = evaluate(optimizer.learning_rate, int(state.counts[STEP]), min(slice_steps, left))
+        ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
+        losses = np.empty(ends.size)
+        started = time.perf_counter()
+        _advance(table, plan, state, workspace, rates, losses, history)
+        per_step = (time.perf_counter() - started) / rates.size
+        slice_steps = max(1, min(int(SLICE_SECONDS / per_step), slice_steps * _GROWTH))
+        moments = clock + ends * per_step
+        history.loss += losses.tolist()
+        history.learning_rate += rates[ends - 1].tolist()
+        history.seconds += np.diff(moments, prepend=last_end).tolist()
+        clock, last_end = clock + rates.size * per_step, moments[-1] if ends.size else last_end
+        if ends.size and validate is not None:
+            history.validation_loss.append(validate())
+        if ends.size and callback is not None and _is_true(callback(len(history.loss), history)):
+            break
+    return history
+
+
+def _is_true(answer: object) -> bool:
+    """Tell True from what a callback may return by accident."""
+    return isinstance(answer, bool | np.bool_) and bool(answer)
+
+
+def _advance(
+    table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates, history: History
+) -> None:
+    """Make one step a rate; where that leaves finite numbers, go to just before that step and raise."""
+    before = _copy(state)
+    if _is_finite_after(table, plan, state, workspace, rates, losses):
+        return
+    # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
+    _restore(state, before)
+    for i in range(rates.size):
+        before = _copy(state)
+        if not _is_finite_after(table, plan, state, workspace, rates[i : i + 1], losses):
+            _restore(state, before)
+            raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[i]), history)
+
+
+def _is_finite_after(table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates) -> bool:
+    """Make one step a rate, and tell whether all losses and then all parameters were finite."""
+    made = train(table, plan, state, workspace, rates, losses)
+    return made == rates.size and bool(np.isfinite(state.parameters.data).all())
+
+
+def _changing(state: State) -> tuple[npt.NDArray[Any], ...]:
+    """Return the arrays that a later step depends on."""
+    return (state.parameters.data, state.mean, state.square, state.order, state.random, state.counts, state.sums)
+
+
+def _copy(state: State) -> tuple[npt.NDArray[Any], ...]:
+    return tuple(array.copy() for array in _changing(state))
+
+
+def _restore(state: State, copies: tuple[npt.NDArray[Any], ...]) -> None:
+    for array, copy in zip(_changing(state), copies, strict=True):
+        array[...] = copy

@@ -1,0 +1,292 @@
+"""Backpropagation held against central differences, parameter by parameter.
+
+This file knows a network by its public face alone. It must not know kernels or how parameters lie in memory.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbp.losses import Loss, resolve
+
+Floats = NDArray[np.float64]
+
+# A difference of two losses a step ε apart carries their rounding, a few units in the last place, over ε.
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+# ε ∝ ∛u makes a central difference's two errors, rounding ∝ u/ε and truncation ∝ ε², about equal.
+_STEP = float(np.cbrt(np.finfo(np.float64).eps))
+
+
+class _Network(Protocol):
+    """What a network must offer to be checked; `fastbp.Network` does."""
+
+    def __init__(self, layer_sizes: Sequence[int], *, dtype: str) -> None: ...
+
+    @property
+    def layer_sizes(self) -> Sequence[int]: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def weights(self) -> Sequence[NDArray[Any]]: ...
+    @property
+    def biases(self) -> Sequence[NDArray[Any]]: ...
+    def set_parameters(self, weights: Any, biases: Any) -> None: ...
+    def forward(self, X: Any) -> Any: ...
+    def loss(self, X: Any, y: Any, loss: Any, sample_weight: Any) -> float: ...
+    def gradients(self, X: Any, y: Any, loss: Any, sample_weight: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class ArrayCheck:
+    """The verdict on one array of parameters.
+
+    Attributes
+    ----------
+    name : str
+        `Ω_i` or `β_i`.
+    shape : tuple of int
+        The array's shape.
+    checked : int
+        How many of its parameters were compared.
+    kinks : int
+        How many more were tried and left out, because the loss has a kink there on both sides.
+    max_absolute_error, max_relative_error : float
+        The largest differences between backpropagation and central differences; 0 where nothing was compared.
+    ok : bool
+        Whether the relative error is within the tolerance.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    checked: int
+    kinks: int
+    max_absolute_error: float
+    max_relative_error: float
+    ok: bool
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The verdict on a network's gradients; `print` shows it as a table.
+
+    Attributes
+    ----------
+    loss : str
+        The loss's name.
+    tolerance : float
+        The largest relative error allowed.
+    resolution : float
+        The smallest difference of slopes that means anything: what the rounding of the losses leaves.
+    arrays : tuple of ArrayCheck
+        One for each array: Ω_0, β_0, Ω_1, β_1, …
+    """
+
+    loss: str
+    tolerance: float
+    resolution: float
+    arrays: tuple[ArrayCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was compared and all of it agrees."""
+        return any(array.checked for array in self.arrays) and all(array.ok for array in self.arrays)
+
+    @property
+    def max_relative_error(self) -> float:
+        """The largest relative error of all arrays."""
+        return float(np.max([array.max_relative_error for array in self.arrays]))
+
+    def __str__(self) -> str:
+        """Return the table, an array a line, and the verdict below it."""
+        lines = [("array", "shape", "checked", "kinks", "largest error", "relative", "")]
+        for row in self.arrays:
+            verdict = "WRONG" if not row.ok else "ok" if row.checked else "not checked"
+            checked = f"{row.checked} of {math.prod(row.shape)}"
+            errors = (f"{row.max_absolute_error:.1e}", f"{row.max_relative_error:.1e}")
+            lines.append((row.name, str(row.shape), checked, str(row.kinks), *errors, verdict))
+        name, shape, *numbers, _ = (max(map(len, column)) for column in zip(*lines, strict=True))
+        layout = f"{{:<{name}}}  {{:<{shape}}}" + "".join(f"  {{:>{width}}}" for width in numbers) + "  {}"
+        table = [layout.format(*line).rstrip() for line in lines]
+        summary = (
+            f"{self.loss}: {'gradients agree' if self.ok else 'GRADIENTS DO NOT AGREE'}; largest relative error "
+            f"{self.max_relative_error:.1e}, allowed {self.tolerance:.0e}, resolution {self.resolution:.0e}"
+        )
+        return "\n".join([*table, summary])
+
+
+def check_gradients(
+    net: _Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    loss: str | Loss = "squared_error",
+    sample_weight: ArrayLike | None = None,
+    *,
+    epsilon: float = _STEP,
+    tolerance: float = 1e-6,
+    max_per_array: int = 500,
+    seed: int = 0,
+) -> GradientCheck:
+    """Compare ∂L/∂Ω_i and ∂L/∂β_i by backpropagation with central differences of the loss.
+
+    For each parameter θ, (L(θ + ε) − L(θ − ε)) / 2ε stands against what `net.gradients` says. The network is left
+    as it is. A float32 network is checked through a float64 copy of it, gradients included: in float32 the
+    differences would be mostly rounding.
+
+    Parameters
+    ----------
+    net : Network
+        The network to be checked.
+    X : array_like of shape (n, D_0)
+        A batch. A few rows that differ are enough; values of order 1 give the sharpest check.
+    y : array_like
+        Its targets, as `net.loss` takes them.
+    loss : str or Loss, default "squared_error"
+        The loss.
+    sample_weight : array_like of shape (n,), optional
+        The samples' weights, as `net.loss` takes them.
+    epsilon : float, default 6.1e-6
+        The step is ε = `epsilon` · max(1, |θ|). The default is the cube root of float64's precision.
+    tolerance : float, default 1e-6
+        The largest relative error allowed.
+    max_per_array : int, default 500
+        In an array with more parameters than that, so many are drawn at random.
+    seed : int, default 0
+        The seed of that draw.
+
+    Returns
+    -------
+    GradientCheck
+        `.ok`, `.max_relative_error`, and a row for each array; `print` shows a table.
+
+    Raises
+    ------
+    ValueError
+        If `epsilon`, `tolerance` or `max_per_array` is not positive, or the network refuses the batch.
+
+    Notes
+    -----
+    The relative error is |a − d| / max(|a|, |d|, r / tolerance), where r is the resolution that the rounding of the
+    losses leaves to a difference: slopes far below it are not judged by their digits.
+
+    ReLU has a kink where f_i = 0. If no f_i changes sides between θ − ε and θ + ε, each is linear in θ between
+    them and there is no kink. If the sides change in one direction only, the other direction gives a one-sided
+    difference (−3 L(θ) + 4 L(θ ± ε) − L(θ ± 2ε)) / ±2ε of the same order; so a unit at f_i = 0 exactly is held
+    to the slides' convention, I[f_i > 0] = 0. If they change in both, the parameter counts as a kink and has
+    no part in the verdict. The kinks of `absolute_error` and `quantile` at ŷ = y, and of `huber`'s slope at
+    |ŷ − y| = δ, are treated alike.
+    """
+    for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("max_per_array", max_per_array)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    probe = _Probe(net, X, y, resolve(loss), sample_weight, epsilon)
+    judged = net if np.dtype(net.dtype) == np.float64 else probe.net
+    gradients = judged.gradients(X, y, loss=loss, sample_weight=sample_weight)
+    resolution = probe.resolution(gradients.f)
+    random = np.random.default_rng(seed)
+    rows = []
+    for i in range(len(probe.weights)):
+        for name, array, gradient in (
+            (f"Ω_{i}", probe.weights[i], gradients.weights[i]),
+            (f"β_{i}", probe.biases[i], gradients.biases[i]),
+        ):
+            places = np.arange(array.size)
+            if array.size > max_per_array:
+                places = np.sort(random.choice(array.size, max_per_array, replace=False))
+            slopes = [probe.slope(array, place) for place in places.tolist()]
+            rows.append(_compared(name, gradient, places, slopes, tolerance, resolution))
+    return GradientCheck(probe.loss.name, tolerance, resolution, tuple(rows))
+
+
+class _Point(NamedTuple):
+    """The loss at one setting of the parameters, and on which side of every kink it lies."""
+
+    loss: float
+    sides: NDArray[np.int8]
+
+
+class _Probe:
+    """A float64 copy of the network whose parameters may be moved."""
+
+    def __init__(
+        self, net: _Network, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None, epsilon: float
+    ) -> None:
+        self.net = type(net)(net.layer_sizes, dtype="float64")
+        self.weights = [np.array(array, dtype=np.float64) for array in net.weights]
+        self.biases = [np.array(array, dtype=np.float64) for array in net.biases]
+        self.X, self.y, self.loss, self.sample_weight = X, y, loss, sample_weight
+        self.epsilon = epsilon
+        self.here = self._point()
+        self.f = self.net.forward(X).f
+
+    def slope(self, array: Floats, place: int) -> float | None:
+        """Return the difference quotient of the loss along one parameter, None at a kink."""
+        theta = array.flat[place]
+        step = self.epsilon * max(1.0, abs(theta))
+
+        def loss_without_kink(offset: float) -> float | None:
+            array.flat[place] = theta + offset
+            point = self._point()
+            array.flat[place] = theta
+            return point.loss if np.array_equal(point.sides, self.here.sides) else None
+
+        up, down = loss_without_kink(step), loss_without_kink(-step)
+        if up is not None and down is not None:
+            return (up - down) / (2 * step)
+        for near, offset in ((up, step), (down, -step)):
+            if near is not None and (far := loss_without_kink(2 * offset)) is not None:
+                return (4 * near - 3 * self.here.loss - far) / (2 * offset)
+        return None
+
+    def resolution(self, gradients_of_f: Sequence[Floats]) -> float:
+        """Return what the rounding of L and of every f_i, carried on to L, can do to a slope."""
+        carried = 0.0
+        for f, g in zip(self.f, gradients_of_f, strict=True):
+            # Where ∂L/∂f_i is 0, a step of ε still makes it about ε a row, and the rounding of f_i counts.
+            carried += float(np.sum(np.abs(f) * (np.abs(g) + self.epsilon / len(f))))
+        return _ROUNDING * (abs(self.here.loss) + carried) / self.epsilon
+
+    def _point(self) -> _Point:
+        self.net.set_parameters(self.weights, self.biases)
+        loss = self.net.loss(self.X, self.y, loss=self.loss, sample_weight=self.sample_weight)
+        *hidden, output = self.net.forward(self.X).f
+        sides = [np.ravel(f > 0).astype(np.int8) for f in hidden]
+        return _Point(loss, np.concatenate([*sides, self._sides_of_loss(output)]))
+
+    def _sides_of_loss(self, output: Floats) -> NDArray[np.int8]:
+        if self.loss.name not in ("absolute_error", "quantile", "huber"):
+            return np.empty(0, dtype=np.int8)
+        residual = np.ravel(output) - np.ravel(np.asarray(self.y, dtype=np.float64))
+        if self.loss.name == "huber":
+            residual = np.maximum(np.abs(residual) - self.loss.parameter, 0)
+        return np.sign(residual).astype(np.int8)
+
+
+def _compared(
+    name: str,
+    gradient: NDArray[Any],
+    places: NDArray[np.int64],
+    slopes: list[float | None],
+    tolerance: float,
+    resolution: float,
+) -> ArrayCheck:
+    """Return the verdict on one array from the slopes at some places in it."""
+    smooth = [i for i, slope in enumerate(slopes) if slope is not None]
+    by_difference = np.array([slopes[i] for i in smooth], dtype=np.float64)
+    by_backpropagation = np.ravel(gradient)[places[smooth]]
+    errors = np.abs(by_backpropagation - by_difference)
+    scale = np.maximum(np.abs(by_backpropagation), np.abs(by_difference))
+    scale = np.maximum(scale, resolution / tolerance + np.finfo(np.float64).tiny)  # never 0 / 0
+    worst = float(np.max(errors / scale, initial=0.0))
+    return ArrayCheck(
+        name=name,
+        shape=gradient.shape,
+        checked=len(smooth),
+        kinks=len(slopes) - len(smooth),
+        max_absolute_error=float(np.max(errors, initial=0.0)),
+        max_relative_error=worst,
+        ok=worst <= tolerance,
+    )

@@ -1,0 +1,237 @@
+"""How parameters and activations lie in memory.
+
+A matrix lies as panels: a panel is a column of lines, (rows, lanes) numbers one after another, and a matrix of D
+columns is ⌈D / lanes⌉ panels, zero where they reach past D. So each product of forward and backward
+propagation streams contiguous memory at any width, and no kernel has a tail of columns.
+
+All parameters of a network lie in one flat buffer, and gradients and moments mirror it; one batch's activations
+and their gradients lie in another. Depth and widths are run-time data, so one compilation serves every network.
+
+This file must not know what is computed with any of it.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp.jit import njit
+from fastbp.line import LINE_BYTES, TILE_ROWS, line_length
+
+Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.int64]
+
+
+class Panels(NamedTuple):
+    """A (rows, columns) matrix in panels within a flat buffer.
+
+    Element (r, c) is `data[at + c // lanes * stride + r * lanes + c % lanes]`.
+    """
+
+    data: Floats
+    at: int
+    rows: int
+    columns: int
+    stride: int  # from a panel to the next: lanes times the rows that there is room for
+
+
+class Parameters(NamedTuple):
+    """One number for each parameter: the parameters themselves, their gradients, or an optimizer's moments."""
+
+    data: Floats
+    sizes: Integers  # (K + 2,): D_0, …, D_{K+1}
+    weights_at: Integers  # (K + 1,): where Ω_iᵀ begins
+    biases_at: Integers  # (K + 1,): where β_i begins
+    lanes: int  # numbers in a line
+
+
+class Workspace(NamedTuple):
+    """What one batch needs: h_0 … h_K and f_K, ∂L/∂f_i, Ω_i the other way round, targets and sample weights."""
+
+    data: Floats
+    sizes: Integers  # (K + 2,)
+    lanes: int  # numbers in a line
+    capacity: int  # rows that there is room for: whole tiles
+    activations_at: Integers  # (K + 2,): h_0 = x, …, h_K, and last ŷ = f_K
+    gradients_at: Integers  # (K + 2,): first ∂L/∂x, then ∂L/∂f_0, …, ∂L/∂f_K
+    transposed_at: int  # room for the largest Ω_i, lines along inputs
+    targets_at: int
+    sample_weights_at: int
+
+
+# --- in kernels ---------------------------------------------------------------------------------------------
+
+
+@njit
+def element_at(matrix: Panels, row: int, column: int) -> int:
+    """Return where element (row, column) lies in the buffer."""
+    lanes = line_length(matrix.data)
+    return matrix.at + column // lanes * matrix.stride + row * lanes + column % lanes
+
+
+@njit
+def weights_of(parameters: Parameters, i: int) -> Panels:
+    """Return Ω_iᵀ: (D_i, D_{i+1}), lines along outputs."""
+    rows, columns = parameters.sizes[i], parameters.sizes[i + 1]
+    stride = -(-rows // parameters.lanes) * parameters.lanes * parameters.lanes
+    return Panels(parameters.data, parameters.weights_at[i], rows, columns, stride)
+
+
+@njit
+def biases_of(parameters: Parameters, i: int) -> Panels:
+    """Return β_i: (1, D_{i+1})."""
+    return Panels(parameters.data, parameters.biases_at[i], 1, parameters.sizes[i + 1], parameters.lanes)
+
+
+@njit
+def transposed_of(workspace: Workspace, i: int) -> Panels:
+    """Return the room for Ω_i: (D_{i+1}, D_i), lines along inputs."""
+    rows, columns = workspace.sizes[i + 1], workspace.sizes[i]
+    stride = -(-rows // workspace.lanes) * workspace.lanes * workspace.lanes
+    return Panels(workspace.data, workspace.transposed_at, rows, columns, stride)
+
+
+@njit
+def activations_of(workspace: Workspace, i: int, rows: int) -> Panels:
+    """Return h_i: (rows, D_i), with h_0 = x; for i = K + 1, ŷ = f_K."""
+    stride = workspace.capacity * workspace.lanes
+    return Panels(workspace.data, workspace.activations_at[i], rows, workspace.sizes[i], stride)
+
+
+@njit
+def gradients_of(workspace: Workspace, i: int, rows: int) -> Panels:
+    """Return ∂L/∂f_{i-1}: (rows, D_i); for i = 0, ∂L/∂x."""
+    stride = workspace.capacity * workspace.lanes
+    return Panels(workspace.data, workspace.gradients_at[i], rows, workspace.sizes[i], stride)
+
+
+@njit
+def targets_of(workspace: Workspace, rows: int) -> Panels:
+    """Return y: (rows, D_{K+1})."""
+    stride = workspace.capacity * workspace.lanes
+    return Panels(workspace.data, workspace.targets_at, rows, workspace.sizes[-1], stride)
+
+
+# --- in Python ----------------------------------------------------------------------------------------------
+
+
+def lanes_of(dtype: npt.DTypeLike) -> int:
+    """Return how many numbers of `dtype` a line holds."""
+    return LINE_BYTES // np.dtype(dtype).itemsize
+
+
+def round_up(number: int, multiple: int) -> int:
+    """Return the least multiple of `multiple` that is not less than `number`."""
+    return -(-number // multiple) * multiple
+
+
+def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Floats:
+    """Return `size` zeros that begin on a line's boundary."""
+    itemsize = np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE_BYTES // itemsize, dtype)
+    first = -room.ctypes.data % LINE_BYTES // itemsize
+    return room[first : first + size]
+
+
+def padded_rows(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Floats:
+    """Return a (n, D) matrix row by row, each row whole lines with zeros at its end, as one flat buffer."""
+    n, columns = matrix.shape
+    width = round_up(columns, lanes_of(dtype))
+    rows = aligned_zeros(n * width, dtype).reshape(n, width)
+    rows[:, :columns] = matrix
+    return rows.reshape(-1)
+
+
+def panels_from(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Panels:
+    """Return a copy of a (rows, D) matrix in panels, with room for whole tiles and whole squares of rows."""
+    rows, columns = matrix.shape
+    lanes = lanes_of(dtype)
+    capacity = round_up(rows, max(TILE_ROWS, lanes))
+    panels = Panels(aligned_zeros(capacity * round_up(columns, lanes), dtype), 0, rows, columns, capacity * lanes)
+    write_panels(matrix, panels)
+    return panels
+
+
+def _lines(panels: Panels) -> Floats:
+    """Return panels as a view of shape (panels, rows, lanes)."""
+    lanes = lanes_of(panels.data.dtype)
+    count = round_up(panels.columns, lanes) // lanes
+    return panels.data[panels.at :][: count * panels.stride].reshape(count, -1, lanes)[:, : panels.rows]
+
+
+def write_panels(matrix: npt.NDArray[Any], panels: Panels) -> None:
+    """Write a (rows, D) matrix to its place."""
+    lines = _lines(panels)
+    padded = np.zeros((panels.rows, lines.shape[0] * lines.shape[2]), panels.data.dtype)
+    padded[:, : panels.columns] = matrix
+    lines[...] = padded.reshape(panels.rows, *lines.shape[::2]).swapaxes(0, 1)
+
+
+def matrix_from(panels: Panels) -> Floats:
+    """Return a copy of panels as a (rows, D) matrix."""
+    return _lines(panels).swapaxes(0, 1).reshape(panels.rows, -1)[:, : panels.columns].copy()
+
+
+def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Parameters:
+    """Return zeros for every parameter of a network of these sizes (D_0, …, D_{K+1})."""
+    lanes = lanes_of(dtype)
+    weights_at, biases_at, size = [], [], 0
+    for inputs, outputs in itertools.pairwise(layer_sizes):
+        weights_at.append(size)
+        size += round_up(inputs, lanes) * round_up(outputs, lanes)
+        biases_at.append(size)
+        size += round_up(outputs, lanes)
+    sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))
+    return Parameters(aligned_zeros(size, dtype), sizes, at[0], at[1], lanes)
+
+
+def weight_matrices(parameters: Parameters) -> tuple[Floats, ...]:
+    """Return copies of Ω_0, …, Ω_K, each (D_{i+1}, D_i)."""
+    layers = range(parameters.sizes.size - 1)
+    return tuple(np.ascontiguousarray(matrix_from(weights_of.py_func(parameters, i)).T) for i in layers)
+
+
+def bias_vectors(parameters: Parameters) -> tuple[Floats, ...]:
+    """Return copies of β_0, …, β_K, each (D_{i+1},)."""
+    layers = range(parameters.sizes.size - 1)
+    return tuple(matrix_from(biases_of.py_func(parameters, i))[0] for i in layers)
+
+
+def write_parameters(parameters: Parameters, weights: Sequence[Floats], biases: Sequence[Floats]) -> None:
+    """Write Ω_i, each (D_{i+1}, D_i), and β_i, each (D_{i+1},), to their places."""
+    for i, (matrix, vector) in enumerate(zip(weights, biases, strict=True)):
+        write_panels(matrix.T, weights_of.py_func(parameters, i))
+        write_panels(vector[None, :], biases_of.py_func(parameters, i))
+
+
+def workspace_for(layer_sizes: Sequence[int], rows: int, dtype: npt.DTypeLike) -> Workspace:
+    """Return the workspace for batches of at most `rows` rows, all of sample weight 1."""
+    lanes, capacity = lanes_of(dtype), round_up(max(rows, 1), TILE_ROWS)
+    widths = [round_up(columns, lanes) for columns in layer_sizes]
+    squares = [a * b for a, b in itertools.pairwise(widths)]
+    activations = [capacity * width for width in widths]
+    parts = [*activations, *activations, max(squares), activations[-1], round_up(capacity, lanes)]
+    *starts, size = np.cumsum([0, *parts]).tolist()
+    n = len(widths)
+    activations_at, gradients_at = np.array(starts[: 2 * n], np.int64).reshape(2, n)
+    transposed_at, targets_at, sample_weights_at = starts[2 * n :]
+    data = aligned_zeros(size, dtype)
+    data[sample_weights_at:] = 1
+    sizes = np.array(layer_sizes, np.int64)
+    return Workspace(
+        data, sizes, lanes, capacity, activations_at, gradients_at, transposed_at, targets_at, sample_weights_at
+    )
+
+
+def activation_matrices(workspace: Workspace, rows: int) -> tuple[Floats, ...]:
+    """Return copies of h_0, …, h_K and ŷ, each (rows, D_i)."""
+    layers = range(workspace.sizes.size)
+    return tuple(matrix_from(activations_of.py_func(workspace, i, rows)) for i in layers)
+
+
+def gradient_matrices(workspace: Workspace, rows: int) -> tuple[Floats, ...]:
+    """Return copies of ∂L/∂x and ∂L/∂f_0, …, ∂L/∂f_K, each (rows, D_i)."""
+    layers = range(workspace.sizes.size)
+    return tuple(matrix_from(gradients_of.py_func(workspace, i, rows)) for i in layers)

@@ -1,0 +1,107 @@
+"""Everything a network is: parameters, the optimizer's moments and step, and the random state; all but the face.
+
+It turns into named arrays and back, which is how networks are saved. This file must not know how any of it is used.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp import checks, layout
+from fastbp.batches import RandomState, random_state
+from fastbp.layout import Floats, Parameters
+from fastbp.optimizers import SGD, Adam, describe
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+@dataclass
+class Memory:
+    """What one network keeps from one call to the next."""
+
+    parameters: Parameters
+    random: RandomState
+    optimizer: Any  # `describe` of the one whose state follows, or None before the first
+    step: int  # how many it has made
+    mean: Floats  # Adam's m, or the velocity; empty where it keeps none
+    square: Floats  # Adam's v; empty where it keeps none
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(D_0, …, D_{K+1})."""
+        return tuple(self.parameters.sizes.tolist())
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.parameters.data.dtype
+
+    def take_up(self, optimizer: SGD | Adam) -> None:
+        """Keep the state of an optimizer equal to the last one; for another, start with no steps and zero moments."""
+        if describe(optimizer) == self.optimizer:
+            return
+        self.optimizer = describe(optimizer)
+        self.step = 0
+        self.mean, self.square = (
+            layout.aligned_zeros(self.parameters.data.size if optimizer.rule.n_moments > i else 0, self.dtype)
+            for i in range(2)
+        )
+
+    def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return the arrays by name, and the rest as JSON can hold it."""
+        tensors: Tensors = {"random": self.random.copy()}
+        for prefix, data in (("", self.parameters.data), ("mean.", self.mean), ("square.", self.square)):
+            if data.size:
+                held = self.parameters._replace(data=data)
+                pairs = zip(layout.weight_matrices(held), layout.bias_vectors(held), strict=True)
+                for i, (weights, biases) in enumerate(pairs):
+                    tensors |= {f"{prefix}weights.{i}": weights, f"{prefix}biases.{i}": biases}
+        metadata = {"layer_sizes": list(self.sizes), "dtype": self.dtype.name}
+        return tensors, {**metadata, "optimizer": self.optimizer, "step": self.step}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, metadata: dict[str, Any]) -> "Memory":
+        """Return what `to_tensors` described, to the bit; raise ValueError where it is not whole."""
+        try:
+            sizes = checks.layer_sizes(metadata["layer_sizes"])
+            dtype = checks.float_dtype(metadata["dtype"])
+            step = checks.whole_number("step", metadata["step"], 0)
+            held = [_parameters(tensors, prefix, sizes, dtype) for prefix in ("", "mean.", "square.")]
+            random = np.array(tensors["random"], np.uint64)
+            if random.shape != (4,):
+                raise ValueError(f"random must be of shape (4,), got {random.shape}")
+            mean, square = (parameters.data for parameters in held[1:])
+            return cls(held[0], random, metadata["optimizer"], step, mean, square)
+        except KeyError as error:
+            raise ValueError(f"this is not the description of a network: {error} is missing") from None
+        except TypeError as error:
+            raise ValueError(f"this is not the description of a network: {error}") from None
+
+
+def initial(sizes: tuple[int, ...], dtype: npt.DTypeLike, seed: int | None) -> Memory:
+    """Return a new network's memory: weights from N(0, 2 / D_i), biases 0."""
+    generator = np.random.default_rng(seed)
+    shapes = zip(sizes[1:], sizes[:-1], strict=True)
+    weights = [generator.standard_normal(shape) * np.sqrt(2 / shape[1]) for shape in shapes]
+    parameters = layout.zero_parameters(sizes, dtype)
+    layout.write_parameters(parameters, weights, [np.zeros(size) for size in sizes[1:]])
+    nothing = layout.aligned_zeros(0, dtype)
+    return Memory(parameters, random_state(seed), None, 0, nothing, nothing)
+
+
+def _parameters(tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
+    """Return parameters or moments from their tensors; without any, where moments are not kept, an empty buffer."""
+    if prefix and f"{prefix}weights.0" not in tensors:
+        return layout.zero_parameters(sizes, dtype)._replace(data=layout.aligned_zeros(0, dtype))
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    weights = [tensors[f"{prefix}weights.{i}"] for i in range(len(shapes))]
+    biases = [tensors[f"{prefix}biases.{i}"] for i in range(len(shapes))]
+    parameters = layout.zero_parameters(sizes, dtype)
+    layout.write_parameters(
+        parameters,
+        checks.arrays(f"{prefix}weights", weights, shapes, dtype),
+        checks.arrays(f"{prefix}biases", biases, [shape[:1] for shape in shapes], dtype),
+    )
+    return parameters

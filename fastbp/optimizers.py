@@ -1,0 +1,192 @@
+"""The optimizers: what a step does with a gradient.
+
+Each is a frozen dataclass of its numbers, and below it the kernel that takes its step over flat buffers, line by
+line. Zeros stay zeros under all of them, so padding does. This file must not know of layers.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fastbp import schedules
+from fastbp.jit import njit
+from fastbp.layout import Floats
+from fastbp.line import line_length, load, square_root, store
+from fastbp.schedules import Schedule, check_rate
+
+PLAIN, MOMENTUM, ADAM = range(3)
+
+
+class Rule(NamedTuple):
+    """An optimizer as a kernel takes it: the learning rate comes apart, one a step."""
+
+    kind: int  # PLAIN, MOMENTUM or ADAM
+    weight_decay: float  # λ
+    momentum: float  # μ
+    nesterov: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+    @property
+    def n_moments(self) -> int:
+        """How many numbers the optimizer keeps for each parameter."""
+        return self.kind
+
+
+def _check_fraction(name: str, number: Any) -> None:
+    """Raise unless 0 ≤ number < 1."""
+    check_rate(name, number)
+    if number >= 1:
+        raise ValueError(f"{name} must be less than 1, got {number!r}")
+
+
+def _check_learning_rate(rate: "float | Schedule") -> None:
+    if not callable(rate):
+        check_rate("learning_rate", rate)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent, as in PyTorch: v ← μ v + g, φ ← φ − η v, with g = ∂L/∂φ + λ φ.
+
+    Parameters
+    ----------
+    learning_rate : float or schedule
+        η, a number or a callable from the step's number to one (see `fastbp.schedules`).
+    momentum : float, default 0.0
+        μ in [0, 1).
+    nesterov : bool, default False
+        Step along g + μ v instead of v; needs momentum.
+    weight_decay : float, default 0.0
+        λ, on weights and biases alike.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a number, or out of its range.
+
+    References
+    ----------
+    Sutskever, Martens, Dahl and Hinton (2013), "On the importance of initialization and momentum in deep
+    learning", ICML.
+    """
+
+    learning_rate: "float | Schedule"
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_learning_rate(self.learning_rate)
+        _check_fraction("momentum", self.momentum)
+        check_rate("weight_decay", self.weight_decay)
+        if not isinstance(self.nesterov, bool):
+            raise TypeError(f"nesterov must be True or False, got {self.nesterov!r}")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=True needs momentum greater than 0")
+
+    @property
+    def rule(self) -> Rule:
+        """The numbers that a kernel needs."""
+        kind = PLAIN if self.momentum == 0 else MOMENTUM
+        return Rule(kind, float(self.weight_decay), float(self.momentum), self.nesterov, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with decoupled weight decay (AdamW): φ ← φ − η λ φ − η m̂ / (√v̂ + ε).
+
+    Parameters
+    ----------
+    learning_rate : float or schedule, default 1e-3
+        η, a number or a callable from the step's number to one (see `fastbp.schedules`).
+    beta_1, beta_2 : float, defaults 0.9 and 0.999
+        How much of the running means m of g and v of g² is kept at a step, in [0, 1).
+    epsilon : float, default 1e-8
+        ε > 0.
+    weight_decay : float, default 0.0
+        λ, on weights and biases alike.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a number, or out of its range.
+
+    References
+    ----------
+    Kingma and Ba (2015), "Adam: a method for stochastic optimization", ICLR; Loshchilov and Hutter (2019),
+    "Decoupled weight decay regularization", ICLR.
+    """
+
+    learning_rate: "float | Schedule" = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_learning_rate(self.learning_rate)
+        _check_fraction("beta_1", self.beta_1)
+        _check_fraction("beta_2", self.beta_2)
+        check_rate("epsilon", self.epsilon)
+        check_rate("weight_decay", self.weight_decay)
+        if self.epsilon == 0:
+            raise ValueError("epsilon must be greater than 0: a parameter without a gradient would become 0/0")
+
+    @property
+    def rule(self) -> Rule:
+        """The numbers that a kernel needs."""
+        betas = float(self.beta_1), float(self.beta_2)
+        return Rule(ADAM, float(self.weight_decay), 0.0, False, *betas, float(self.epsilon))
+
+
+def describe(optimizer: SGD | Adam) -> dict[str, Any]:
+    """Return an optimizer as plain numbers and names, which JSON holds."""
+    return {
+        "optimizer": type(optimizer).__name__,
+        **vars(optimizer),
+        "learning_rate": schedules.describe(optimizer.learning_rate),
+    }
+
+
+@njit
+def momentum_step(
+    parameters: Floats,  # φ, stepped
+    gradients: Floats,  # ∂L/∂φ
+    velocity: Floats,  # v, updated
+    learning_rate: float,
+    rule: Rule,
+) -> None:
+    """v ← μ v + g, φ ← φ − η v, or φ − η (g + μ v) by Nesterov, with g = ∂L/∂φ + λ φ."""
+    for at in range(0, parameters.size, line_length(parameters)):
+        φ = load(parameters, at)
+        g = load(gradients, at) + φ * rule.weight_decay
+        v = load(velocity, at) * rule.momentum + g
+        store(velocity, at, v)
+        direction = g + v * rule.momentum if rule.nesterov else v
+        store(parameters, at, φ - direction * learning_rate)
+
+
+@njit
+def adam_step(
+    parameters: Floats,  # φ, stepped
+    gradients: Floats,  # ∂L/∂φ
+    mean: Floats,  # m, updated
+    square: Floats,  # v, updated
+    learning_rate: float,
+    rule: Rule,
+    step: int,  # t, from 1
+) -> None:
+    """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², φ ← φ − η λ φ − η m̂ / (√v̂ + ε)."""
+    kept = 1 - learning_rate * rule.weight_decay
+    mean_rate = learning_rate / (1 - rule.beta_1**step)
+    square_scale = 1 / math.sqrt(1 - rule.beta_2**step)
+    for at in range(0, parameters.size, line_length(parameters)):
+        g = load(gradients, at)
+        m = load(mean, at) * rule.beta_1 + g * (1 - rule.beta_1)
+        v = load(square, at) * rule.beta_2 + g * g * (1 - rule.beta_2)
+        store(mean, at, m)
+        store(square, at, v)
+        step_size = m * mean_rate / (square_root(v) * square_scale + rule.epsilon)
+        store(parameters, at, load(parameters, at) * kept - step_size)

@@ -1,0 +1,104 @@
+"""What the command says about a training run: what it found in the table, a progress bar, and the scores.
+
+It knows numbers and words. It must not know how anything is read, encoded or trained.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from fastbp.network import Network
+from fastbp.tabular.encoding import Encoding, NumberColumn
+from fastbp.tabular.target import Classes
+from fastbp.tabular.training_data import Score, TrainingData
+
+_SHOWN = 6
+_SECONDS_BETWEEN_UPDATES = 0.05
+
+
+class TrainingProgress:
+    """A bar on stderr with epoch, loss, validation loss and samples/s; it is a callback of `Network.fit`.
+
+    Attributes
+    ----------
+    epochs_done : int
+    seconds : float
+        What the epochs done have taken.
+    """
+
+    def __init__(self, epochs: int, n_rows: int, quiet: bool) -> None:
+        columns = [TextColumn("epoch {task.completed}/{task.total}"), BarColumn(20), TextColumn("{task.description}")]
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
+        self._task = self._progress.add_task("starting", total=epochs)
+        self._epochs = epochs
+        self._n_rows = n_rows
+        self._next_update = 0.0
+        self.epochs_done = 0
+        self.seconds = 0.0
+
+    def __enter__(self) -> TrainingProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, epoch: int, history: Any) -> None:  # noqa: ARG002 (the history tells it)
+        """Show the epoch that has just ended."""
+        self.epochs_done = len(history.loss)
+        self.seconds += history.seconds[-1]
+        now = time.perf_counter()
+        if now >= self._next_update or self.epochs_done == self._epochs:
+            self._next_update = now + _SECONDS_BETWEEN_UPDATES
+            rate = self._n_rows * self.epochs_done / max(self.seconds, 1e-9)
+            text = f"loss {history.loss[-1]:.4f}  validation {history.validation_loss[-1]:.4f}  {rate:,.0f} samples/s"
+            self._progress.update(self._task, completed=self.epochs_done, description=text)
+
+
+def target_text(data: TrainingData) -> str:
+    """Say what the target was taken for, and why."""
+    target = data.target
+    if not isinstance(target, Classes):
+        return (
+            f"{target.name}, a number ({data.reason}; mean {target.mean:.6g}, standard deviation {target.spread:.6g})"
+        )
+    counts = np.bincount(np.concatenate([data.y, data.y_held_out]), minlength=target.n_outputs)
+    classes = [f"{target.labels[i]} {counts[i]}" for i in np.argsort(-counts, kind="stable")]
+    return f"{target.name}, {len(classes)} classes ({data.reason}): {_listed(classes)}"
+
+
+def inputs_text(encoding: Encoding) -> str:
+    """Say which columns are numbers, which are categories, and how many inputs they make."""
+    numbers = [column.name for column in encoding.columns if isinstance(column, NumberColumn)]
+    categories = [column.name for column in encoding.columns if not isinstance(column, NumberColumn)]
+    kinds = [(numbers, "number", "numbers"), (categories, "category", "categories")]
+    parts = [
+        f"{len(names)} {one if len(names) == 1 else many} ({_listed(names)})" for names, one, many in kinds if names
+    ]
+    return f"{' and '.join(parts)}, {encoding.width} network inputs"
+
+
+def network_text(network: Network) -> str:
+    """Give the layers' widths and the number of parameters."""
+    return f"{'-'.join(map(str, network.layer_sizes))}, {network.n_parameters:,} parameters"
+
+
+def score_texts(data: TrainingData, scores: Sequence[Score]) -> list[str]:
+    """Give each score beside what the best constant prediction reaches."""
+    if isinstance(data.target, Classes):
+        commonest = data.target.labels[int(np.bincount(data.y).argmax())]
+        baseline = f"always {commonest}"
+        return [f"{s.measure} {s.value:.1%} ({baseline}: {s.baseline:.1%})" for s in scores]
+    baseline = "always the mean"
+    return [f"{s.measure} {s.value:.5g} ({baseline}: {s.baseline:.5g})" for s in scores]
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,102 @@
+"""What a network hands back: `Trace`, `Gradients` and `History`. This file must not know how they come about."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from fastbp.layout import Floats
+
+
+class Trace(NamedTuple):
+    """A forward pass, layer by layer.
+
+    Attributes
+    ----------
+    f : tuple of ndarray
+        f_0, …, f_K, each (n, D_{i+1}): β_i + Ω_i h_i, before ReLU.
+    h : tuple of ndarray
+        h_0 = x, h_1, …, h_K, each (n, D_i): h_i = ReLU(f_{i-1}).
+    """
+
+    f: tuple[Floats, ...]
+    h: tuple[Floats, ...]
+
+    @property
+    def output(self) -> Floats:
+        """ŷ = f_K, (n, D_{K+1})."""
+        return self.f[-1]
+
+
+class Gradients(NamedTuple):
+    """The loss of a batch and its gradient.
+
+    Attributes
+    ----------
+    loss : float
+        L, the (weighted) mean of the samples' losses.
+    weights : tuple of ndarray
+        ∂L/∂Ω_i, each (D_{i+1}, D_i).
+    biases : tuple of ndarray
+        ∂L/∂β_i, each (D_{i+1},).
+    f : tuple of ndarray
+        ∂L/∂f_i, each (n, D_{i+1}).
+    x : ndarray
+        ∂L/∂x, (n, D_0).
+    """
+
+    loss: float
+    weights: tuple[Floats, ...]
+    biases: tuple[Floats, ...]
+    f: tuple[Floats, ...]
+    x: Floats
+
+
+@dataclass
+class History:
+    """One entry an epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        The weighted mean training loss over the epoch's minibatches, each taken before its own step.
+    validation_loss : list of float
+        The weighted mean loss over the validation rows at the epoch's end; empty without `validation`.
+    learning_rate : list of float
+        The learning rate of the epoch's last step.
+    seconds : list of float
+        The epoch's training time; epochs that ran in one compiled call share its time evenly.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the losses against the epoch.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; the current axes of pyplot when left out.
+
+        Returns
+        -------
+        matplotlib axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError("History.plot needs matplotlib: pip install matplotlib") from error
+        ax = plt.gca() if ax is None else ax
+        epochs = range(1, len(self.loss) + 1)
+        ax.plot(epochs, self.loss, label="training")
+        if self.validation_loss:
+            ax.plot(epochs, self.validation_loss, label="validation")
+        ax.set(xlabel="epoch", ylabel="loss")
+        ax.legend()
+        return ax

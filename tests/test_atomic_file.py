@@ -1,0 +1,208 @@
+"""A file is replaced whole or not at all, whatever happens in the middle."""
+
+import errno
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastbp import model_file
+from fastbp.atomic_file import replace_file
+
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions, links and signals as POSIX has them")
+OLD, NEW = b"the old content", [b"the new ", memoryview(b"content")]
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    return path
+
+
+@pytest.fixture
+def ordinary_directory():
+    """A directory of an ordinary user, with that user's rights: to root nothing is read-only."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid() != 0:
+            yield Path(name)
+            return
+        os.chown(name, 65534, -1)
+        os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)
+
+
+def test_new_content_takes_the_place_of_the_old_and_nothing_else_is_left(target):
+    replace_file(target, NEW)
+    assert target.read_bytes() == b"the new content"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["größe 重さ 🐧.fastbp", "a b'c\".fastbp", "n" * 255])
+def test_any_name_that_the_file_system_takes_is_taken(tmp_path, name):
+    replace_file(tmp_path / name, NEW)
+    assert (tmp_path / name).read_bytes() == b"the new content"
+
+
+def test_a_relative_path_is_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    replace_file("file", NEW)
+    assert (tmp_path / "file").read_bytes() == b"the new content"
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file_and_no_temporary(target, monkeypatch, function, failure):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(type(failure)):
+        replace_file(target, NEW)
+    assert target.read_bytes() == OLD
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_error_in_the_content_leaves_the_old_file_and_no_temporary(target):
+    def chunks():
+        yield b"one"
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        replace_file(target, chunks())
+    assert target.read_bytes() == OLD
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is(target, monkeypatch):
+    calls = []
+    for function in ("fsync", "replace"):
+        real = getattr(os, function)
+        monkeypatch.setattr(os, function, lambda *a, f=function, real=real: (calls.append(f), real(*a)))
+    replace_file(target, NEW)
+    assert calls[:2] == ["fsync", "replace"]
+    if os.name == "posix":
+        assert calls[2:] == ["fsync"]
+
+
+CHILD = """
+import os, signal, sys
+import numpy as np
+from fastbp import model_file
+path, function = sys.argv[1:]
+if function:
+    setattr(os, function, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    model_file.write(path, {"a": np.full(300_000, number, dtype=np.int64)}, {"number": number})
+"""
+
+
+@posix
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_process_killed_in_the_middle_leaves_the_old_model_whole(tmp_path, function):
+    path = tmp_path / "model.fastbp"
+    model_file.write(path, {"a": np.arange(5)}, {"number": 0})
+    before = path.read_bytes()
+    child = subprocess.run([sys.executable, "-c", CHILD, path, function], stdout=subprocess.DEVNULL, timeout=60)
+    assert child.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+
+
+@posix
+def test_a_process_killed_at_any_moment_leaves_one_model_whole(tmp_path):
+    path = tmp_path / "model.fastbp"
+    model_file.write(path, {"a": np.zeros(1, dtype=np.int64)}, {"number": 0})
+    moments = random.Random(0)
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", CHILD, path, ""], stdout=subprocess.PIPE) as child:
+            child.stdout.readline()
+            time.sleep(moments.uniform(0.01, 0.08))
+            child.kill()
+        tensors, metadata = model_file.read(path)
+        assert np.all(tensors["a"] == metadata["number"])
+    assert metadata["number"] > 0
+
+
+@posix
+def test_a_new_file_has_the_permissions_that_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        replace_file(tmp_path / "file", NEW)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o755])
+def test_a_replaced_file_keeps_its_permissions(target, mode):
+    target.chmod(mode)
+    replace_file(target, NEW)
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+@posix
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_stays_a_link_to_the_new_content(tmp_path, there):
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "file", tmp_path / "link"
+    if there:
+        real.write_bytes(OLD)
+    link.symlink_to(real)
+    replace_file(link, NEW)
+    assert link.is_symlink()
+    assert real.read_bytes() == b"the new content"
+
+
+@posix
+def test_a_read_only_directory_gives_an_error_that_names_the_file(ordinary_directory):
+    path = ordinary_directory / "model.fastbp"
+    ordinary_directory.chmod(0o555)
+    with pytest.raises(PermissionError, match=r"model\.fastbp"):
+        replace_file(path, NEW)
+    ordinary_directory.chmod(0o755)
+    assert list(ordinary_directory.iterdir()) == []
+
+
+@posix
+def test_a_read_only_file_is_not_replaced(ordinary_directory):
+    path = ordinary_directory / "model.fastbp"
+    path.write_bytes(OLD)
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match=r"read-only.*model\.fastbp"):
+        replace_file(path, NEW)
+    assert path.read_bytes() == OLD
+
+
+def test_a_missing_directory_gives_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none.*model\.fastbp"):
+        replace_file(tmp_path / "none" / "model.fastbp", NEW)
+
+
+def test_a_directory_is_not_replaced(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        replace_file(tmp_path, NEW)
+    assert tmp_path.is_dir()
+
+
+@posix
+def test_a_pipe_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="not a regular file"):
+        replace_file(pipe, NEW)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
