@@ -1,11 +1,12 @@
 """The one `njit`: its one set of options, and where compiled code is kept.
 
-Every kernel of fastbp is decorated with this module's `njit` and no other. Numba's cache knows neither the
-options of a function nor the callees that were compiled into it, so both are fixed here: the options are the
-same everywhere, and the cache directory is named by a hash of everything that goes into compiled code.
+Every kernel of fastbp is decorated with this module's `njit` or `entry` and nothing else. Numba's cache knows
+neither the options of a function nor the callees that were compiled into it, so both are fixed here: the options are
+the same everywhere, and the cache directory is named by a hash of everything that goes into compiled code.
 This file must not know what a kernel computes.
 """
 
+import functools
 import hashlib
 import os
 import sys
@@ -28,20 +29,30 @@ if config.DISABLE_JIT:
 
 # `contract` lets a*b + c become one fused multiply-add. Nothing that reorders sums (reassoc) or assumes
 # finite numbers (nnan, ninf): divergence is found by looking for NaN.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
 def njit(function: Callable[..., Any]) -> Any:
-    """Compile `function` with fastbp's options and keep the machine code in fastbp's own cache."""
-    dispatcher = numba.njit(**_OPTIONS)(function)
-    if _cache_directory() is not None:
+    """Compile `function` for other kernels to call; what Python calls is made by `entry`.
+
+    Without the code that unpacks Python's arguments, and unsaved, since it is compiled into whatever calls it:
+    that halves the time of a first fit.
+    """
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile `function`, or a kernel, for Python to call, and keep its machine code in fastbp's own cache."""
+    function = getattr(function, "py_func", function)
+    dispatcher = numba.njit(**OPTIONS)(function)
+    if cache_directory() is not None:
         dispatcher._cache = _Cache(function)
     return dispatcher
 
 
 def _source_stamp() -> str:
     """Name the code that is compiled: every kernel source of fastbp, Numba's and llvmlite's versions."""
-    digest = hashlib.sha256(f"{sys.version_info} {numba.__version__} {llvmlite.__version__} {_OPTIONS}".encode())
+    digest = hashlib.sha256(f"{sys.version_info} {numba.__version__} {llvmlite.__version__} {OPTIONS}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:24]
@@ -56,8 +67,9 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _find_cache_directory() -> Path | None:
-    """Make and return the first writable place for compiled code: `FASTBP_CACHE_DIR`, else the user's cache."""
+@functools.cache
+def cache_directory() -> Path | None:
+    """Make and return the writable place for compiled code, or None: `FASTBP_CACHE_DIR`, else the user's cache."""
     chosen = os.environ.get("FASTBP_CACHE_DIR")
     try:
         directory = (Path(chosen) if chosen else _user_cache() / "fastbp") / _source_stamp()
@@ -67,15 +79,6 @@ def _find_cache_directory() -> Path | None:
         warnings.warn(f"fastbp compiles afresh in each process: no writable cache ({error})", stacklevel=2)
         return None
     return directory
-
-
-_directories: list[Path | None] = []
-
-
-def _cache_directory() -> Path | None:
-    if not _directories:
-        _directories.append(_find_cache_directory())
-    return _directories[0]
 
 
 class _Locator(_CacheLocator):
@@ -89,7 +92,7 @@ class _Locator(_CacheLocator):
         return cls(py_func.__code__.co_firstlineno)
 
     def get_cache_path(self) -> str:
-        return str(_cache_directory())
+        return str(cache_directory())
 
     def get_source_stamp(self) -> str:
         return "named by the directory"
@@ -111,7 +114,7 @@ class _Cache(FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # unpickling damaged bytes can raise anything
-            warnings.warn(f"fastbp recompiles: {self.cache_path} is damaged ({error!r})", stacklevel=2)
+            warnings.warn(f"fastbp recompiles: a file in {self.cache_path} is damaged ({error!r})", stacklevel=2)
             self.flush()
             return None
 

@@ -189,6 +189,8 @@ def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates
     rates = []
     for step in range(first, first + count):
         rate = learning_rate(step)
+        if isinstance(rate, np.ndarray) and rate.ndim == 0:
+            rate = rate[()]
         check_rate(f"learning_rate at step {step}", rate)
         rates.append(rate)
     return np.array(rates, np.float64)

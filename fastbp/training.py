@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastbp.batches import RandomState, Table, gather_classes, gather_numbers, gather_rows, scatter_rows, shuffle
 from fastbp.denormals import flush_denormals, restore_mode
-from fastbp.jit import njit
+from fastbp.jit import entry, njit
 from fastbp.layout import Floats, Integers, Parameters, Workspace, activations_of, gradients_of, targets_of
 from fastbp.losses import loss_and_gradient
 from fastbp.optimizers import ADAM, PLAIN, Rule, adam_step, momentum_step
@@ -82,7 +82,7 @@ def _descend(state: State, workspace: Workspace, rows: int, learning_rate: float
         momentum_step(φ.data, g, state.mean, learning_rate, rule)
 
 
-@njit
+@entry
 def train(
     table: Table,
     plan: Plan,
@@ -121,7 +121,7 @@ def train(
     return made
 
 
-@njit
+@entry
 def evaluate(
     table: Table,
     parameters: Parameters,
@@ -142,7 +142,7 @@ def evaluate(
     return total / total_weight
 
 
-@njit
+@entry
 def differentiate(
     table: Table,
     parameters: Parameters,
@@ -161,7 +161,7 @@ def differentiate(
     return total / total_weight
 
 
-@njit
+@entry
 def trace(
     x: Floats,  # rows of whole lines
     parameters: Parameters,
@@ -175,7 +175,7 @@ def trace(
     preactivations(parameters, workspace, rows)
 
 
-@njit
+@entry
 def predict(
     x: Floats,  # rows of whole lines
     parameters: Parameters,

@@ -1,0 +1,1 @@
+"""What fastbp reaches, measured by commands that anyone can run."""

@@ -1,0 +1,100 @@
+"""Shuffling is a fair permutation and repeats itself; gathering puts each row in its place."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from fastbp import batches
+from fastbp.jit import entry
+from fastbp.layout import matrix_from, padded_rows, panels_from
+
+shuffle = entry(batches.shuffle)
+random_bits = entry(batches.random_bits)
+gather_rows = entry(batches.gather_rows)
+gather_classes = entry(batches.gather_classes)
+gather_numbers = entry(batches.gather_numbers)
+scatter_rows = entry(batches.scatter_rows)
+
+
+def xoshiro(state):
+    """xoshiro256++ in Python's unbounded integers, after the authors' C code."""
+    mask = 2**64 - 1
+
+    def rotate(x, k):
+        return ((x << k) | (x >> (64 - k))) & mask
+
+    result = (rotate((state[0] + state[3]) & mask, 23) + state[0]) & mask
+    t = (state[1] << 17) & mask
+    state[2] ^= state[0]
+    state[3] ^= state[1]
+    state[1] ^= state[2]
+    state[0] ^= state[3]
+    state[2] ^= t
+    state[3] = rotate(state[3], 45)
+    return result
+
+
+def test_random_bits_are_those_of_xoshiro256():
+    state = batches.random_state(7)
+    twin = [int(word) for word in state]
+    assert [int(random_bits(state)) for _ in range(1000)] == [xoshiro(twin) for _ in range(1000)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 1000])
+def test_shuffling_permutes(n):
+    order, state = np.zeros(n, np.int64), batches.random_state(0)
+    shuffle(order, state)
+    assert sorted(order) == list(range(n))
+
+
+def test_every_permutation_is_equally_likely():
+    counts = dict.fromkeys(itertools.permutations(range(4)), 0)
+    order, state, draws = np.zeros(4, np.int64), batches.random_state(1), 24_000
+    for _ in range(draws):
+        shuffle(order, state)
+        counts[tuple(int(i) for i in order)] += 1
+    expected = draws / math.factorial(4)
+    chi_squared = sum((count - expected) ** 2 / expected for count in counts.values())
+    assert chi_squared < 49.7  # the 0.1 % point of chi squared with 23 degrees of freedom
+
+
+def test_the_same_seed_gives_the_same_order_and_others_another():
+    orders = []
+    for seed in (5, 5, 6):
+        order = np.zeros(50, np.int64)
+        shuffle(order, batches.random_state(seed))
+        orders.append(order.tolist())
+    assert orders[0] == orders[1] != orders[2]
+    assert batches.random_state(None).tolist() != batches.random_state(None).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 33])
+def test_rows_are_gathered_in_order_and_scattered_back(columns, dtype):
+    rng = np.random.default_rng(0)
+    source = rng.standard_normal((20, columns)).astype(dtype)
+    order = rng.permutation(20)
+    out = panels_from(np.zeros((7, columns)), dtype)
+    gather_rows(padded_rows(source, dtype), order, 5, out)
+    assert np.array_equal(matrix_from(out), source[order[5:12]])
+    back = np.empty((7, columns), dtype)
+    scatter_rows(out, back)
+    assert np.array_equal(back, source[order[5:12]])
+
+
+@pytest.mark.parametrize("classes", [2, 16, 17])
+def test_classes_are_gathered_one_hot(classes):
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, classes, 30)
+    order = rng.permutation(30)
+    out = panels_from(np.full((9, classes), np.nan), "float32")
+    gather_classes(numbers, order, 4, out)
+    assert np.array_equal(matrix_from(out), np.eye(classes)[numbers[order[4:13]]])
+
+
+def test_numbers_are_gathered_to_their_place():
+    source, order, out = np.arange(10.0), np.arange(10)[::-1].copy(), np.zeros(6)
+    gather_numbers(source, order, 2, 3, out, 1)
+    assert out.tolist() == [0, 7, 6, 5, 0, 0]

@@ -1,0 +1,66 @@
+"""Matrices go to panels and back to the bit; buffers begin on lines and overlap nowhere."""
+
+import numpy as np
+import pytest
+
+from fastbp import layout
+from fastbp.line import LINE_BYTES, TILE_ROWS
+
+SHAPES = [(1, 1), (2, 16), (7, 17), (16, 15), (33, 33), (5, 64)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+def test_a_matrix_goes_to_panels_and_back_to_the_bit(rows, columns, dtype):
+    matrix = np.random.default_rng(0).standard_normal((rows, columns)).astype(dtype)
+    panels = layout.panels_from(matrix, dtype)
+    assert np.array_equal(layout.matrix_from(panels), matrix)
+    assert np.count_nonzero(panels.data) == matrix.size
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_element_lies_where_the_formula_says(dtype):
+    matrix = np.arange(5 * 40.0).reshape(5, 40)
+    panels = layout.panels_from(matrix, dtype)
+    lanes = layout.lanes_of(dtype)
+    for row, column in np.ndindex(matrix.shape):
+        at = panels.at + column // lanes * panels.stride + row * lanes + column % lanes
+        assert panels.data[at] == matrix[row, column]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_buffers_begin_on_a_line(size, dtype):
+    for _ in range(20):
+        buffer = layout.aligned_zeros(size, dtype)
+        assert buffer.size == size
+        assert buffer.ctypes.data % LINE_BYTES == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_overlap_nowhere(dtype):
+    sizes = (3, 17, 16, 1)
+    parameters = layout.zero_parameters(sizes, dtype)
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal(shape).astype(dtype) for shape in zip(sizes[1:], sizes[:-1], strict=True)]
+    biases = [rng.standard_normal(size).astype(dtype) for size in sizes[1:]]
+    layout.write_parameters(parameters, weights, biases)
+    assert all(map(np.array_equal, layout.weight_matrices(parameters), weights))
+    assert all(map(np.array_equal, layout.bias_vectors(parameters), biases))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, TILE_ROWS, 33])
+def test_a_workspace_has_room_for_everything_and_overlaps_nowhere(rows, dtype):
+    sizes = (3, 17, 40, 1)
+    workspace = layout.workspace_for(sizes, rows, dtype)
+    parts = [layout.transposed_of.py_func(workspace, i) for i in range(1)]
+    parts += [layout.activations_of.py_func(workspace, i, rows) for i in range(4)]
+    parts += [layout.gradients_of.py_func(workspace, i, rows) for i in range(4)]
+    parts.append(layout.targets_of.py_func(workspace, rows))
+    for number, part in enumerate(parts, 1):
+        layout.write_panels(np.full((part.rows, part.columns), number), part)
+    for number, part in enumerate(parts, 1):
+        assert (layout.matrix_from(part) == number).all()
+    assert (workspace.data[workspace.sample_weights_at :] == 1).all()
+    assert workspace.capacity % TILE_ROWS == 0

@@ -1,0 +1,139 @@
+"""Every loss equals its textbook form, stays finite where that is finite, and weights its samples."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+
+from fastbp import losses
+from fastbp.jit import entry
+from fastbp.layout import matrix_from, panels_from
+from fastbp.line import TILE_ROWS
+
+loss_and_gradient = entry(losses.loss_and_gradient)
+LOSSES = [losses.resolve(name) for name in losses.NAMES] + [losses.huber(0.3), losses.quantile(0.9)]
+DTYPES = ("float32", "float64")
+
+
+def targets(loss, rng, shape):
+    if loss.name == "binary_cross_entropy":
+        return rng.random(shape)
+    if loss.name == "cross_entropy":
+        y = rng.random(shape)
+        return y / y.sum(1, keepdims=True)
+    return rng.poisson(2.0, shape).astype(float) if loss.name == "poisson" else rng.standard_normal(shape)
+
+
+def compute(loss, f, y, sample_weights, dtype):
+    out = panels_from(np.full(f.shape, np.nan), dtype)
+    weights = np.asarray(sample_weights, dtype)
+    total, weight = loss_and_gradient(
+        loss.code, loss.parameter, panels_from(f, dtype), panels_from(y, dtype), weights, 0, out
+    )
+    return total, weight, matrix_from(out), out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize(("n", "outputs"), [(1, 1), (2, 3), (9, 1), (32, 16), (67, 17), (13, 33)])
+def test_loss_equals_its_twin(loss, n, outputs, dtype):
+    rng = np.random.default_rng([n, outputs])
+    f, y = (
+        a.astype(dtype).astype(float) for a in (2 * rng.standard_normal((n, outputs)), targets(loss, rng, (n, outputs)))
+    )
+    weights = rng.random(n).astype(dtype).astype(float)
+    total, weight, gradient, _ = compute(loss, f, y, weights, dtype)
+    wanted = reference.loss_and_gradient(loss.name, f, y, weights, loss.parameter)
+    # The loss is computed in float64 for both dtypes; the gradient is rounded to the dtype once.
+    np.testing.assert_allclose((total, weight), wanted[:2], rtol=1e-12)
+    np.testing.assert_allclose(gradient, wanted[2], rtol=4 * np.finfo(dtype).eps, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_gradient_is_the_slope_of_the_loss(loss):
+    rng = np.random.default_rng(1)
+    f, y, weights = rng.standard_normal((5, 3)), targets(loss, rng, (5, 3)), rng.random(5) + 0.1
+    gradient = compute(loss, f, y, weights, "float64")[2]
+    for place in np.ndindex(f.shape):
+        step = np.zeros(f.shape)
+        step[place] = 1e-6
+        up, down = (compute(loss, f + sign * step, y, weights, "float64")[0] for sign in (1, -1))
+        np.testing.assert_allclose((up - down) / 2e-6 / weights.sum(), gradient[place], atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_large_outputs_overflow_nothing(loss, size, dtype):
+    f = np.array([[size, 0.0, -size], [size, size, size]])
+    if loss.name == "poisson":
+        f = np.minimum(f, 80.0)  # exp(1e4) is no float64; exp(80) is still a float32
+    y = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    total, _, gradient, _ = compute(loss, f, y, np.ones(2), dtype)
+    assert math.isfinite(total)
+    assert np.isfinite(gradient).all()
+    np.testing.assert_allclose(
+        total, reference.loss_and_gradient(loss.name, f, y, np.ones(2), loss.parameter)[0], rtol=1e-9
+    )
+
+
+def test_kinks_have_subgradient_zero():
+    for loss in (losses.resolve("absolute_error"), losses.quantile(0.9)):
+        gradient = compute(loss, np.ones((1, 1)), np.ones((1, 1)), np.ones(1), "float64")[2]
+        assert gradient == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_samples_of_weight_zero_count_for_nothing(loss):
+    rng = np.random.default_rng(2)
+    f, y = rng.standard_normal((6, 2)), targets(loss, rng, (6, 2))
+    weights = np.array([1.0, 0, 2, 0, 0, 3])
+    kept = weights > 0
+    total, weight, gradient, _ = compute(loss, f, y, weights, "float64")
+    wanted = compute(loss, f[kept], y[kept], weights[kept], "float64")
+    assert (total, weight) == wanted[:2]
+    assert np.array_equal(gradient[kept], wanted[2])
+    assert not gradient[~kept].any()
+
+
+def test_a_batch_without_any_weight_has_no_loss_and_no_gradient():
+    total, weight, gradient, _ = compute(LOSSES[0], np.ones((3, 2)), np.zeros((3, 2)), np.zeros(3), "float64")
+    assert (total, weight) == (0, 0)
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_past_the_batch_have_no_gradient(dtype):
+    """Sums over rows run over whole tiles, so what an earlier, longer batch left must go."""
+    f, y = np.ones((TILE_ROWS + 1, 17)), np.zeros((TILE_ROWS + 1, 17))
+    out = panels_from(np.full((2 * TILE_ROWS, 17), np.nan), dtype)._replace(rows=TILE_ROWS + 1)
+    weights = np.ones(TILE_ROWS + 1, dtype)
+    loss_and_gradient(0, 0.0, panels_from(f, dtype), panels_from(y, dtype), weights, 0, out)
+    past = matrix_from(out._replace(rows=2 * TILE_ROWS))[TILE_ROWS + 1 :]
+    assert not past.any()
+
+
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_nan_is_seen_in_the_loss(name):
+    loss = losses.resolve(name)
+    for bad in (np.nan, np.inf):
+        f = np.array([[bad, 0.0], [0.0, 0.0]])
+        y = np.array([[0.0, 1.0], [1.0, 0.0]])
+        assert not math.isfinite(compute(loss, f, y, np.ones(2), "float64")[0])
+
+
+def test_formulas_hold_as_plain_python():
+    """The scalar formulas hold no LLVM, so they run uncompiled too."""
+    assert losses.squared_error.py_func(3.0, 1.0) == (2.0, 2.0)
+    assert losses.binary_cross_entropy.py_func(0.0, 1.0) == (math.log(2), -0.5)
+    assert losses.poisson.py_func(0.0, 2.0) == (1.0, -1.0)
+    assert losses.huber_point.py_func(3.0, 0.0, 1.0) == (2.5, 1.0)
+    assert losses.absolute_error.py_func(-2.0, 0.0) == (2.0, -1.0)
+    assert losses.quantile_point.py_func(0.0, 2.0, 0.75) == (1.5, -0.75)
+
+
+def test_losses_are_found_by_name_and_their_parameters_set():
+    assert losses.resolve("huber") == losses.huber(1.0)
+    assert losses.resolve("quantile") == losses.quantile(0.5)
+    assert losses.resolve(losses.huber(2.0)).parameter == 2.0

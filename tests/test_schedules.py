@@ -1,0 +1,59 @@
+"""Schedules follow their formulas, and give the same bits however a run is sliced."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastbp import schedules
+
+FORMULAS = [
+    (schedules.Constant(0.3), lambda _: 0.3),
+    (schedules.Step(0.5, every=10, factor=0.5), lambda t: 0.5 * 0.5 ** (t // 10)),
+    (schedules.InverseScaling(0.5, power=0.25), lambda t: 0.5 / (t + 1) ** 0.25),
+    (
+        schedules.Cosine(0.5, steps=40, final=0.1),
+        lambda t: 0.1 + 0.4 * (1 + math.cos(math.pi * min(t / 40, 1))) / 2,
+    ),
+    (schedules.WarmUp(0.5, steps=4), lambda t: 0.5 * min((t + 1) / 4, 1)),
+    (
+        schedules.WarmUp(schedules.Step(0.5, every=10), steps=4),
+        lambda t: min((t + 1) / 4, 1) * 0.5 * 0.1 ** (max(t - 4, 0) // 10),
+    ),
+    (schedules.WarmUp(lambda t: 1 / (int(t) + 1), steps=4), lambda t: min((t + 1) / 4, 1) / (max(t - 4, 0) + 1)),
+    (lambda t: 2.0**-t, lambda t: 2.0**-t),
+]
+
+
+@pytest.mark.parametrize(("schedule", "formula"), FORMULAS, ids=lambda value: type(value).__name__)
+def test_rates_follow_the_formula(schedule, formula):
+    wanted = [formula(t) for t in range(60)]
+    np.testing.assert_allclose(schedules.evaluate(schedule, 0, 60), wanted, rtol=1e-14)
+    np.testing.assert_allclose([schedule(t) for t in range(60)], wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("schedule", [schedule for schedule, _ in FORMULAS], ids=lambda value: type(value).__name__)
+def test_slices_hold_the_bits_of_the_whole(schedule):
+    whole = schedules.evaluate(schedule, 0, 2100)
+    for first, count in ((0, 1), (1, 7), (1000, 100), (1023, 2), (2047, 53)):
+        assert np.array_equal(schedules.evaluate(schedule, first, count), whole[first : first + count])
+
+
+def test_a_number_is_the_rate_of_every_step():
+    assert schedules.evaluate(0.25, 10, 3).tolist() == [0.25] * 3
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -0.1])
+def test_a_schedule_that_leaves_the_numbers_is_named_with_its_step(rate):
+    with pytest.raises(ValueError, match="learning_rate at step 3 must be finite and not negative"):
+        schedules.evaluate(lambda step: rate if step == 3 else 0.1, 0, 5)
+
+
+def test_schedules_with_the_same_numbers_are_the_same():
+    assert schedules.Cosine(0.1, 5) == schedules.Cosine(0.1, 5) != schedules.Cosine(0.1, 6)
+    assert schedules.describe(schedules.WarmUp(schedules.Cosine(0.1, 5), 2)) == {
+        "schedule": "WarmUp",
+        "then": {"schedule": "Cosine", "initial": 0.1, "steps": 5, "final": 0.0},
+        "steps": 2,
+    }
+    assert schedules.describe(lambda _: 0.1) == "custom"

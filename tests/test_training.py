@@ -1,0 +1,170 @@
+"""A compiled run goes the way of its naive twin, keeps padding zero, and allocates nothing."""
+
+import platform
+
+import numpy as np
+import pytest
+import reference
+from numba.core.runtime import _nrt_python, rtsys
+
+import fastbp
+from fastbp import batches, layout, losses, optimizers, training
+from fastbp.denormals import flush_denormals, restore_mode
+from fastbp.jit import entry
+from fastbp.memory import initial
+
+OPTIMIZERS = [
+    fastbp.SGD(0.05),
+    fastbp.SGD(0.05, weight_decay=0.1),
+    fastbp.SGD(0.05, momentum=0.9, weight_decay=0.1),
+    fastbp.SGD(0.05, momentum=0.9, nesterov=True),
+    fastbp.Adam(0.01, weight_decay=0.1),
+]
+
+
+def twin_step(parameters, gradient, moments, optimizer, step):
+    """Step one array; return it and its moments."""
+    if isinstance(optimizer, fastbp.Adam):
+        constants = optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.weight_decay
+        new, *moments = reference.adam_step(parameters, gradient, *moments, optimizer.learning_rate, *constants, step)
+        return new, moments
+    constants = optimizer.learning_rate, optimizer.momentum, optimizer.nesterov, optimizer.weight_decay
+    new, velocity = reference.momentum_step(parameters, gradient, moments[0], *constants)
+    return new, [velocity, moments[1]]
+
+
+def twin_fit(net, X, y, loss, optimizer, batch_size, epochs, sample_weight, random):
+    """Train in plain NumPy, over the rows in the order in which the compiled run takes them."""
+    arrays = [a.astype(np.float64) for a in (*net.weights, *net.biases)]
+    moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
+    shuffle, order, step, history = entry(batches.shuffle), np.zeros(len(X), np.int64), 0, []
+    for _ in range(epochs):
+        shuffle(order, random)
+        total = total_weight = 0.0
+        for first in range(0, len(X), batch_size):
+            rows = order[first : first + batch_size]
+            weights, biases = arrays[: net.K + 1], arrays[net.K + 1 :]
+            f, h = reference.forward(weights, biases, X[rows])
+            value, weight, g = reference.loss_and_gradient(
+                loss.name, f[-1], y[rows], sample_weight[rows], loss.parameter
+            )
+            by_weights, by_biases, _ = reference.backward(weights, h, g)
+            step += 1
+            stepped = [
+                twin_step(a, gradient, m, optimizer, step)
+                for a, gradient, m in zip(arrays, by_weights + by_biases, moments, strict=True)
+            ]
+            arrays, moments = [a for a, _ in stepped], [m for _, m in stepped]
+            total, total_weight = total + value, total_weight + weight
+        history.append(total / total_weight)
+    return arrays, history
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("loss", ["squared_error", "binary_cross_entropy", "cross_entropy"])
+@pytest.mark.parametrize(("sizes", "n", "batch_size"), [([3, 17, 5, 2], 50, 16), ([5, 3], 33, 33), ([2, 8, 1], 20, 1)])
+def test_training_goes_the_way_of_its_twin(sizes, n, batch_size, loss, optimizer):
+    rng = np.random.default_rng(0)
+    X, y, w = rng.standard_normal((n, sizes[0])), rng.random((n, sizes[-1])), rng.random(n) + 0.1
+    y /= y.sum(1, keepdims=True)
+    net = fastbp.Network(sizes, dtype="float64", seed=1)
+    options = {"batch_size": batch_size, "epochs": 5, "sample_weight": w}
+    random = batches.random_state(4)
+    arrays, history = twin_fit(net, X, y, losses.resolve(loss), optimizer, batch_size, 5, w, random)
+    got = net.fit(X, y, loss=loss, optimizer=optimizer, seed=4, **options)
+    np.testing.assert_allclose(got.loss, history, rtol=1e-11)
+    for a, wanted in zip((*net.weights, *net.biases), arrays, strict=True):
+        np.testing.assert_allclose(a, wanted, rtol=1e-9, atol=1e-11)
+
+
+def make_run(sizes, optimizer, dtype, n=70, batch_size=13):
+    rng = np.random.default_rng(0)
+    memory = initial(sizes, dtype, 0)
+    memory.take_up(optimizer)
+    x, y = rng.standard_normal((n, sizes[0])), rng.standard_normal((n, sizes[-1]))
+    rows = layout.padded_rows(x, dtype), layout.padded_rows(y, dtype)
+    table = batches.Table(*rows, np.zeros(0, np.int64), np.zeros(0, dtype), n)
+    plan = training.Plan(batch_size, n, True, 0, 0.0, optimizer.rule)
+    moments = layout.aligned_zeros(memory.mean.size, dtype), memory.mean, memory.square
+    position = np.zeros(3, np.int64), np.zeros(2)
+    state = training.State(memory.parameters, *moments, np.arange(n), memory.random, *position)
+    return table, plan, state, layout.workspace_for(sizes, batch_size, dtype)
+
+
+def is_padding(parameters):
+    """Tell, for each number in the buffer, whether it is no parameter."""
+    marks = parameters._replace(data=np.zeros_like(parameters.data))
+    sizes = parameters.sizes.tolist()
+    ones = [np.ones(shape) for shape in zip(sizes[1:], sizes[:-1], strict=True)], [np.ones(size) for size in sizes[1:]]
+    layout.write_parameters(marks, *ones)
+    return marks.data == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_padding_is_exactly_zero_after_100_steps(optimizer, dtype):
+    run = make_run((3, 17, 5, 2), optimizer, dtype)
+    state = run[2]
+    assert training.train(*run, np.full(100, 0.01), np.zeros(100)) == 100
+    padding = is_padding(state.parameters)
+    assert 0 < padding.sum() < padding.size
+    for buffer in (state.parameters.data, state.mean, state.square):
+        assert not buffer[padding[: buffer.size]].any()
+
+
+def compiled_allocations(run, steps):
+    """Return how often a run asks Numba's runtime for memory."""
+    rates, losses_out = np.full(steps, 0.01), np.zeros(steps)
+    rtsys.initialize(None)
+    _nrt_python.memsys_enable_stats()
+    before = rtsys.get_allocation_stats().alloc
+    assert training.train(*run, rates, losses_out) == steps
+    return rtsys.get_allocation_stats().alloc - before
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_a_step_allocates_nothing(optimizer):
+    """A call allocates for its arguments, and a thousand steps no more than one."""
+    run = make_run((3, 17, 5, 2), optimizer, "float32")
+    assert compiled_allocations(run, 1000) == compiled_allocations(run, 1)
+
+
+@pytest.mark.skipif(
+    platform.machine().lower() not in {"x86_64", "amd64", "aarch64", "arm64"}, reason="no known flush-to-zero mode"
+)
+def test_flush_to_zero_ends_with_the_run():
+    @entry
+    def product_within(a, b, out):
+        mode = flush_denormals()
+        out[0] = a[0] * b[0]
+        restore_mode(mode)
+        out[1] = a[0] * b[0]
+
+    a, b, out = np.array([1e-30], np.float32), np.array([1e-10], np.float32), np.zeros(2, np.float32)
+    product_within(a, b, out)
+    assert out[0] == 0
+    assert out[1] > 0
+    net = fastbp.Network([1, 2, 1], seed=0)
+    net.fit(a[:, None], b)
+    assert (a * b)[0] > 0
+
+
+def test_denormal_weights_do_not_slow_a_run():
+    """Weights that decay into the subnormal range become zero."""
+    net = fastbp.Network([1, 1], seed=0)
+    X, y = np.zeros((32, 1)), np.zeros(32)
+    net.fit(X, y, optimizer=fastbp.SGD(0.5, weight_decay=1.0), epochs=200)
+    assert net.weights[0] == 0
+
+
+@pytest.mark.parametrize("kind", [optimizers.PLAIN, optimizers.MOMENTUM, optimizers.ADAM])
+def test_a_run_stops_before_the_step_whose_loss_is_not_finite(kind):
+    optimizer = [fastbp.SGD(0.1), fastbp.SGD(0.1, momentum=0.9), fastbp.Adam(0.1)][kind]
+    run = make_run((3, 5, 2), optimizer, "float32", n=26)
+    table, _, state, _ = run
+    table.y[5 * 16] = np.nan  # row 5 is in the first or second batch of each epoch
+    rates, out = np.full(10, 0.01), np.zeros(10)
+    made = training.train(*run, rates, out)
+    assert made < 2
+    assert state.counts[training.STEP] == made
+    assert np.isfinite(state.parameters.data).all()
