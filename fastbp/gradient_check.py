@@ -6,38 +6,20 @@ This file knows a network by its public face alone. It must not know kernels or 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbp.losses import Loss, resolve
+from fastbp.network import Network
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 # A difference of two losses a step ε apart carries their rounding, a few units in the last place, over ε.
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
 # ε ∝ ∛u makes a central difference's two errors, rounding ∝ u/ε and truncation ∝ ε², about equal.
 _STEP = float(np.cbrt(np.finfo(np.float64).eps))
-
-
-class _Network(Protocol):
-    """What a network must offer to be checked; `fastbp.Network` does."""
-
-    def __init__(self, layer_sizes: Sequence[int], *, dtype: str) -> None: ...
-
-    @property
-    def layer_sizes(self) -> Sequence[int]: ...
-    @property
-    def dtype(self) -> Any: ...
-    @property
-    def weights(self) -> Sequence[NDArray[Any]]: ...
-    @property
-    def biases(self) -> Sequence[NDArray[Any]]: ...
-    def set_parameters(self, weights: Any, biases: Any) -> None: ...
-    def forward(self, X: Any) -> Any: ...
-    def loss(self, X: Any, y: Any, loss: Any, sample_weight: Any) -> float: ...
-    def gradients(self, X: Any, y: Any, loss: Any, sample_weight: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +38,8 @@ class ArrayCheck:
         How many more were tried and left out, because the loss has a kink there on both sides.
     max_absolute_error, max_relative_error : float
         The largest differences between backpropagation and central differences; 0 where nothing was compared.
+    resolution : float
+        The smallest absolute error that means anything: what the rounding of the losses leaves.
     ok : bool
         Whether the relative error is within the tolerance.
     """
@@ -66,6 +50,7 @@ class ArrayCheck:
     kinks: int
     max_absolute_error: float
     max_relative_error: float
+    resolution: float
     ok: bool
 
 
@@ -79,15 +64,12 @@ class GradientCheck:
         The loss's name.
     tolerance : float
         The largest relative error allowed.
-    resolution : float
-        The smallest difference of slopes that means anything: what the rounding of the losses leaves.
     arrays : tuple of ArrayCheck
         One for each array: Ω_0, β_0, Ω_1, β_1, …
     """
 
     loss: str
     tolerance: float
-    resolution: float
     arrays: tuple[ArrayCheck, ...]
 
     @property
@@ -102,24 +84,25 @@ class GradientCheck:
 
     def __str__(self) -> str:
         """Return the table, an array a line, and the verdict below it."""
-        lines = [("array", "shape", "checked", "kinks", "largest error", "relative", "")]
+        lines: list[tuple[str, ...]]
+        lines = [("array", "shape", "checked", "kinks", "resolution", "largest error", "relative", "")]
         for row in self.arrays:
             verdict = "WRONG" if not row.ok else "ok" if row.checked else "not checked"
             checked = f"{row.checked} of {math.prod(row.shape)}"
-            errors = (f"{row.max_absolute_error:.1e}", f"{row.max_relative_error:.1e}")
+            errors = [f"{e:.1e}" for e in (row.resolution, row.max_absolute_error, row.max_relative_error)]
             lines.append((row.name, str(row.shape), checked, str(row.kinks), *errors, verdict))
         name, shape, *numbers, _ = (max(map(len, column)) for column in zip(*lines, strict=True))
         layout = f"{{:<{name}}}  {{:<{shape}}}" + "".join(f"  {{:>{width}}}" for width in numbers) + "  {}"
         table = [layout.format(*line).rstrip() for line in lines]
         summary = (
             f"{self.loss}: {'gradients agree' if self.ok else 'GRADIENTS DO NOT AGREE'}; largest relative error "
-            f"{self.max_relative_error:.1e}, allowed {self.tolerance:.0e}, resolution {self.resolution:.0e}"
+            f"{self.max_relative_error:.1e}, allowed {self.tolerance:g}"
         )
         return "\n".join([*table, summary])
 
 
 def check_gradients(
-    net: _Network,
+    net: Network,
     X: ArrayLike,
     y: ArrayLike,
     loss: str | Loss = "squared_error",
@@ -141,7 +124,7 @@ def check_gradients(
     net : Network
         The network to be checked.
     X : array_like of shape (n, D_0)
-        A batch. A few rows that differ are enough; values of order 1 give the sharpest check.
+        A batch; a few rows that differ are enough.
     y : array_like
         Its targets, as `net.loss` takes them.
     loss : str or Loss, default "squared_error"
@@ -149,7 +132,8 @@ def check_gradients(
     sample_weight : array_like of shape (n,), optional
         The samples' weights, as `net.loss` takes them.
     epsilon : float, default 6.1e-6
-        The step is ε = `epsilon` · max(1, |θ|). The default is the cube root of float64's precision.
+        The step is ε = `epsilon` · max(1, |θ|), over the largest |h_i| for a weight that multiplies numbers
+        above 1. The default is the cube root of float64's precision.
     tolerance : float, default 1e-6
         The largest relative error allowed.
     max_per_array : int, default 500
@@ -170,7 +154,7 @@ def check_gradients(
     Notes
     -----
     The relative error is |a − d| / max(|a|, |d|, r / tolerance), where r is the resolution that the rounding of the
-    losses leaves to a difference: slopes far below it are not judged by their digits.
+    losses leaves to a difference: slopes near it are not judged by their digits.
 
     ReLU has a kink where f_i = 0. If no f_i changes sides between θ − ε and θ + ε, each is linear in θ between
     them and there is no kink. If the sides change in one direction only, the other direction gives a one-sided
@@ -185,20 +169,23 @@ def check_gradients(
     probe = _Probe(net, X, y, resolve(loss), sample_weight, epsilon)
     judged = net if np.dtype(net.dtype) == np.float64 else probe.net
     gradients = judged.gradients(X, y, loss=loss, sample_weight=sample_weight)
-    resolution = probe.resolution(gradients.f)
+    rounding = probe.rounding(gradients.f)
     random = np.random.default_rng(seed)
     rows = []
     for i in range(len(probe.weights)):
-        for name, array, gradient in (
-            (f"Ω_{i}", probe.weights[i], gradients.weights[i]),
-            (f"β_{i}", probe.biases[i], gradients.biases[i]),
+        # f_i moves by about ε whether a weight or a bias does. Beyond 1e6 a weight's step would be lost in the weight.
+        largest = float(np.clip(np.max(np.abs(probe.trace.h[i])), 1, 1e6))
+        for name, array, gradient, step in (
+            (f"Ω_{i}", probe.weights[i], gradients.weights[i], epsilon / largest),
+            (f"β_{i}", probe.biases[i], gradients.biases[i], epsilon),
         ):
             places = np.arange(array.size)
             if array.size > max_per_array:
                 places = np.sort(random.choice(array.size, max_per_array, replace=False))
-            slopes = [probe.slope(array, place) for place in places.tolist()]
-            rows.append(_compared(name, gradient, places, slopes, tolerance, resolution))
-    return GradientCheck(probe.loss.name, tolerance, resolution, tuple(rows))
+            steps = step * np.maximum(1, np.abs(array.flat[places]))
+            slopes = [probe.slope(array, *where) for where in zip(places.tolist(), steps.tolist(), strict=True)]
+            rows.append(_compared(name, gradient, places, slopes, tolerance, rounding / steps))
+    return GradientCheck(probe.loss.name, tolerance, tuple(rows))
 
 
 class _Point(NamedTuple):
@@ -212,7 +199,7 @@ class _Probe:
     """A float64 copy of the network whose parameters may be moved."""
 
     def __init__(
-        self, net: _Network, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None, epsilon: float
+        self, net: Network, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None, epsilon: float
     ) -> None:
         self.net = type(net)(net.layer_sizes, dtype="float64")
         self.weights = [np.array(array, dtype=np.float64) for array in net.weights]
@@ -220,12 +207,11 @@ class _Probe:
         self.X, self.y, self.loss, self.sample_weight = X, y, loss, sample_weight
         self.epsilon = epsilon
         self.here = self._point()
-        self.f = self.net.forward(X).f
+        self.trace = self.net.forward(X)
 
-    def slope(self, array: Floats, place: int) -> float | None:
+    def slope(self, array: Floats, place: int, step: float) -> float | None:
         """Return the difference quotient of the loss along one parameter, None at a kink."""
         theta = array.flat[place]
-        step = self.epsilon * max(1.0, abs(theta))
 
         def loss_without_kink(offset: float) -> float | None:
             array.flat[place] = theta + offset
@@ -241,13 +227,13 @@ class _Probe:
                 return (4 * near - 3 * self.here.loss - far) / (2 * offset)
         return None
 
-    def resolution(self, gradients_of_f: Sequence[Floats]) -> float:
-        """Return what the rounding of L and of every f_i, carried on to L, can do to a slope."""
+    def rounding(self, gradients_of_f: Sequence[Floats]) -> float:
+        """Return what the rounding of L and of every f_i, carried on to L, can do to L."""
         carried = 0.0
-        for f, g in zip(self.f, gradients_of_f, strict=True):
+        for f, g in zip(self.trace.f, gradients_of_f, strict=True):
             # Where ∂L/∂f_i is 0, a step of ε still makes it about ε a row, and the rounding of f_i counts.
             carried += float(np.sum(np.abs(f) * (np.abs(g) + self.epsilon / len(f))))
-        return _ROUNDING * (abs(self.here.loss) + carried) / self.epsilon
+        return _ROUNDING * (abs(self.here.loss) + carried)
 
     def _point(self) -> _Point:
         self.net.set_parameters(self.weights, self.biases)
@@ -271,15 +257,15 @@ def _compared(
     places: NDArray[np.int64],
     slopes: list[float | None],
     tolerance: float,
-    resolution: float,
+    resolution: Floats,
 ) -> ArrayCheck:
     """Return the verdict on one array from the slopes at some places in it."""
     smooth = [i for i, slope in enumerate(slopes) if slope is not None]
     by_difference = np.array([slopes[i] for i in smooth], dtype=np.float64)
-    by_backpropagation = np.ravel(gradient)[places[smooth]]
+    by_backpropagation = gradient.flat[places[smooth]]
     errors = np.abs(by_backpropagation - by_difference)
     scale = np.maximum(np.abs(by_backpropagation), np.abs(by_difference))
-    scale = np.maximum(scale, resolution / tolerance + np.finfo(np.float64).tiny)  # never 0 / 0
+    scale = np.maximum(scale, resolution[smooth] / tolerance + np.finfo(np.float64).tiny)  # never 0 / 0
     worst = float(np.max(errors / scale, initial=0.0))
     return ArrayCheck(
         name=name,
@@ -288,5 +274,6 @@ def _compared(
         kinks=len(slopes) - len(smooth),
         max_absolute_error=float(np.max(errors, initial=0.0)),
         max_relative_error=worst,
+        resolution=float(np.max(resolution)),
         ok=worst <= tolerance,
     )

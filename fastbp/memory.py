@@ -98,6 +98,9 @@ def _parameters(tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
     weights = [tensors[f"{prefix}weights.{i}"] for i in range(len(shapes))]
     biases = [tensors[f"{prefix}biases.{i}"] for i in range(len(shapes))]
+    found = {array.dtype for array in (*weights, *biases)}
+    if found != {dtype}:
+        raise ValueError(f"{prefix}weights and biases must be {dtype}, got {', '.join(map(str, found))}")
     parameters = layout.zero_parameters(sizes, dtype)
     layout.write_parameters(
         parameters,

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbp import __version__
 from fastbp.atomic_file import replace_file
 
 FORMAT_VERSION = 1
@@ -134,8 +135,6 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 def _header(arrays: dict[str, NDArray[Any]], order: list[str], metadata: Mapping[str, Any]) -> bytes:
     """Return the length and the padded JSON header, with zeros where the checksum goes."""
-    from fastbp import __version__  # here, because the package imports this file while it is being imported
-
     begin, offsets = 0, {}
     for name in order:
         offsets[name] = [begin, begin + arrays[name].nbytes]

@@ -370,6 +370,7 @@ class Network:
             If it cannot be read.
         """
         tensors, metadata = model_file.read(path)
-        if not isinstance(metadata.get("network"), dict):
-            raise ValueError(f"cannot read {os.fspath(path)!r}: the model file holds no network")
-        return cls.from_tensors(tensors, metadata["network"])
+        try:
+            return cls.from_tensors(tensors, metadata.get("network", {}))
+        except ValueError as error:
+            raise ValueError(f"the model file {os.fspath(path)!r} holds no network: {error}") from None

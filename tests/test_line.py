@@ -1,6 +1,5 @@
 """Lines and tiles compute what NumPy does, lane by lane, and compile to the machine's own vectors."""
 
-import inspect
 import re
 
 import numba
