@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
@@ -73,9 +74,12 @@ class _TileModel(models.PrimitiveModel):
 # --- from LLVM values to lines and back ---------------------------------------------------------------------
 
 
-def _pointer(context: Any, builder: ir.IRBuilder, array: types.Array, value: Any, at: Any, offset: int) -> Any:
-    """Return the address of `array[at + offset]`, plainly: NumPy indexing also tests for a negative index."""
-    data = context.make_array(array)(context, builder, value).data
+def _pointer(context: Any, builder: ir.IRBuilder, array: types.Type, value: Any, at: Any, offset: int) -> Any:
+    """Return the address of `array[at + offset]`, plainly: NumPy indexing also tests for a negative index.
+
+    Here and below, an array may as well be what `pointer` returned.
+    """
+    data = value if isinstance(array, types.CPointer) else context.make_array(array)(context, builder, value).data
     return builder.gep(data, [builder.add(at, ir.Constant(at.type, offset))])
 
 
@@ -133,9 +137,27 @@ def _by_rows(builder: ir.IRBuilder, signature: Any, values: Any, compute: Callab
 # --- memory -------------------------------------------------------------------------------------------------
 
 
+def pointer(array: Any) -> Any:
+    """Return the address of an array's first number, which no reference count follows; in plain Python, the array.
+
+    Counting references to the arrays inside each step's matrices took a quarter of a small network's step.
+    """
+    return array
+
+
+@type_callable(pointer)
+def _type_pointer(_context: Any) -> Any:
+    return lambda array: types.CPointer(array.dtype)
+
+
+@lower_builtin(pointer, types.Array)
+def _lower_pointer(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+    return context.make_array(signature.args[0])(context, builder, values[0]).data
+
+
 @intrinsic
-def line_length(_context: Any, array: types.Array) -> Any:
-    """Return how many numbers of the array's dtype a line holds: a constant to the compiler."""
+def line_length(_context: Any, array: types.Type) -> Any:
+    """Return how many numbers of an array's or a line's dtype a line holds: a constant to the compiler."""
     lanes = Line(array.dtype).lanes
 
     def generate(context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
@@ -187,6 +209,17 @@ def tile(_context: Any, line: Line, rows: types.IntegerLiteral) -> Any:
         return _pack(builder, kind, [values[0]] * kind.rows)
 
     return kind(line, rows), generate
+
+
+@intrinsic
+def zero_line(_context: Any, array: types.Array) -> Any:
+    """Return the line of zeros of the array's dtype."""
+    line = Line(array.dtype)
+
+    def generate(_context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
+        return ir.Constant(line.vector, [0.0] * line.lanes)
+
+    return line(array), generate
 
 
 @intrinsic(prefer_literal=True)
@@ -272,6 +305,80 @@ def square_root(_context: Any, lines: Lines) -> Any:
 
 
 @intrinsic
+def round_lanes(_context: Any, lines: Lines) -> Any:
+    """Return the nearest whole number, lane by lane."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _by_rows(builder, signature, values, lambda x: _call(builder, "rint", x))
+
+    return lines(lines), generate
+
+
+@intrinsic
+def power_of_two(_context: Any, lines: Lines) -> Any:
+    """Return 2^n, lane by lane, for whole n within the exponents of normal numbers."""
+    bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
+    integers = ir.VectorType(ir.IntType(bits), lines.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        bias = ir.Constant(integers, [2 ** (bits - mantissa - 2) - 1] * lines.lanes)
+        shift = ir.Constant(integers, [mantissa] * lines.lanes)
+
+        def power(n: Any) -> Any:
+            exponent = builder.add(builder.fptosi(n, integers), bias)
+            return builder.bitcast(builder.shl(exponent, shift), lines.vector)
+
+        return _by_rows(builder, signature, values, power)
+
+    return lines(lines), generate
+
+
+@intrinsic
+def keep_lanes(_context: Any, line: Line, _count: types.Integer, _other: types.Float) -> Any:
+    """Return the line with its first `count` lanes as they are, and a number in all the others."""
+    integers = ir.VectorType(ir.IntType(32), line.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        kept, count, other = values
+        last = _splat(builder, integers, builder.trunc(count, ir.IntType(32)))
+        inside = builder.icmp_signed("<", ir.Constant(integers, list(range(line.lanes))), last)
+        return builder.select(inside, kept, _splat(builder, line.vector, other))
+
+    return line(line, types.int64, line.dtype), generate
+
+
+def _fold(builder: ir.IRBuilder, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Return `combine` over all lanes, half on half."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        low = _shuffle(builder, vector, vector, list(range(lanes)))
+        high = _shuffle(builder, vector, vector, list(range(lanes, 2 * lanes)))
+        vector = combine(low, high)
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
+@intrinsic
+def sum_lanes(_context: Any, line: Line) -> Any:
+    """Return the sum of a line's lanes, a number."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        return _fold(builder, values[0], builder.fadd)
+
+    return line.dtype(line), generate
+
+
+@intrinsic
+def greatest_lane(_context: Any, line: Line) -> Any:
+    """Return the greatest of a line's lanes. Where some are NaN, it may be NaN or not."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        return _fold(builder, values[0], lambda a, b: _choose(">")(builder, a, b))
+
+    return line.dtype(line), generate
+
+
+@intrinsic
 def sum_rows(_context: Any, tile: Tile) -> Any:
     """Return the line that is the sum of a tile's rows, added two by two."""
 
@@ -302,11 +409,21 @@ def transpose(_context: Any, square: Tile) -> Any:
     return square(square), generate
 
 
-def _arithmetic(symbol: Callable[..., Any], instruction: str) -> None:
-    """Teach Numba `a symbol b` where a line or tile meets a line, a tile or a number."""
+def maximum(a: Any, b: Any) -> Any:
+    """Return the greater, lane by lane; `a` where either is NaN."""
+    return np.where(a <= b, b, a)
 
-    @type_callable(symbol)
-    def type_symbol(_context: Any) -> Any:
+
+def minimum(a: Any, b: Any) -> Any:
+    """Return the less, lane by lane; `a` where either is NaN."""
+    return np.where(a >= b, b, a)
+
+
+def _binary(function: Callable[..., Any], compute: Callable[[ir.IRBuilder, Any, Any], Any]) -> None:
+    """Teach Numba `function(a, b)` where a line or tile meets a line, a tile or a number."""
+
+    @type_callable(function)
+    def type_function(_context: Any) -> Any:
         def typer(a: types.Type, b: types.Type) -> types.Type | None:
             lines = [kind for kind in (a, b) if isinstance(kind, Lines)]
             others = [kind for kind in (a, b) if not isinstance(kind, Lines | types.Number)]
@@ -321,17 +438,19 @@ def _arithmetic(symbol: Callable[..., Any], instruction: str) -> None:
             number = context.cast(builder, value, operand_kind, kind.dtype) if is_number else None
             operands.append(_splat(builder, kind.vector, number) if is_number else value)
             kinds.append(Line(kind.dtype) if is_number else operand_kind)
-        operation = getattr(builder, instruction)
-        return _by_rows(builder, kind(*kinds), operands, operation)
+        return _by_rows(builder, kind(*kinds), operands, lambda a, b: compute(builder, a, b))
 
     for kinds in ((Lines, Lines), (Lines, types.Number), (types.Number, Lines)):
-        lower_builtin(symbol, *kinds)(generate)
+        lower_builtin(function, *kinds)(generate)
 
 
-for _symbol, _instruction in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-    _arithmetic(_symbol, _instruction)
+def _choose(comparison: str) -> Callable[[ir.IRBuilder, Any, Any], Any]:
+    return lambda builder, a, b: builder.select(builder.fcmp_unordered(comparison, a, b), a, b)
+
+
+_binary(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_binary(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_binary(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_binary(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+_binary(maximum, _choose(">"))
+_binary(minimum, _choose("<"))

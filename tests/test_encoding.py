@@ -265,7 +265,9 @@ def test_a_quantity_is_standardised_and_comes_back(values: list[float]) -> None:
     target = target_from_dict(json.loads(json.dumps(target_to_dict(Quantity.learn(column)))))
     y = target.encode(column)
     np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-12)
-    np.testing.assert_allclose(target.decode(y[:, np.newaxis])["prediction"], values, rtol=1e-6, atol=1e-6 * max(values))
+    np.testing.assert_allclose(
+        target.decode(y[:, np.newaxis])["prediction"], values, rtol=1e-6, atol=1e-6 * max(values)
+    )
 
 
 # --- rows held out ----------------------------------------------------------------------------------------------
