@@ -3,8 +3,9 @@
 Both serve float32 and float64 to within 2 units in the last place. This file must not know what they are used for.
 """
 
+from fastbp.arithmetic import maximum, minimum, power_of_two, round_lanes
 from fastbp.jit import njit
-from fastbp.line import Lines, line_length, maximum, minimum, power_of_two, round_lanes
+from fastbp.line import Lines, line_length
 
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts. The first has 9 bits, so that its product with a whole number is exact in float32 too.
@@ -32,7 +33,7 @@ def log_1p(x: Lines) -> Lines:
     """log(1 + x) = 2 (s + s³/3 + s⁵/5 + …) for s = x / (2 + x); for 0 ≤ x ≤ 1, where s ≤ 1/3."""
     s = x / (x + 2)
     square = s * s
-    series = s * 0
+    series: Lines = s * 0
     for k in range(33, 1, -2):
         series = (series + 1 / k) * square
     return s * 2 + s * 2 * series

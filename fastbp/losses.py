@@ -9,24 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastbp.arithmetic import greatest_lane, keep_lanes, maximum, minimum, sum_lanes, where_positive
 from fastbp.elementary import exp, log_1p
 from fastbp.jit import njit
 from fastbp.layout import Floats, Panels, element_at
-from fastbp.line import (
-    TILE_ROWS,
-    Line,
-    greatest_lane,
-    keep_lanes,
-    line_length,
-    load,
-    maximum,
-    minimum,
-    store,
-    sum_lanes,
-    where_positive,
-    zero_line,
-    zero_tile,
-)
+from fastbp.line import TILE_ROWS, Line, line_length, load, store, zero_line, zero_tile
 
 
 class Loss(NamedTuple):

@@ -69,7 +69,17 @@ def batch_loss(workspace: Workspace, rows: int, loss: int, loss_parameter: float
 
 
 @njit
-def _descend(parameters, gradients, mean, square, step, workspace, rows, learning_rate, rule):
+def _descend(
+    parameters: Parameters,
+    gradients: Parameters,
+    mean: Floats,
+    square: Floats,
+    step: int,  # t, from 1
+    workspace: Workspace,
+    rows: int,
+    learning_rate: float,
+    rule: Rule,
+) -> None:
     """Step all parameters, from ∂L/∂ŷ on."""
     if rule.kind == PLAIN:
         descent_pass(parameters, workspace, rows, learning_rate, rule.weight_decay)
@@ -92,9 +102,9 @@ def train(
 ) -> int:
     """Make one step per learning rate; return how many were made: fewer if a batch's loss was not finite."""
     mode = flush_denormals()
-    parameters, gradients, mean, square, order, random, counts, sums = state
-    φ = parameters
-    gradients = Parameters(gradients, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes)
+    # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
+    φ, gradient_data, mean, square, order, random, counts, sums = state
+    gradients = Parameters(gradient_data, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes)
     batch_size, n, shuffled, loss_code, loss_parameter, rule = plan
     ended = made = 0
     for learning_rate in learning_rates:
@@ -103,11 +113,11 @@ def train(
             shuffle(order, random)
         rows = min(batch_size, n - first)
         load_batch(table, order, first, rows, workspace)
-        forward_pass(parameters, workspace, rows)
+        forward_pass(φ, workspace, rows)
         loss, weight = batch_loss(workspace, rows, loss_code, loss_parameter)
         if not np.isfinite(loss):
             break
-        _descend(parameters, gradients, mean, square, counts[STEP] + 1, workspace, rows, learning_rate, rule)
+        _descend(φ, gradients, mean, square, counts[STEP] + 1, workspace, rows, learning_rate, rule)
         made += 1
         counts[STEP] += 1
         counts[ROW] += rows
