@@ -33,7 +33,7 @@ def log_1p(x: Lines) -> Lines:
     """log(1 + x) = 2 (s + s³/3 + s⁵/5 + …) for s = x / (2 + x); for 0 ≤ x ≤ 1, where s ≤ 1/3."""
     s = x / (x + 2)
     square = s * s
-    series: Lines = s * 0
+    series = s * 0
     for k in range(33, 1, -2):
         series = (series + 1 / k) * square
     return s * 2 + s * 2 * series
