@@ -15,9 +15,10 @@ import time
 import numpy as np
 
 import fastbp
+from fastbp.arithmetic import fma_along
 from fastbp.jit import entry
 from fastbp.layout import aligned_zeros, lanes_of
-from fastbp.line import TILE_ROWS, fma_along, line_length, load, store, tile
+from fastbp.line import TILE_ROWS, line_length, load, store, tile
 
 ROWS = 4096
 SECONDS = 0.1

@@ -9,25 +9,10 @@ Here D and E stand for a layer's numbers of inputs and outputs, and n for the ba
 of networks, losses or optimizers.
 """
 
+from fastbp.arithmetic import fma_along, fma_down, relu, sum_rows, transpose, where_positive
 from fastbp.jit import njit
 from fastbp.layout import Panels
-from fastbp.line import (
-    TILE_ROWS,
-    Line,
-    Tile,
-    fma_along,
-    fma_down,
-    line_length,
-    load,
-    load_tile,
-    relu,
-    store,
-    sum_rows,
-    tile,
-    transpose,
-    where_positive,
-    zero_tile,
-)
+from fastbp.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, tile, zero_tile
 
 
 @njit

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp.jit import njit
-from fastbp.line import LINE_BYTES, TILE_ROWS, line_length
+from fastbp.line import LINE_BYTES, TILE_ROWS, line_length, pointer
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
@@ -76,13 +76,13 @@ def weights_of(parameters: Parameters, i: int) -> Panels:
     """Return Ω_iᵀ: (D_i, D_{i+1}), lines along outputs."""
     rows, columns = parameters.sizes[i], parameters.sizes[i + 1]
     stride = -(-rows // parameters.lanes) * parameters.lanes * parameters.lanes
-    return Panels(parameters.data, parameters.weights_at[i], rows, columns, stride)
+    return Panels(pointer(parameters.data), parameters.weights_at[i], rows, columns, stride)
 
 
 @njit
 def biases_of(parameters: Parameters, i: int) -> Panels:
     """Return β_i: (1, D_{i+1})."""
-    return Panels(parameters.data, parameters.biases_at[i], 1, parameters.sizes[i + 1], parameters.lanes)
+    return Panels(pointer(parameters.data), parameters.biases_at[i], 1, parameters.sizes[i + 1], parameters.lanes)
 
 
 @njit
@@ -90,28 +90,28 @@ def transposed_of(workspace: Workspace, i: int) -> Panels:
     """Return the room for Ω_i: (D_{i+1}, D_i), lines along inputs."""
     rows, columns = workspace.sizes[i + 1], workspace.sizes[i]
     stride = -(-rows // workspace.lanes) * workspace.lanes * workspace.lanes
-    return Panels(workspace.data, workspace.transposed_at, rows, columns, stride)
+    return Panels(pointer(workspace.data), workspace.transposed_at, rows, columns, stride)
 
 
 @njit
 def activations_of(workspace: Workspace, i: int, rows: int) -> Panels:
     """Return h_i: (rows, D_i), with h_0 = x; for i = K + 1, ŷ = f_K."""
     stride = workspace.capacity * workspace.lanes
-    return Panels(workspace.data, workspace.activations_at[i], rows, workspace.sizes[i], stride)
+    return Panels(pointer(workspace.data), workspace.activations_at[i], rows, workspace.sizes[i], stride)
 
 
 @njit
 def gradients_of(workspace: Workspace, i: int, rows: int) -> Panels:
     """Return ∂L/∂f_{i-1}: (rows, D_i); for i = 0, ∂L/∂x."""
     stride = workspace.capacity * workspace.lanes
-    return Panels(workspace.data, workspace.gradients_at[i], rows, workspace.sizes[i], stride)
+    return Panels(pointer(workspace.data), workspace.gradients_at[i], rows, workspace.sizes[i], stride)
 
 
 @njit
 def targets_of(workspace: Workspace, rows: int) -> Panels:
     """Return y: (rows, D_{K+1})."""
     stride = workspace.capacity * workspace.lanes
-    return Panels(workspace.data, workspace.targets_at, rows, workspace.sizes[-1], stride)
+    return Panels(pointer(workspace.data), workspace.targets_at, rows, workspace.sizes[-1], stride)
 
 
 # --- in Python ----------------------------------------------------------------------------------------------

@@ -1,19 +1,17 @@
-"""One cache line of floats, and a tile of several, as Numba values; the only file that knows LLVM.
+"""One cache line of floats, and a tile of several, as Numba values that are loaded and stored.
 
 A `Line` is 64 bytes: 16 float32 or 8 float64, an LLVM vector, which LLVM splits into two AVX2 registers, one
-AVX-512 register or four NEON ones. A `Tile` is a few lines that a kernel holds in registers. Arithmetic
-works on both as on arrays: a line meets a tile row by row, a number meets every lane.
+AVX-512 register or four NEON ones. A `Tile` is a few lines that a kernel holds in registers. What is computed with
+them is in `arithmetic`; these two files and `denormals` are the only ones that know LLVM.
 
 This file must not know what a matrix, a layer or a loss is.
 """
 
-import operator
-from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, config, types
+from numba.core import config, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 LINE_BYTES = 64
@@ -73,46 +71,40 @@ class _TileModel(models.PrimitiveModel):
 # --- from LLVM values to lines and back ---------------------------------------------------------------------
 
 
-def _pointer(context: Any, builder: ir.IRBuilder, array: types.Array, value: Any, at: Any, offset: int) -> Any:
-    """Return the address of `array[at + offset]`, plainly: NumPy indexing also tests for a negative index."""
-    data = context.make_array(array)(context, builder, value).data
+def address_of(context: Any, builder: ir.IRBuilder, array: types.Type, value: Any, at: Any, offset: int) -> Any:
+    """Return the address of `array[at + offset]`, plainly: NumPy indexing also tests for a negative index.
+
+    Here and below, an array may as well be what `pointer` returned.
+    """
+    data = value if isinstance(array, types.CPointer) else context.make_array(array)(context, builder, value).data
     return builder.gep(data, [builder.add(at, ir.Constant(at.type, offset))])
 
 
 def _load(context: Any, builder: ir.IRBuilder, kind: Lines, array: types.Array, value: Any, at: Any) -> Any:
     """Return the value of type `kind` that lies in consecutive lines from `array[at]` on."""
-    pointers = [_pointer(context, builder, array, value, at, row * kind.lanes) for row in range(kind.rows)]
+    pointers = [address_of(context, builder, array, value, at, row * kind.lanes) for row in range(kind.rows)]
     vectors = [builder.bitcast(pointer, kind.vector.as_pointer()) for pointer in pointers]
-    return _pack(builder, kind, [builder.load(vector, align=kind.bytes) for vector in vectors])
+    return pack(builder, kind, [builder.load(vector, align=kind.bytes) for vector in vectors])
 
 
-def _splat(builder: ir.IRBuilder, vector: ir.VectorType, scalar: Any) -> Any:
+def splat(builder: ir.IRBuilder, vector: ir.VectorType, scalar: Any) -> Any:
     """Return a vector of which every lane is `scalar`."""
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
-    return _shuffle(builder, first, nothing, [0] * vector.count)
+    return shuffle(builder, first, nothing, [0] * vector.count)
 
 
-def _shuffle(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
+def shuffle(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
     """Return the vector of the given lanes of `a`, counted from 0, and of `b`, counted on."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
 
-def _call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
-    """Call the LLVM intrinsic `name`, declared by hand: llvmlite's `declare_intrinsic` takes no vector types."""
-    vector = vectors[0].type
-    width = 32 if isinstance(vector.element, ir.FloatType) else 64
-    function_type = ir.FunctionType(vector, [vector] * len(vectors))
-    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.v{vector.count}f{width}")
-    return builder.call(function, vectors)
-
-
-def _row(builder: ir.IRBuilder, kind: Lines, value: Any, row: int) -> Any:
+def row_of(builder: ir.IRBuilder, kind: Lines, value: Any, row: int) -> Any:
     """Return the vector in a row of a tile; a line is the same in every row."""
     return builder.extract_value(value, row) if isinstance(kind, Tile) else value
 
 
-def _pack(builder: ir.IRBuilder, kind: Lines, vectors: list[Any]) -> Any:
+def pack(builder: ir.IRBuilder, kind: Lines, vectors: list[Any]) -> Any:
     """Return the value of type `kind` that holds `vectors`, one a row."""
     if isinstance(kind, Line):
         return vectors[0]
@@ -122,20 +114,30 @@ def _pack(builder: ir.IRBuilder, kind: Lines, vectors: list[Any]) -> Any:
     return tile
 
 
-def _by_rows(builder: ir.IRBuilder, signature: Any, values: Any, compute: Callable[..., Any]) -> Any:
-    """Return `compute(*vectors)` for each row of the arguments."""
-    kind = signature.return_type
-    arguments = list(zip(signature.args, values, strict=True))
-    vectors = ([_row(builder, k, value, row) for k, value in arguments] for row in range(kind.rows))
-    return _pack(builder, kind, [compute(*operands) for operands in vectors])
-
-
 # --- memory -------------------------------------------------------------------------------------------------
 
 
+def pointer(array: Any) -> Any:
+    """Return the address of an array's first number, which no reference count follows; in plain Python, the array.
+
+    Counting references to the arrays inside each step's matrices took a quarter of a small network's step.
+    """
+    return array
+
+
+@type_callable(pointer)
+def _type_pointer(_context: Any) -> Any:
+    return lambda array: types.CPointer(array.dtype)
+
+
+@lower_builtin(pointer, types.Array)
+def _lower_pointer(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+    return context.make_array(signature.args[0])(context, builder, values[0]).data
+
+
 @intrinsic
-def line_length(_context: Any, array: types.Array) -> Any:
-    """Return how many numbers of the array's dtype a line holds: a constant to the compiler."""
+def line_length(_context: Any, array: types.Type) -> Any:
+    """Return how many numbers of an array's or a line's dtype a line holds: a constant to the compiler."""
     lanes = Line(array.dtype).lanes
 
     def generate(context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
@@ -170,9 +172,9 @@ def store(_context: Any, array: types.Array, _at: Any, lines: Lines) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         for row in range(lines.rows):
-            pointer = _pointer(context, builder, array, values[0], values[1], row * lines.lanes)
+            pointer = address_of(context, builder, array, values[0], values[1], row * lines.lanes)
             vector = builder.bitcast(pointer, lines.vector.as_pointer())
-            builder.store(_row(builder, lines, values[2], row), vector, align=lines.bytes)
+            builder.store(row_of(builder, lines, values[2], row), vector, align=lines.bytes)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lines), generate
@@ -184,9 +186,20 @@ def tile(_context: Any, line: Line, rows: types.IntegerLiteral) -> Any:
     kind = Tile(line.dtype, rows.literal_value)
 
     def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-        return _pack(builder, kind, [values[0]] * kind.rows)
+        return pack(builder, kind, [values[0]] * kind.rows)
 
     return kind(line, rows), generate
+
+
+@intrinsic
+def zero_line(_context: Any, array: types.Array) -> Any:
+    """Return the line of zeros of the array's dtype."""
+    line = Line(array.dtype)
+
+    def generate(_context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
+        return ir.Constant(line.vector, [0.0] * line.lanes)
+
+    return line(array), generate
 
 
 @intrinsic(prefer_literal=True)
@@ -195,143 +208,6 @@ def zero_tile(_context: Any, array: types.Array, rows: types.IntegerLiteral) -> 
     kind = Tile(array.dtype, rows.literal_value)
 
     def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> Any:
-        return _pack(builder, kind, [ir.Constant(kind.vector, [0.0] * kind.lanes)] * kind.rows)
+        return pack(builder, kind, [ir.Constant(kind.vector, [0.0] * kind.lanes)] * kind.rows)
 
     return kind(array, rows), generate
-
-
-# --- arithmetic ---------------------------------------------------------------------------------------------
-
-
-def _fma_from_memory(tile: Tile, array: types.Array, line: Line, spacing: int) -> Any:
-    """Type and generate `tile[r] + array[at + r * spacing] * line`: an outer product added to a tile."""
-
-    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-        sums, array_value, at, factor = values
-        rows = []
-        for row in range(tile.rows):
-            # One broadcast from memory, which x86 folds into the fma itself.
-            pointer = _pointer(context, builder, array, array_value, at, row * spacing)
-            number = _splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
-            rows.append(_call(builder, "fma", number, factor, builder.extract_value(sums, row)))
-        return _pack(builder, tile, rows)
-
-    return tile(tile, array, types.intp, line), generate
-
-
-@intrinsic
-def fma_down(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line) -> Any:
-    """Return the tile with rows `tile[r] + array[at + r * line_length] * line`: down a panel's rows."""
-    return _fma_from_memory(tile, array, line, tile.lanes)
-
-
-@intrinsic
-def fma_along(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line) -> Any:
-    """Return the tile with rows `tile[r] + array[at + r] * line`: along one line's lanes."""
-    return _fma_from_memory(tile, array, line, 1)
-
-
-@intrinsic
-def relu(_context: Any, lines: Lines) -> Any:
-    """Return max(0, x). NaN stays NaN, so that no divergence hides behind a unit that looks dead."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
-
-        def maximum(x: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(">", zero, x), zero, x)
-
-        return _by_rows(builder, signature, values, maximum)
-
-    return lines(lines), generate
-
-
-@intrinsic
-def where_positive(_context: Any, condition: Lines, lines: Lines) -> Any:
-    """Return I[condition > 0] ⊙ lines."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
-
-        def mask(x: Any, kept: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(">", x, zero), kept, zero)
-
-        return _by_rows(builder, signature, values, mask)
-
-    return lines(condition, lines), generate
-
-
-@intrinsic
-def square_root(_context: Any, lines: Lines) -> Any:
-    """Return √x, lane by lane."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _by_rows(builder, signature, values, lambda x: _call(builder, "sqrt", x))
-
-    return lines(lines), generate
-
-
-@intrinsic
-def sum_rows(_context: Any, tile: Tile) -> Any:
-    """Return the line that is the sum of a tile's rows, added two by two."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-        rows = [builder.extract_value(values[0], row) for row in range(tile.rows)]
-        while len(rows) > 1:
-            rows = [builder.fadd(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
-        return rows[0]
-
-    return Line(tile.dtype)(tile), generate
-
-
-@intrinsic
-def transpose(_context: Any, square: Tile) -> Any:
-    """Return the transpose of a tile with as many rows as lanes."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        lanes, half = square.lanes, square.lanes // 2
-        rows = [builder.extract_value(values[0], row) for row in range(lanes)]
-        # A perfect shuffle of rows and lanes, log2(lanes) times over, is the transpose.
-        low = [lane for i in range(half) for lane in (i, lanes + i)]
-        high = [lane + half for lane in low]
-        for _ in range(half.bit_length()):
-            pairs = list(zip(rows[:half], rows[half:], strict=True))
-            rows = [_shuffle(builder, a, b, order) for a, b in pairs for order in (low, high)]
-        return _pack(builder, signature.return_type, rows)
-
-    return square(square), generate
-
-
-def _arithmetic(symbol: Callable[..., Any], instruction: str) -> None:
-    """Teach Numba `a symbol b` where a line or tile meets a line, a tile or a number."""
-
-    @type_callable(symbol)
-    def type_symbol(_context: Any) -> Any:
-        def typer(a: types.Type, b: types.Type) -> types.Type | None:
-            lines = [kind for kind in (a, b) if isinstance(kind, Lines)]
-            others = [kind for kind in (a, b) if not isinstance(kind, Lines | types.Number)]
-            return None if others or not lines else max(lines, key=lambda kind: isinstance(kind, Tile))
-
-        return typer
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        kind, kinds, operands = signature.return_type, [], []
-        for operand_kind, value in zip(signature.args, values, strict=True):
-            is_number = isinstance(operand_kind, types.Number)
-            number = context.cast(builder, value, operand_kind, kind.dtype) if is_number else None
-            operands.append(_splat(builder, kind.vector, number) if is_number else value)
-            kinds.append(Line(kind.dtype) if is_number else operand_kind)
-        operation = getattr(builder, instruction)
-        return _by_rows(builder, kind(*kinds), operands, operation)
-
-    for kinds in ((Lines, Lines), (Lines, types.Number), (types.Number, Lines)):
-        lower_builtin(symbol, *kinds)(generate)
-
-
-for _symbol, _instruction in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-    _arithmetic(_symbol, _instruction)

@@ -1,7 +1,7 @@
 """The losses: value and ∂L/∂ŷ together, weighted over a batch.
 
-Every loss is computed in float64 whatever the network's dtype: one number a sample is cheap, and its sum over an
-epoch stays exact enough to compare. This file must not know how ŷ came about, nor what is done with its gradient.
+A row's losses are computed line by line in the network's dtype; their sums over rows are in float64. This file must
+not know how ŷ came about, nor what is done with its gradient.
 """
 
 import math
@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastbp.arithmetic import greatest_lane, keep_lanes, maximum, minimum, sum_lanes, where_positive
+from fastbp.elementary import exp, log_1p
 from fastbp.jit import njit
 from fastbp.layout import Floats, Panels, element_at
-from fastbp.line import TILE_ROWS, line_length, store, zero_tile
+from fastbp.line import TILE_ROWS, Line, line_length, load, store, zero_line, zero_tile
 
 
 class Loss(NamedTuple):
@@ -93,55 +95,51 @@ def resolve(loss: str | Loss) -> Loss:
     return {"huber": huber(), "quantile": quantile()}.get(loss, Loss(loss))
 
 
-# --- one number of ŷ: its loss and derivative ---------------------------------------------------------------
+# --- a line of ŷ: its losses and derivatives (or a single number, in plain Python) ---------------------------
 
 
 @njit
-def squared_error(f: float, y: float) -> tuple[float, float]:
+def squared_error(f: Line, y: Line) -> tuple[Line, Line]:
     """½ (ŷ − y)², and ŷ − y."""
-    return 0.5 * (f - y) ** 2, f - y
+    r = f - y
+    return r * r * 0.5, r
 
 
 @njit
-def binary_cross_entropy(f: float, y: float) -> tuple[float, float]:
+def binary_cross_entropy(f: Line, y: Line) -> tuple[Line, Line]:
     """softplus(ŷ) − y ŷ, and σ(ŷ) − y, both through exp(−|ŷ|), which cannot overflow."""
-    e = math.exp(-abs(f))
-    σ = (1.0 if f >= 0 else e) / (1 + e)
-    return max(f, 0.0) - y * f + math.log1p(e), σ - y
+    size = maximum(f, f * -1)
+    e = exp(size * -1)
+    σ = where_positive(f, 1 - e) + e
+    return maximum(f, 0) - y * f + log_1p(e), σ / (e + 1) - y
 
 
 @njit
-def poisson(f: float, y: float) -> tuple[float, float]:
+def poisson(f: Line, y: Line) -> tuple[Line, Line]:
     """exp(ŷ) − y ŷ, and exp(ŷ) − y."""
-    e = math.exp(f)
+    e = exp(f)
     return e - y * f, e - y
 
 
 @njit
-def huber_point(f: float, y: float, δ: float) -> tuple[float, float]:
+def huber_loss(f: Line, y: Line, δ: float) -> tuple[Line, Line]:
     """½ r² within δ and δ (|r| − ½ δ) beyond, and r clipped to ±δ, for r = ŷ − y."""
     r = f - y
-    clipped = min(max(r, -δ), δ)
-    return clipped * (r - 0.5 * clipped), clipped
+    clipped = minimum(maximum(r, -δ), δ)
+    return clipped * (r - clipped * 0.5), clipped
 
 
 @njit
-def absolute_error(f: float, y: float) -> tuple[float, float]:
-    """|ŷ − y|, and its sign."""
-    r = f - y
-    return abs(r), 1.0 if r > 0 else -1.0 if r < 0 else 0.0
-
-
-@njit
-def quantile_point(f: float, y: float, q: float) -> tuple[float, float]:
+def quantile_loss(f: Line, y: Line, q: float) -> tuple[Line, Line]:
     """max(q r, (q − 1) r) for r = y − ŷ, and its derivative, 0 at r = 0."""
     r = y - f
-    return max(q * r, (q - 1) * r), -q if r > 0 else 1 - q if r < 0 else 0.0
+    one = r * 0 + 1
+    return maximum(r * q, r * (q - 1)), where_positive(r * -1, one * (1 - q)) - where_positive(r, one * q)
 
 
 @njit
-def _point(loss: int, parameter: float, f: float, y: float) -> tuple[float, float]:
-    """Return value and derivative of the loss with this number."""
+def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Line]:
+    """Return values and derivatives of the loss with this number."""
     if loss == _SQUARED_ERROR:
         return squared_error(f, y)
     if loss == _BINARY_CROSS_ENTROPY:
@@ -149,17 +147,17 @@ def _point(loss: int, parameter: float, f: float, y: float) -> tuple[float, floa
     if loss == _POISSON:
         return poisson(f, y)
     if loss == _HUBER:
-        return huber_point(f, y, parameter)
-    if loss == _ABSOLUTE_ERROR:
-        return absolute_error(f, y)
-    return quantile_point(f, y, parameter)
+        return huber_loss(f, y, parameter)
+    value, derivative = quantile_loss(f, y, 0.5 if loss == _ABSOLUTE_ERROR else parameter)
+    scale = 2.0 if loss == _ABSOLUTE_ERROR else 1.0
+    return value * scale, derivative * scale
 
 
 # --- one row of ŷ -------------------------------------------------------------------------------------------
 
 
 @njit
-def _points_row(
+def _separate_row(
     loss: int,
     parameter: float,
     f: Panels,  # (n, C): ŷ
@@ -169,12 +167,14 @@ def _points_row(
     out: Panels,  # (n, C): ∂L/∂ŷ times scale
 ) -> float:
     """Σ_o ℓ(ŷ_o, y_o) of one row, for the losses that take each output alone."""
+    lanes = line_length(f.data)
     total = 0.0
-    for o in range(f.columns):
-        at = element_at(f, row, o)
-        value, derivative = _point(loss, parameter, np.float64(f.data[at]), np.float64(y.data[element_at(y, row, o)]))
-        out.data[element_at(out, row, o)] = derivative * scale
-        total += value
+    for o in range(0, f.columns, lanes):
+        value, derivative = _line_loss(
+            loss, parameter, load(f.data, element_at(f, row, o)), load(y.data, element_at(y, row, o))
+        )
+        store(out.data, element_at(out, row, o), keep_lanes(derivative * scale, f.columns - o, 0))
+        total += sum_lanes(keep_lanes(value, f.columns - o, 0))
     return total
 
 
@@ -187,22 +187,23 @@ def _cross_entropy_row(
     out: Panels,  # (n, C): ∂L/∂ŷ times scale
 ) -> float:
     """−Σ_o y_o log softmax(ŷ)_o of one row; ∂L/∂ŷ = softmax(ŷ) Σ_o y_o − y."""
-    largest = -math.inf
-    for o in range(f.columns):
-        # Written so that NaN is kept, for divergence to be seen.
-        number = np.float64(f.data[element_at(f, row, o)])
-        largest = largest if number <= largest else number
+    lanes = line_length(f.data)
+    largest = f.data[element_at(f, row, 0)]
+    for o in range(0, f.columns, lanes):
+        logits = keep_lanes(load(f.data, element_at(f, row, o)), f.columns - o, largest)
+        largest = max(largest, greatest_lane(logits))
     normaliser, total_y = 0.0, 0.0
-    for o in range(f.columns):
-        normaliser += math.exp(np.float64(f.data[element_at(f, row, o)]) - largest)
-        total_y += np.float64(y.data[element_at(y, row, o)])
-    log_normaliser = math.log(normaliser)
-    total = 0.0
-    for o in range(f.columns):
-        logit = np.float64(f.data[element_at(f, row, o)]) - largest
-        target = np.float64(y.data[element_at(y, row, o)])
-        out.data[element_at(out, row, o)] = (math.exp(logit) / normaliser * total_y - target) * scale
-        total += target * (log_normaliser - logit)
+    for o in range(0, f.columns, lanes):
+        e = keep_lanes(exp(load(f.data, element_at(f, row, o)) - largest), f.columns - o, 0)
+        store(out.data, element_at(out, row, o), e)
+        normaliser += sum_lanes(e)
+        total_y += sum_lanes(load(y.data, element_at(y, row, o)))
+    log_normaliser, total = math.log(normaliser), 0.0
+    for o in range(0, f.columns, lanes):
+        targets = load(y.data, element_at(y, row, o))
+        at = element_at(out, row, o)
+        store(out.data, at, (load(out.data, at) * (total_y / normaliser) - targets) * scale)
+        total += sum_lanes(targets * (log_normaliser - (load(f.data, element_at(f, row, o)) - largest)))
     return total
 
 
@@ -221,8 +222,8 @@ def loss_and_gradient(
 ) -> tuple[float, float]:
     """L = Σ_n w_n ℓ_n / Σ_n w_n: return Σ_n w_n ℓ_n and Σ_n w_n; ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n."""
     lanes = line_length(out.data)
+    last_tile = (f.rows - 1) // TILE_ROWS * TILE_ROWS
     for column in range(0, out.columns, lanes):
-        last_tile = (f.rows - 1) // TILE_ROWS * TILE_ROWS
         store(out.data, element_at(out, last_tile, column), zero_tile(out.data, TILE_ROWS))
     total, total_weight = 0.0, 0.0
     for row in range(f.rows):
@@ -234,8 +235,8 @@ def loss_and_gradient(
             if loss == _CROSS_ENTROPY:
                 total += weight * _cross_entropy_row(f, y, row, scale, out)
             else:
-                total += weight * _points_row(loss, parameter, f, y, row, scale, out)
+                total += weight * _separate_row(loss, parameter, f, y, row, scale, out)
         else:
-            for o in range(f.columns):
-                out.data[element_at(out, row, o)] = 0
+            for o in range(0, f.columns, lanes):
+                store(out.data, element_at(out, row, o), zero_line(out.data))
     return total, total_weight

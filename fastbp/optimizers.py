@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fastbp import schedules
+from fastbp.arithmetic import square_root
 from fastbp.jit import njit
 from fastbp.layout import Floats
-from fastbp.line import line_length, load, square_root, store
+from fastbp.line import line_length, load, store
 from fastbp.schedules import Schedule, check_rate
 
 PLAIN, MOMENTUM, ADAM = range(3)

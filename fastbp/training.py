@@ -69,17 +69,26 @@ def batch_loss(workspace: Workspace, rows: int, loss: int, loss_parameter: float
 
 
 @njit
-def _descend(state: State, workspace: Workspace, rows: int, learning_rate: float, rule: Rule) -> None:
+def _descend(
+    parameters: Parameters,
+    gradients: Parameters,
+    mean: Floats,
+    square: Floats,
+    step: int,  # t, from 1
+    workspace: Workspace,
+    rows: int,
+    learning_rate: float,
+    rule: Rule,
+) -> None:
     """Step all parameters, from ∂L/∂ŷ on."""
     if rule.kind == PLAIN:
-        descent_pass(state.parameters, workspace, rows, learning_rate, rule.weight_decay)
+        descent_pass(parameters, workspace, rows, learning_rate, rule.weight_decay)
         return
-    φ, g = state.parameters, state.gradients
-    backward_pass(φ, Parameters(g, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes), workspace, rows)
+    backward_pass(parameters, gradients, workspace, rows)
     if rule.kind == ADAM:
-        adam_step(φ.data, g, state.mean, state.square, learning_rate, rule, state.counts[STEP] + 1)
+        adam_step(parameters.data, gradients.data, mean, square, learning_rate, rule, step)
     else:
-        momentum_step(φ.data, g, state.mean, learning_rate, rule)
+        momentum_step(parameters.data, gradients.data, mean, learning_rate, rule)
 
 
 @entry
@@ -93,25 +102,28 @@ def train(
 ) -> int:
     """Make one step per learning rate; return how many were made: fewer if a batch's loss was not finite."""
     mode = flush_denormals()
-    counts, sums = state.counts, state.sums
+    # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
+    φ, gradient_data, mean, square, order, random, counts, sums = state
+    gradients = Parameters(gradient_data, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes)
+    batch_size, n, shuffled, loss_code, loss_parameter, rule = plan
     ended = made = 0
     for learning_rate in learning_rates:
         first = counts[ROW]
-        if first == 0 and plan.shuffled:
-            shuffle(state.order, state.random)
-        rows = min(plan.batch_size, plan.rows - first)
-        load_batch(table, state.order, first, rows, workspace)
-        forward_pass(state.parameters, workspace, rows)
-        loss, weight = batch_loss(workspace, rows, plan.loss, plan.loss_parameter)
+        if first == 0 and shuffled:
+            shuffle(order, random)
+        rows = min(batch_size, n - first)
+        load_batch(table, order, first, rows, workspace)
+        forward_pass(φ, workspace, rows)
+        loss, weight = batch_loss(workspace, rows, loss_code, loss_parameter)
         if not np.isfinite(loss):
             break
-        _descend(state, workspace, rows, learning_rate, plan.rule)
+        _descend(φ, gradients, mean, square, counts[STEP] + 1, workspace, rows, learning_rate, rule)
         made += 1
         counts[STEP] += 1
         counts[ROW] += rows
         sums[LOSS] += loss
         sums[WEIGHT] += weight
-        if counts[ROW] == plan.rows:
+        if counts[ROW] == n:
             epoch_losses[ended] = sums[LOSS] / sums[WEIGHT]
             ended += 1
             counts[EPOCH] += 1

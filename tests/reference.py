@@ -62,6 +62,7 @@ def sigmoid(f):
 
 
 def log_softmax(f):
+    f = f - f.max(1, keepdims=True)
     return f - np.logaddexp.reduce(f, axis=1, keepdims=True)
 
 

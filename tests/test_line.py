@@ -7,25 +7,10 @@ import numpy as np
 import pytest
 
 from fastbp import kernels
+from fastbp.arithmetic import fma_along, fma_down, relu, square_root, sum_rows, transpose, where_positive
 from fastbp.jit import OPTIONS, entry
 from fastbp.layout import panels_from
-from fastbp.line import (
-    TILE_ROWS,
-    _target_features,
-    fma_along,
-    fma_down,
-    line_length,
-    load,
-    load_tile,
-    relu,
-    square_root,
-    store,
-    sum_rows,
-    tile,
-    transpose,
-    where_positive,
-    zero_tile,
-)
+from fastbp.line import TILE_ROWS, _target_features, line_length, load, load_tile, store, tile, zero_tile
 
 DTYPES = ("float32", "float64")
 

@@ -45,9 +45,11 @@ def test_loss_equals_its_twin(loss, n, outputs, dtype):
     weights = rng.random(n).astype(dtype).astype(float)
     total, weight, gradient, _ = compute(loss, f, y, weights, dtype)
     wanted = reference.loss_and_gradient(loss.name, f, y, weights, loss.parameter)
-    # The loss is computed in float64 for both dtypes; the gradient is rounded to the dtype once.
-    np.testing.assert_allclose((total, weight), wanted[:2], rtol=1e-12)
-    np.testing.assert_allclose(gradient, wanted[2], rtol=4 * np.finfo(dtype).eps, atol=1e-15)
+    # A row's loss is a sum of `outputs` numbers in the dtype, each from a difference that may cancel.
+    ε = np.finfo(dtype).eps
+    np.testing.assert_allclose(total, wanted[0], rtol=(8 + outputs / 16) * ε)
+    np.testing.assert_allclose(weight, wanted[1], rtol=1e-12)
+    np.testing.assert_allclose(gradient, wanted[2], rtol=8 * ε, atol=8 * ε * np.abs(f).max() * weights.max() / weight)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -73,9 +75,8 @@ def test_large_outputs_overflow_nothing(loss, size, dtype):
     total, _, gradient, _ = compute(loss, f, y, np.ones(2), dtype)
     assert math.isfinite(total)
     assert np.isfinite(gradient).all()
-    np.testing.assert_allclose(
-        total, reference.loss_and_gradient(loss.name, f, y, np.ones(2), loss.parameter)[0], rtol=1e-9
-    )
+    wanted = reference.loss_and_gradient(loss.name, f, y, np.ones(2), loss.parameter)[0]
+    np.testing.assert_allclose(total, wanted, rtol=128 * np.finfo(dtype).eps)  # exp(80) has the error of 80, times 80
 
 
 def test_kinks_have_subgradient_zero():
@@ -121,16 +122,6 @@ def test_nan_is_seen_in_the_loss(name):
         f = np.array([[bad, 0.0], [0.0, 0.0]])
         y = np.array([[0.0, 1.0], [1.0, 0.0]])
         assert not math.isfinite(compute(loss, f, y, np.ones(2), "float64")[0])
-
-
-def test_formulas_hold_as_plain_python():
-    """The scalar formulas hold no LLVM, so they run uncompiled too."""
-    assert losses.squared_error.py_func(3.0, 1.0) == (2.0, 2.0)
-    assert losses.binary_cross_entropy.py_func(0.0, 1.0) == (math.log(2), -0.5)
-    assert losses.poisson.py_func(0.0, 2.0) == (1.0, -1.0)
-    assert losses.huber_point.py_func(3.0, 0.0, 1.0) == (2.5, 1.0)
-    assert losses.absolute_error.py_func(-2.0, 0.0) == (2.0, -1.0)
-    assert losses.quantile_point.py_func(0.0, 2.0, 0.75) == (1.5, -0.75)
 
 
 def test_losses_are_found_by_name_and_their_parameters_set():

@@ -1,0 +1,252 @@
+"""Arithmetic of lines and tiles, as of arrays: a line meets a tile row by row, a number meets every lane.
+
+With `line` and `denormals`, the only file that knows LLVM; it must not know what is computed with it.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, lower_builtin, type_callable
+
+from fastbp.line import Line, Lines, Tile, address_of, pack, row_of, shuffle, splat
+
+
+def _call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
+    """Call the LLVM intrinsic `name`, declared by hand: llvmlite's `declare_intrinsic` takes no vector types."""
+    vector = vectors[0].type
+    width = 32 if isinstance(vector.element, ir.FloatType) else 64
+    function_type = ir.FunctionType(vector, [vector] * len(vectors))
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.v{vector.count}f{width}")
+    return builder.call(function, vectors)
+
+
+def _by_rows(builder: ir.IRBuilder, signature: Any, values: Any, compute: Callable[..., Any]) -> Any:
+    """Return `compute(*vectors)` for each row of the arguments."""
+    kind = signature.return_type
+    arguments = list(zip(signature.args, values, strict=True))
+    vectors = ([row_of(builder, k, value, row) for k, value in arguments] for row in range(kind.rows))
+    return pack(builder, kind, [compute(*operands) for operands in vectors])
+
+
+def _fma_from_memory(tile: Tile, array: types.Array, line: Line, spacing: int) -> Any:
+    """Type and generate `tile[r] + array[at + r * spacing] * line`: an outer product added to a tile."""
+
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        sums, array_value, at, factor = values
+        rows = []
+        for row in range(tile.rows):
+            # One broadcast from memory, which x86 folds into the fma itself.
+            pointer = address_of(context, builder, array, array_value, at, row * spacing)
+            number = splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
+            rows.append(_call(builder, "fma", number, factor, builder.extract_value(sums, row)))
+        return pack(builder, tile, rows)
+
+    return tile(tile, array, types.intp, line), generate
+
+
+@intrinsic
+def fma_down(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line) -> Any:
+    """Return the tile with rows `tile[r] + array[at + r * line_length] * line`: down a panel's rows."""
+    return _fma_from_memory(tile, array, line, tile.lanes)
+
+
+@intrinsic
+def fma_along(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line) -> Any:
+    """Return the tile with rows `tile[r] + array[at + r] * line`: along one line's lanes."""
+    return _fma_from_memory(tile, array, line, 1)
+
+
+@intrinsic
+def relu(_context: Any, lines: Lines) -> Any:
+    """Return max(0, x). NaN stays NaN, so that no divergence hides behind a unit that looks dead."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
+
+        def maximum(x: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", zero, x), zero, x)
+
+        return _by_rows(builder, signature, values, maximum)
+
+    return lines(lines), generate
+
+
+@intrinsic
+def where_positive(_context: Any, condition: Lines, lines: Lines) -> Any:
+    """Return I[condition > 0] ⊙ lines."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
+
+        def mask(x: Any, kept: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", x, zero), kept, zero)
+
+        return _by_rows(builder, signature, values, mask)
+
+    return lines(condition, lines), generate
+
+
+@intrinsic
+def square_root(_context: Any, lines: Lines) -> Any:
+    """Return √x, lane by lane."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _by_rows(builder, signature, values, lambda x: _call(builder, "sqrt", x))
+
+    return lines(lines), generate
+
+
+@intrinsic
+def round_lanes(_context: Any, lines: Lines) -> Any:
+    """Return the nearest whole number, lane by lane."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _by_rows(builder, signature, values, lambda x: _call(builder, "rint", x))
+
+    return lines(lines), generate
+
+
+@intrinsic
+def power_of_two(_context: Any, lines: Lines) -> Any:
+    """Return 2^n, lane by lane, for whole n within the exponents of normal numbers."""
+    bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
+    integers = ir.VectorType(ir.IntType(bits), lines.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        bias = ir.Constant(integers, [2 ** (bits - mantissa - 2) - 1] * lines.lanes)
+        shift = ir.Constant(integers, [mantissa] * lines.lanes)
+
+        def power(n: Any) -> Any:
+            exponent = builder.add(builder.fptosi(n, integers), bias)
+            return builder.bitcast(builder.shl(exponent, shift), lines.vector)
+
+        return _by_rows(builder, signature, values, power)
+
+    return lines(lines), generate
+
+
+@intrinsic
+def keep_lanes(_context: Any, line: Line, _count: types.Integer, _other: types.Float) -> Any:
+    """Return the line with its first `count` lanes as they are, and a number in all the others."""
+    integers = ir.VectorType(ir.IntType(32), line.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        kept, count, other = values
+        last = splat(builder, integers, builder.trunc(count, ir.IntType(32)))
+        inside = builder.icmp_signed("<", ir.Constant(integers, list(range(line.lanes))), last)
+        return builder.select(inside, kept, splat(builder, line.vector, other))
+
+    return line(line, types.int64, line.dtype), generate
+
+
+def _fold(builder: ir.IRBuilder, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Return `combine` over all lanes, half on half."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        low = shuffle(builder, vector, vector, list(range(lanes)))
+        high = shuffle(builder, vector, vector, list(range(lanes, 2 * lanes)))
+        vector = combine(low, high)
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
+@intrinsic
+def sum_lanes(_context: Any, line: Line) -> Any:
+    """Return the sum of a line's lanes, a number."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        return _fold(builder, values[0], builder.fadd)
+
+    return line.dtype(line), generate
+
+
+@intrinsic
+def greatest_lane(_context: Any, line: Line) -> Any:
+    """Return the greatest of a line's lanes. Where some are NaN, it may be NaN or not."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        return _fold(builder, values[0], lambda a, b: _choose(">")(builder, a, b))
+
+    return line.dtype(line), generate
+
+
+@intrinsic
+def sum_rows(_context: Any, tile: Tile) -> Any:
+    """Return the line that is the sum of a tile's rows, added two by two."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        rows = [builder.extract_value(values[0], row) for row in range(tile.rows)]
+        while len(rows) > 1:
+            rows = [builder.fadd(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        return rows[0]
+
+    return Line(tile.dtype)(tile), generate
+
+
+@intrinsic
+def transpose(_context: Any, square: Tile) -> Any:
+    """Return the transpose of a tile with as many rows as lanes."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        lanes, half = square.lanes, square.lanes // 2
+        rows = [builder.extract_value(values[0], row) for row in range(lanes)]
+        # A perfect shuffle of rows and lanes, log2(lanes) times over, is the transpose.
+        low = [lane for i in range(half) for lane in (i, lanes + i)]
+        high = [lane + half for lane in low]
+        for _ in range(half.bit_length()):
+            pairs = list(zip(rows[:half], rows[half:], strict=True))
+            rows = [shuffle(builder, a, b, order) for a, b in pairs for order in (low, high)]
+        return pack(builder, signature.return_type, rows)
+
+    return square(square), generate
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """Return the greater, lane by lane; `a` where either is NaN."""
+    return np.where(a <= b, b, a)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """Return the less, lane by lane; `a` where either is NaN."""
+    return np.where(a >= b, b, a)
+
+
+def _binary(function: Callable[..., Any], compute: Callable[[ir.IRBuilder, Any, Any], Any]) -> None:
+    """Teach Numba `function(a, b)` where a line or tile meets a line, a tile or a number."""
+
+    @type_callable(function)
+    def type_function(_context: Any) -> Any:
+        def typer(a: types.Type, b: types.Type) -> types.Type | None:
+            lines = [kind for kind in (a, b) if isinstance(kind, Lines)]
+            others = [kind for kind in (a, b) if not isinstance(kind, Lines | types.Number)]
+            return None if others or not lines else max(lines, key=lambda kind: isinstance(kind, Tile))
+
+        return typer
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        kind, kinds, operands = signature.return_type, [], []
+        for operand_kind, value in zip(signature.args, values, strict=True):
+            is_number = isinstance(operand_kind, types.Number)
+            number = context.cast(builder, value, operand_kind, kind.dtype) if is_number else None
+            operands.append(splat(builder, kind.vector, number) if is_number else value)
+            kinds.append(Line(kind.dtype) if is_number else operand_kind)
+        return _by_rows(builder, kind(*kinds), operands, lambda a, b: compute(builder, a, b))
+
+    for kinds in ((Lines, Lines), (Lines, types.Number), (types.Number, Lines)):
+        lower_builtin(function, *kinds)(generate)
+
+
+def _choose(comparison: str) -> Callable[[ir.IRBuilder, Any, Any], Any]:
+    return lambda builder, a, b: builder.select(builder.fcmp_unordered(comparison, a, b), a, b)
+
+
+_binary(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_binary(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_binary(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_binary(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+_binary(maximum, _choose(">"))
+_binary(minimum, _choose("<"))
