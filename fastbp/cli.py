@@ -8,9 +8,13 @@ import math
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from fastbp.tabular import defaults
+
+if TYPE_CHECKING:
+    from fastbp.tabular.model import TableModel
+    from fastbp.tabular.training_data import TrainingData
 
 _INSTALL = "the command needs more packages: pip install 'fastbp[tabular]'"
 
@@ -40,12 +44,9 @@ class _OneLineErrors(TyperGroup):
         except _UsageError as error:
             _fail(error.format_message())
         except ModuleNotFoundError as error:
-            if error.name not in ("polars", "rich"):
+            if (error.name or "").partition(".")[0] not in ("polars", "rich"):
                 raise
             _fail(_INSTALL)
-        except BrokenPipeError:  # the reader, such as `head`, has seen enough
-            sys.stderr.close()
-            sys.exit(1)
         except FileNotFoundError as error:
             _fail(f"there is no file {error.filename}")
         except OSError as error:
@@ -130,8 +131,7 @@ def train(
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"--learning-rate must be positive and finite, not {learning_rate}")
 
-    from fastbp import DivergenceError
-    from fastbp.report import TrainingProgress, inputs_text, network_text, score_texts, target_text
+    from fastbp.report import input_texts, network_text, score_text, target_text
     from fastbp.tabular.model import TableModel
     from fastbp.tabular.reading import read_table
     from fastbp.tabular.training_data import prepare, scores
@@ -142,32 +142,24 @@ def train(
     check_writable(model)
     frame = table.values()
     ready = prepare(frame, target, task.value if task else None, seed)
+    n_rows = len(ready.y)
+    result = TableModel.untrained(ready, widths, seed)
+    epochs = epochs or defaults.default_epochs(n_rows, batch_size)
+
     _note([*table.notices, *ready.notices], quiet)
     typer.echo(f"table     {data.name}, {frame.height:,} rows, {frame.width:,} columns")
     typer.echo(f"target    {target_text(ready)}")
-    typer.echo(f"inputs    {inputs_text(ready.encoding)}")
-
-    result = TableModel.untrained(ready, widths, seed)
-    n_rows = len(ready.y)
-    epochs = epochs or defaults.default_epochs(n_rows, batch_size)
+    for text in input_texts(ready.encoding):
+        typer.echo(f"inputs    {text}")
     typer.echo(f"network   {network_text(result.network)}")
-    interrupted = False
-    with TrainingProgress(epochs, n_rows, quiet) as progress:
-        try:
-            result.fit(ready, epochs, batch_size, learning_rate, seed, progress)
-        except KeyboardInterrupt:
-            interrupted = True
-        except DivergenceError as error:
-            raise ValueError(f"{error}; try a --learning-rate below {learning_rate}") from None
-    if progress.epochs_done == 0:
-        _fail("interrupted before the first epoch ended; nothing is saved", _INTERRUPTED)
+    done, seconds = _fit(result, ready, epochs, batch_size, learning_rate, quiet)
     result.save(model)
-    typer.echo(f"trained   {n_rows:,} rows, {progress.epochs_done} of {epochs} epochs, {progress.seconds:.2f} s")
-    for text in score_texts(ready, scores(ready, result.network.predict(ready.X_held_out))):
-        typer.echo(f"held out  {len(ready.y_held_out):,} rows, {text}")
+    typer.echo(f"trained   {n_rows:,} rows, {done} of {epochs} epochs, {seconds:.2f} s")
+    text = score_text(ready, scores(ready, result.network.predict(ready.X_held_out)))
+    typer.echo(f"held out  {len(ready.y_held_out):,} rows, {text}")
     typer.echo(f"saved     {model}")
-    if interrupted:
-        _fail(f"interrupted after {progress.epochs_done} of {epochs} epochs; the network so far is saved", _INTERRUPTED)
+    if done < epochs:
+        _fail(f"interrupted after {done} of {epochs} epochs; the network so far is saved", _INTERRUPTED)
 
 
 @app.command(short_help="Write a table with its predictions added.")
@@ -197,7 +189,7 @@ def predict(
     if output is not None:
         for source in (model, data):
             _refuse_to_replace(source, output, "--output")
-        check_writable(output)
+        check_writable(output, devices=True)
     predictions = loaded.predict(table.values(loaded.encoding.categories))
     frame, notices = beside(table.cells, predictions)
     _note([*table.notices, *notices], quiet)
@@ -229,6 +221,32 @@ def _widths(hidden: str) -> list[int]:
     if min(widths, default=1) < 1:
         raise ValueError(f"--hidden takes widths of at least 1 such as 64,64, not {hidden!r}")
     return widths
+
+
+def _fit(
+    model: "TableModel",
+    data: "TrainingData",
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    quiet: bool,
+) -> tuple[int, float]:
+    """Train under a progress bar, until Ctrl-C at most; return the number of epochs done and their seconds."""
+    from fastbp import DivergenceError
+    from fastbp.report import TrainingProgress
+
+    progress = TrainingProgress(epochs, len(data.y), quiet)
+    try:
+        with progress:
+            model.fit(data, epochs, batch_size, learning_rate, progress)
+    except KeyboardInterrupt:
+        if progress.epochs_done == 0:
+            _fail("interrupted before the first epoch ended; nothing is saved", _INTERRUPTED)
+    except DivergenceError as error:
+        raise ValueError(
+            f"training diverged in epoch {error.epoch}: try a --learning-rate below {learning_rate:g}"
+        ) from None
+    return progress.epochs_done, progress.seconds
 
 
 def _refuse_to_replace(source: Path, output: Path, option: str) -> None:

@@ -35,7 +35,7 @@ class TrainingProgress:
     def __init__(self, epochs: int, n_rows: int, quiet: bool) -> None:
         columns = [TextColumn("epoch {task.completed}/{task.total}"), BarColumn(20), TextColumn("{task.description}")]
         self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
-        self._task = self._progress.add_task("starting", total=epochs)
+        self._task = self._progress.add_task("preparing the compiled code", total=epochs)
         self._epochs = epochs
         self._n_rows = n_rows
         self._next_update = 0.0
@@ -46,8 +46,14 @@ class TrainingProgress:
         self._progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._progress.disable:
+            return  # some versions of rich end a line that never began
+        if isinstance(error, Exception) or self.epochs_done == 0:
+            self._progress.live.transient = True  # a run that failed leaves its error as the only line
+            self._progress.live.stop()
+        else:
+            self._progress.stop()
 
     def __call__(self, epoch: int, history: Any) -> None:  # noqa: ARG002 (the history tells it)
         """Show the epoch that has just ended."""
@@ -56,7 +62,7 @@ class TrainingProgress:
         now = time.perf_counter()
         if now >= self._next_update or self.epochs_done == self._epochs:
             self._next_update = now + _SECONDS_BETWEEN_UPDATES
-            rate = self._n_rows * self.epochs_done / max(self.seconds, 1e-9)
+            rate = self._n_rows / max(history.seconds[-1], 1e-9)
             text = f"loss {history.loss[-1]:.4f}  validation {history.validation_loss[-1]:.4f}  {rate:,.0f} samples/s"
             self._progress.update(self._task, completed=self.epochs_done, description=text)
 
@@ -65,23 +71,18 @@ def target_text(data: TrainingData) -> str:
     """Say what the target was taken for, and why."""
     target = data.target
     if not isinstance(target, Classes):
-        return (
-            f"{target.name}, a number ({data.reason}; mean {target.mean:.6g}, standard deviation {target.spread:.6g})"
-        )
+        return f"{target.name}, numbers ({data.reason}): mean {target.mean:.5g}, standard deviation {target.spread:.5g}"
     counts = np.bincount(np.concatenate([data.y, data.y_held_out]), minlength=target.n_outputs)
     classes = [f"{target.labels[i]} {counts[i]}" for i in np.argsort(-counts, kind="stable")]
     return f"{target.name}, {len(classes)} classes ({data.reason}): {_listed(classes)}"
 
 
-def inputs_text(encoding: Encoding) -> str:
-    """Say which columns are numbers, which are categories, and how many inputs they make."""
+def input_texts(encoding: Encoding) -> list[str]:
+    """Say which columns are numbers and which are categories."""
     numbers = [column.name for column in encoding.columns if isinstance(column, NumberColumn)]
     categories = [column.name for column in encoding.columns if not isinstance(column, NumberColumn)]
     kinds = [(numbers, "number", "numbers"), (categories, "category", "categories")]
-    parts = [
-        f"{len(names)} {one if len(names) == 1 else many} ({_listed(names)})" for names, one, many in kinds if names
-    ]
-    return f"{' and '.join(parts)}, {encoding.width} network inputs"
+    return [f"{len(names)} {one if len(names) == 1 else many}: {_listed(names)}" for names, one, many in kinds if names]
 
 
 def network_text(network: Network) -> str:
@@ -89,14 +90,14 @@ def network_text(network: Network) -> str:
     return f"{'-'.join(map(str, network.layer_sizes))}, {network.n_parameters:,} parameters"
 
 
-def score_texts(data: TrainingData, scores: Sequence[Score]) -> list[str]:
-    """Give each score beside what the best constant prediction reaches."""
+def score_text(data: TrainingData, scores: Sequence[Score]) -> str:
+    """Give the scores beside what the best constant prediction reaches."""
     if isinstance(data.target, Classes):
+        (accuracy,) = scores
         commonest = data.target.labels[int(np.bincount(data.y).argmax())]
-        baseline = f"always {commonest}"
-        return [f"{s.measure} {s.value:.1%} ({baseline}: {s.baseline:.1%})" for s in scores]
-    baseline = "always the mean"
-    return [f"{s.measure} {s.value:.5g} ({baseline}: {s.baseline:.5g})" for s in scores]
+        return f"accuracy {accuracy.value:.1%} (always {commonest}: {accuracy.baseline:.1%})"
+    r2, rmse = scores
+    return f"R² {r2.value:.3f}, RMSE {rmse.value:.5g} (always the mean: R² {r2.baseline:.3f}, RMSE {rmse.baseline:.5g})"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -115,6 +115,7 @@ def test_cells_are_kept_as_they_are_written(tmp_path: Path) -> None:
 def test_a_column_can_be_kept_as_text(tmp_path: Path) -> None:
     table = read_table(written(tmp_path, "code,n\n007,1\n008,2\n"))
     assert table.values(frozenset({"code"})).rows() == [("007", 1), ("008", 2)]
+    assert Table(pl.DataFrame({"code": [7, None]})).values(frozenset({"code"})).rows() == [("7",), (None,)]
 
 
 def test_a_short_row_is_filled_with_missing_cells_and_told_of(tmp_path: Path) -> None:
@@ -141,6 +142,7 @@ NO_TABLES = {
     "an altered gzip file": (gzip.compress(b"a,b\n1,2\n")[:-8] + b"12345678", "damaged gzip"),
     "half a Parquet file": (PARQUET.getvalue()[:-20], "damaged Parquet"),
     "a row too long": (b"a,b\n1,2\n3,4,5\n", "line 3 has 3 cells, where the header has 2"),
+    "a quote left open at the end": (b'a,b\n1,2\n3,"4', "quote is opened in line 3"),
     "a quote never closed": (b'a,b\n1,2\n3,"4\n5,6\n', "quote is opened in line 3"),
 }
 

@@ -150,7 +150,8 @@ class Encoding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the encoding as what JSON can hold; `from_dict` restores it to the bit."""
-        return {"columns": [asdict(column) for column in self.columns]}
+        columns = [asdict(column) for column in self.columns]
+        return {"columns": [{**c, "levels": list(c["levels"])} if "levels" in c else c for c in columns]}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Encoding:

@@ -15,7 +15,7 @@ import polars as pl
 from fastbp import model_file, schedules
 from fastbp.network import Network
 from fastbp.optimizers import Adam
-from fastbp.tabular.defaults import BATCH_SIZE, HIDDEN, LEARNING_RATE, WEIGHT_DECAY
+from fastbp.tabular.defaults import BATCH_SIZE, HIDDEN, LEARNING_RATE, default_weight_decay
 from fastbp.tabular.encoding import Encoding
 from fastbp.tabular.target import Target, target_from_dict, target_to_dict
 from fastbp.tabular.training_data import TrainingData
@@ -48,7 +48,6 @@ class TableModel:
         epochs: int,
         batch_size: int = BATCH_SIZE,
         learning_rate: float = LEARNING_RATE,
-        seed: int = 0,
         callback: Callable[[int, Any], bool | None] | None = None,
     ) -> None:
         """Train by Adam with decoupled weight decay, the learning rate falling to 0 along half a cosine wave."""
@@ -57,10 +56,9 @@ class TableModel:
             data.X,
             data.y,
             loss=self.target.loss,
-            optimizer=Adam(schedules.Cosine(learning_rate, steps), weight_decay=WEIGHT_DECAY),
+            optimizer=Adam(schedules.Cosine(learning_rate, steps), weight_decay=default_weight_decay(len(data.y))),
             batch_size=batch_size,
             epochs=epochs,
-            seed=seed,
             validation=(data.X_held_out, data.y_held_out),
             callback=callback,
         )

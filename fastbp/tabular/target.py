@@ -84,7 +84,9 @@ Target = Classes | Quantity
 
 def target_to_dict(target: Target) -> dict[str, Any]:
     """Return a target as what JSON can hold."""
-    return {**asdict(target), "loss": target.loss}
+    if isinstance(target, Classes):
+        return {"loss": target.loss, "name": target.name, "labels": list(target.labels)}
+    return {"loss": target.loss, **asdict(target)}
 
 
 def target_from_dict(stored: dict[str, Any]) -> Target:
@@ -143,7 +145,9 @@ def tell_task(column: pl.Series, task: str | None = None) -> tuple[str, str]:
         whole = column.dtype.is_integer() or bool((column == column.round()).all())
         few = n_values <= 2 or (n_values <= MOST_WHOLE_CLASSES and n_rows >= FEWEST_ROWS_PER_CLASS * n_values)
         found = "classification" if whole and few else "regression"
-        reason = f"{'whole ' if whole else ''}numbers, {n_values} different ones"
+        reason = f"{n_values:,} different {'whole numbers' if whole else 'values'}"
+        if whole:  # where the other task is possible too
+            reason += f"; --task {'regression' if few else 'classification'} if that is wrong"
     else:
         found, reason = "classification", "text" if column.dtype == pl.String else "true or false"
         if task == "regression":

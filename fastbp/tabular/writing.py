@@ -62,8 +62,14 @@ def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:
         replace_file(path, [data])
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, devices: bool = False) -> None:
     """Find out now, before long work, whether a file could be written at `path` later.
+
+    Parameters
+    ----------
+    path : Path
+    devices : bool
+        Whether a pipe or a device will do.
 
     Raises
     ------
@@ -75,10 +81,13 @@ def check_writable(path: Path) -> None:
         raise ValueError(f"cannot write {path}: it is a directory")
     if not directory.is_dir():
         raise ValueError(f"cannot write {path}: there is no directory {path.parent}")
+    if path.exists() and not path.is_file():
+        if devices:
+            return
+        raise ValueError(f"cannot write {path}: what is there is not a regular file")
     try:
-        if path.is_file():
+        if path.exists():
             path.open("ab").close()
-        if path.is_file() or not path.exists():
-            tempfile.TemporaryFile(dir=directory).close()
+        tempfile.TemporaryFile(dir=directory).close()
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,42 @@
+"""How the tests call the command, and the table that they hand it."""
+
+import re
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from fastbp.cli import app
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def run(*arguments: object) -> str:
+    """Return the stdout of a command that must succeed."""
+    result = command(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def error(*arguments: object) -> str:
+    """Return the one line on stderr of a command that must fail."""
+    result = command(*arguments)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert re.fullmatch(r"fastbp: .*\n", result.stderr), result.stderr
+    return result.stderr
+
+
+def write_table(name: str = "table.csv", n: int = 40, separator: str = ",") -> Path:
+    """Write a table of a number, a category, classes and a quantity, with a gap or two."""
+    lines = ["width cm,colour,kind,price"]
+    for i in range(n):
+        width = "NA" if i == 7 else f"{i % 10}.50"
+        lines.append(f"{width},{'red' if i % 3 else 'green'},{'big' if i % 10 > 4 else 'small'},{i % 10 + i % 3 / 8}")
+    text = "\n".join(lines) + "\n"
+    if separator == ";":
+        text = text.replace(",", ";").replace(".", ",")
+    path = Path(name)
+    path.write_text(text)
+    return path

@@ -1,0 +1,71 @@
+"""A training that cannot be: one line on stderr, exit code 2, and nothing saved."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from command_line import error, write_table
+
+import fastbp
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty directory, which is where `model.fastbp` goes."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+HEAD = "width cm,colour,kind,price\n"
+
+TRAIN_ERRORS = {
+    "no such file": (None, ["--target", "kind"], "there is no file table.csv"),
+    "an empty file": ("", ["--target", "kind"], "table.csv is empty"),
+    "a header alone": (HEAD, ["--target", "kind"], "no rows"),
+    "one row": (HEAD + "1,red,big,2\n", ["--target", "kind"], "too little to learn from: 1 row"),
+    "a binary file": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ["--target", "kind"], "binary"),
+    "a damaged gzip file": (gzip.compress(HEAD.encode() * 99)[:-30], ["--target", "kind"], "damaged gzip"),
+    "a damaged Parquet file": (b"PAR1 and no more", ["--target", "kind"], "damaged Parquet"),
+    "a mistyped target": ("x", ["--target", "Knid"], "no column 'Knid' (did you mean 'kind'?)"),
+    "no target": ("x", [], "--target"),
+    "a target of one value": (HEAD + "1,red,big,2\n2,green,big,3\n" * 5, ["--target", "kind"], "'big' in every row"),
+    "a target without values": (HEAD + "1,red,NA,2\n2,green,,3\n" * 5, ["--target", "kind"], "missing in every row"),
+    "a target of all different texts": (
+        "a,b\n" + "".join(f"{i}.5,t{i}\n" for i in range(30)),
+        ["--target", "b"],
+        "too many to be classes",
+    ),
+    "no column beside the target": ("a\n1\n2\n3\n4\n5\n", ["--target", "a"], "no column beside"),
+    "regression of text": ("x", ["--target", "kind", "--task", "regression"], "regression needs numbers"),
+    "an unknown task": ("x", ["--target", "kind", "--task", "clustering"], "--task"),
+    "no epochs": ("x", ["--target", "kind", "--epochs", "0"], "--epochs"),
+    "epochs in words": ("x", ["--target", "kind", "--epochs", "ten"], "--epochs"),
+    "no rows in a batch": ("x", ["--target", "kind", "--batch-size", "-1"], "--batch-size"),
+    "a negative seed": ("x", ["--target", "kind", "--seed", "-1"], "--seed"),
+    "widths in words": ("x", ["--target", "kind", "--hidden", "64,wide"], "--hidden takes widths"),
+    "a width of nothing": ("x", ["--target", "kind", "--hidden", "64,0"], "--hidden takes widths"),
+    "absurd widths": ("x", ["--target", "kind", "--hidden", f"{2**40}"], "at most"),
+    "a learning rate of nothing": ("x", ["--target", "kind", "--learning-rate", "0"], "--learning-rate"),
+    "an endless learning rate": ("x", ["--target", "kind", "--learning-rate", "inf"], "--learning-rate"),
+    "a learning rate that diverges": ("x", ["--target", "price", "--learning-rate", "1e30"], "below 1e+30"),
+    "an unknown option": ("x", ["--target", "kind", "--epoch", "3"], "--epoch"),
+    "a model in no directory": ("x", ["--target", "kind", "--model", "none/model.fastbp"], "no directory none"),
+    "a directory for a model": ("x", ["--target", "kind", "--model", "."], "it is a directory"),
+    "the table for a model": ("x", ["--target", "kind", "--model", "table.csv"], "would replace the file"),
+}
+
+
+@pytest.mark.parametrize("case", TRAIN_ERRORS)
+def test_training_that_cannot_be_fails_on_one_line_and_saves_nothing(case: str) -> None:
+    data, options, message = TRAIN_ERRORS[case]
+    if data == "x":
+        write_table()
+    elif data is not None:
+        Path("table.csv").write_bytes(data.encode() if isinstance(data, str) else data)
+    assert message in error("train", "table.csv", *options)
+    assert not Path("model.fastbp").exists()
+
+
+def test_an_unwritable_model_is_found_out_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastbp.Network, "fit", lambda *_, **__: pytest.fail("trained"))
+    error("train", write_table(), "--target", "kind", "--model", "/proc/model.fastbp")
