@@ -1,10 +1,11 @@
 """What users hand in, checked and brought to one form; each error names the argument, what it got and what it wanted.
 
-Kernels trust their buffers, so everything is checked here, before anything is changed. This file must not know of
-layers or training.
+Kernels trust their buffers, so everything is checked here, before anything is changed. What is of the wrong kind is
+a TypeError, a wrong value of the right kind a ValueError. This file must not know of layers or training.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,22 +18,37 @@ from fastbp.layout import Floats, Integers, padded_rows
 from fastbp.losses import Loss
 
 _LARGEST_NETWORK = 2**31  # parameters: more than a CPU trains, and a guard against slips such as 2**40
+_LONGEST_SHOWN = 80  # characters of what was got
+# What float() accepts, or warns about at most, though it is no real number.
+_NO_NUMBERS = (str, bytes, complex, np.complexfloating, np.datetime64, np.timedelta64, np.ndarray)
 
 
-def whole_number(name: str, value: Any, least: int, most: int = 2**63 - 1) -> int:
+def _shown(value: Any) -> str:
+    """Return `value` as a message can hold it: one line, and not a long one."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python does not write out whole numbers of more than 4300 digits
+        return "a number of very many digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+# --- single values ------------------------------------------------------------------------------------------
+
+
+def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> int:
     """Return `value` as an int, or raise unless it is one within `least` and `most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+        raise TypeError(f"{name} must be a whole number, got {_shown(value)}")
     if not least <= value <= most:
         bound = f"at least {least}" if value < least else f"at most {most}"
-        raise ValueError(f"{name} must be {bound}, got {value}")
+        raise ValueError(f"{name} must be {bound}, got {_shown(value)}")
     return int(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """Return `value` as a bool, or raise unless it is one."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {_shown(value)}")
     return bool(value)
 
 
@@ -43,47 +59,73 @@ def seed(value: Any) -> int | None:
 
 def instance(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     """Return `value`, or raise unless it is of one of these classes."""
-    if not isinstance(value, kinds):
-        raise TypeError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
-    return value
+    if isinstance(value, kinds):
+        return value
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    if isinstance(value, type) and issubclass(value, kinds):
+        raise TypeError(f"{name} must be an instance of {wanted}, got the class itself: call {value.__name__}(…)")
+    raise TypeError(f"{name} must be an instance of {wanted}, got {_shown(value)}")
 
 
 def function(name: str, value: Any) -> None:
     """Raise unless `value` is None or can be called."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a function, got {value!r}")
+        raise TypeError(f"{name} must be a function, got {_shown(value)}")
+
+
+def path(value: Any) -> str:
+    """Return a path as text, or raise: `open` would take a number for that of an open file, and close it."""
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"path must be a string or a path, got {_shown(value)}") from None
 
 
 def validation_rows(value: Any) -> tuple[Any, Any, Any]:
     """Return (X, y, sample_weight), or raise unless it is a tuple of the three or of the first two."""
-    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
-        raise TypeError("validation must be (X, y) or (X, y, sample_weight)")
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"validation must be (X, y) or (X, y, sample_weight), got {_shown(value)}")
+    if len(value) not in (2, 3):
+        raise ValueError(f"validation must be (X, y) or (X, y, sample_weight), got {len(value)} of them")
     X, y, *rest = value
     return X, y, rest[0] if rest else None
 
 
 def float_dtype(value: Any) -> np.dtype[Any]:
     """Return float32 or float64, or raise."""
-    try:
-        dtype = np.dtype(value)
-    except TypeError:
-        raise ValueError(f"dtype must be float32 or float64, got {value!r}") from None
-    if value is None or dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, got {value!r}")
-    return np.dtype(dtype.name)
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        try:
+            if value is not None and dtype == value:
+                return dtype
+        except (TypeError, ValueError):  # no dtype at all
+            break
+    raise ValueError(f"dtype must be float32 or float64, got {_shown(value)}")
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
     """Return (D_0, …, D_{K+1}), or raise unless there are two or more numbers, none below 1."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str | bytes):
-        raise TypeError(f"layer_sizes must be a list such as [16, 64, 1], got {value!r}")
+    if not _is_list(value):
+        raise TypeError(f"layer_sizes must be a list such as [16, 64, 1], got {_shown(value)}")
     if len(value) < 2:
-        raise ValueError(f"layer_sizes must hold at least the inputs and the outputs, got {list(value)}")
+        raise ValueError(f"layer_sizes must hold at least the inputs and the outputs, got {_shown(list(value))}")
     sizes = tuple(whole_number(f"layer_sizes[{i}]", size, 1) for i, size in enumerate(value))
     n_parameters = sum((a + 1) * b for a, b in pairwise(sizes))
     if n_parameters > _LARGEST_NETWORK:
-        raise ValueError(f"layer_sizes {list(sizes)} ask for {n_parameters:.3g} parameters; at most 2**31 can be had")
+        asked = f"layer_sizes {_shown(list(sizes))} ask for {n_parameters:.3g} parameters"
+        raise ValueError(f"{asked}; at most 2**31 can be had")
     return sizes
+
+
+def _is_list(value: Any) -> bool:
+    """Tell a list of things from one thing."""
+    return np.ndim(value) > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence) and not _is_text(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | bytes)
+
+
+# --- arrays -------------------------------------------------------------------------------------------------
 
 
 def numbers(name: str, value: Any) -> npt.NDArray[Any]:
@@ -95,27 +137,58 @@ def numbers(name: str, value: Any) -> npt.NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
+    except (TypeError, RuntimeError) as error:  # as PyTorch's tensors raise
+        raise TypeError(f"{name} cannot be turned into an array: {error}") from error
+    if array.ndim == 0 and array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of numbers, got {_shown(value)}")
     if array.dtype == object:
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(f"{name} must hold numbers: {error}") from None
+        return _numbers_of_objects(name, array)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype.type.__name__.rstrip('_')}")
     return array
+
+
+def _numbers_of_objects(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return an array of objects as numbers, or raise: a table with one column of text must not pass for numbers."""
+    found = np.empty(array.size)
+    for i, cell in enumerate(array.ravel().tolist()):
+        try:
+            if isinstance(cell, _NO_NUMBERS):
+                raise TypeError
+            found[i] = math.nan if cell is None else float(cell)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must hold numbers, got {_shown(cell)}{_at(array, i)}") from None
+        except OverflowError:
+            raise ValueError(f"{name} holds {_shown(cell)}{_at(array, i)}: too large for float64") from None
+        if cell is None:
+            raise ValueError(f"{name} holds None{_at(array, i)}: fill what is missing first")
+    return found.reshape(array.shape)
+
+
+def _at(array: npt.NDArray[Any], flat_index: int) -> str:
+    """Say where in an array."""
+    place = [int(i) for i in np.unravel_index(flat_index, array.shape)]
+    return f" at [{', '.join(map(str, place))}]"
+
+
+def _first(array: npt.NDArray[Any], wrong: npt.NDArray[np.bool_]) -> str:
+    """Show the first number that is wrong, and where it is."""
+    i = int(np.flatnonzero(wrong)[0])
+    return f"{array.ravel()[i]!s}{_at(array, i)}"
 
 
 def finite(name: str, value: Any, dtype: npt.DTypeLike) -> Floats:
     """Return `value` as a C-ordered array of `dtype`, or raise where it is not finite in that dtype."""
     given = numbers(name, value)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         array = np.ascontiguousarray(given, dtype).reshape(given.shape)
-    if not np.isfinite(array).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        found = given[place]
-        why = f"too large for {np.dtype(dtype).name}" if np.isfinite(found) else "not a finite number"
-        raise ValueError(f"{name} holds {found} at index {place}: {why}")
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        infinite = ~np.isfinite(given)
+        if infinite.any():
+            raise ValueError(f"{name} holds {_first(given, infinite)}: not a finite number")
+        raise ValueError(f"{name} holds {_first(given, wrong)}: too large for {np.dtype(dtype).name}")
     return array
 
 
@@ -126,14 +199,15 @@ def matrix(name: str, value: Any, columns: int, dtype: npt.DTypeLike) -> Floats:
         hint = f": {name}.reshape(-1, 1) is one column, {name}.reshape(1, -1) one row" if array.ndim == 1 else ""
         raise ValueError(f"{name} must be of shape (n, {columns}), one row a sample, got {array.shape}{hint}")
     if array.shape[1] != columns:
-        raise ValueError(f"{name} must have {columns} columns, as the network has inputs; got shape {array.shape}")
+        hint = f": one row a sample, so perhaps {name}.T" if array.shape[0] == columns else ""
+        raise ValueError(f"{name} must have {columns} columns, as the network has inputs; got {array.shape}{hint}")
     return array
 
 
 def arrays(name: str, value: Any, shapes: Sequence[tuple[int, ...]], dtype: npt.DTypeLike) -> list[Floats]:
     """Return finite arrays of these shapes, or raise."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str | bytes):
-        raise TypeError(f"{name} must be a list of {len(shapes)} arrays, got {type(value).__name__}")
+    if not _is_list(value):
+        raise TypeError(f"{name} must be a list of {len(shapes)} arrays, got {_shown(value)}")
     if len(value) != len(shapes):
         raise ValueError(f"{name} must hold {len(shapes)} arrays, one a layer; got {len(value)}")
     found = [finite(f"{name}[{i}]", array, dtype) for i, array in enumerate(value)]
@@ -143,24 +217,7 @@ def arrays(name: str, value: Any, shapes: Sequence[tuple[int, ...]], dtype: npt.
     return found
 
 
-def _class_numbers(y: npt.NDArray[Any], n_classes: int) -> Integers:
-    if not np.isfinite(y).all() or (y != np.floor(y)).any():
-        raise ValueError("y must hold class numbers (whole, from 0 on) for cross_entropy, or be of shape (n, C)")
-    if y.min() < 0 or y.max() >= n_classes:
-        wrong = y.min() if y.min() < 0 else y.max()
-        raise ValueError(f"y holds class {wrong}, but the network's outputs are classes 0 to {n_classes - 1}")
-    return y.astype(np.int64)
-
-
-def _check_range(y: Floats, loss: Loss) -> None:
-    """Raise where `y` lies outside what the loss is defined for."""
-    if loss.name in ("binary_cross_entropy", "cross_entropy") and (y.min() < 0 or y.max() > 1):
-        raise ValueError(f"y must lie in [0, 1] for {loss.name}, got {y.min()} to {y.max()}")
-    if loss.name == "cross_entropy" and abs(y.sum(1) - 1).max() > 1e-3:
-        row = int(abs(y.sum(1) - 1).argmax())
-        raise ValueError(f"y must hold probabilities for cross_entropy, but row {row} adds up to {y[row].sum()}")
-    if loss.name == "poisson" and y.min() < 0:
-        raise ValueError(f"y must not be negative for poisson, got {y.min()}")
+# --- rows to train on ---------------------------------------------------------------------------------------
 
 
 def table(
@@ -174,28 +231,68 @@ def table(
         raise ValueError(f"{of}X holds no rows")
     targets, classes, rows = numbers(f"{of}y", y), np.zeros(0, np.int64), np.zeros((0, n_outputs), dtype)
     if loss.name == "cross_entropy" and targets.shape == (n,) and n_outputs > 1:
-        classes = _class_numbers(targets, n_outputs)
+        classes = _class_numbers(f"{of}y", targets, n_outputs)
     else:
-        wanted = (n, n_outputs)
-        shapes = {wanted, (n,)} if n_outputs == 1 else {wanted}
-        if targets.shape not in shapes:
-            also = " (or (n,) class numbers)" if loss.name == "cross_entropy" and n_outputs > 1 else ""
-            raise ValueError(f"{of}y must be of shape {wanted}{also}, as X has rows; got {targets.shape}")
-        rows = finite(f"{of}y", targets, dtype).reshape(wanted)
-        _check_range(rows, loss)
+        _check_shape(f"{of}y", targets.shape, n, n_outputs, loss)
+        rows = finite(f"{of}y", targets, dtype).reshape(n, n_outputs)
+        _check_range(f"{of}y", rows, loss)
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
         weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
     return Table(padded_rows(x, dtype), padded_rows(rows, dtype), classes, weights, n)
 
 
+def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss: Loss) -> None:
+    """Raise unless there is a row of y for each of X, and a number in it for each output."""
+    if shape == (n, n_outputs) or (shape == (n,) and n_outputs == 1):
+        return
+    takes_classes = loss.name == "cross_entropy" and n_outputs > 1
+    wanted = f"({n}, {n_outputs})"
+    if takes_classes or n_outputs == 1:
+        wanted += f", or ({n},) of class numbers" if takes_classes else f" or ({n},)"
+    hint = f": {name}.ravel() is a list of class numbers" if takes_classes and shape == (n, 1) else ""
+    why = f"as X has {n} rows and the network {n_outputs} output{'s' * (n_outputs > 1)}"
+    raise ValueError(f"{name} must be of shape {wanted}, {why}; got {shape}{hint}")
+
+
+def _class_numbers(name: str, y: npt.NDArray[Any], n_classes: int) -> Integers:
+    """Return y as whole numbers from 0 to C − 1, or raise."""
+    with np.errstate(invalid="ignore"):
+        fits = (y >= 0) & (y < n_classes) & (y == np.floor(y))
+    if not fits.all():
+        wanted = f"class numbers 0 to {n_classes - 1}, as the network has outputs, for cross_entropy"
+        raise ValueError(f"{name} must hold {wanted}; got {_first(y, ~fits)}")
+    return y.astype(np.int64)
+
+
+def _check_range(name: str, y: Floats, loss: Loss) -> None:
+    """Raise where `y` lies outside what the loss is defined for."""
+    if loss.name == "cross_entropy" and y.shape[1] == 1 and abs(y - 1).max() > 1e-3:
+        raise ValueError(
+            f"{name} must be 1 throughout for cross_entropy of a single output, which is the only class; got "
+            f"{_first(y, y != 1)}. Two classes need two outputs, or binary_cross_entropy"
+        )
+    if loss.name in ("binary_cross_entropy", "cross_entropy") and (y.min() < 0 or y.max() > 1):
+        raise ValueError(f"{name} must lie in [0, 1] for {loss.name}, got {_first(y, (y < 0) | (y > 1))}")
+    if loss.name == "cross_entropy" and abs(y.sum(1) - 1).max() > 1e-3:
+        row = int(abs(y.sum(1) - 1).argmax())
+        raise ValueError(f"{name} must hold probabilities for cross_entropy, but row {row} adds up to {y[row].sum()}")
+    if loss.name == "poisson" and (y < 0).any():
+        raise ValueError(f"{name} must not be negative for poisson, got {_first(y, y < 0)}")
+
+
 def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floats:
+    """Return a weight for each row, or raise."""
     weights = finite(name, value, dtype)
     if weights.shape != (n,):
         raise ValueError(f"{name} must be of shape ({n},), one number a row; got {weights.shape}")
-    if weights.min() < 0:
-        raise ValueError(f"{name} must not be negative, got {weights.min()}")
-    total = math.fsum(weights)
-    if not 0 < total <= np.finfo(dtype).max:
-        raise ValueError(f"{name} must have a positive, finite sum, got {total}")
+    if (weights < 0).any():
+        raise ValueError(f"{name} must not be negative, got {_first(weights, weights < 0)}")
+    least = np.finfo(dtype).tiny  # what is smaller counts as 0 in a compiled run
+    if weights.max() < least:
+        raise ValueError(f"{name} must not be 0, or below {least:.1e}, throughout; the largest is {weights.max()}")
+    with np.errstate(over="ignore"):
+        total = weights.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        raise ValueError(f"{name} must have a finite sum, got {total}")
     return weights
