@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, type_callable
 
-from fastbp.line import Line, Lines, Tile, address_of, pack, row_of, shuffle, splat
+from fastbp.line import Line, Lines, Tile, address_of, load_value, pack, row_of, shuffle, splat
 
 
 def _call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
@@ -58,6 +58,34 @@ def fma_down(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line
 def fma_along(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line) -> Any:
     """Return the tile with rows `tile[r] + array[at + r] * line`: along one line's lanes."""
     return _fma_from_memory(tile, array, line, 1)
+
+
+@intrinsic
+def fma_pairs(_context: Any, tile: Tile, numbers: types.Type, _at: Any, lines: types.Type, _lines_at: Any) -> Any:
+    """Return the tile with rows `tile[r] + numbers[at + r] * line r of lines from lines_at on`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        sums, numbers_value, at, lines_value, lines_at = values
+        factors = load_value(context, builder, signature.return_type, lines, lines_value, lines_at)
+        rows = []
+        for row in range(tile.rows):
+            pointer = address_of(context, builder, numbers, numbers_value, at, row)
+            number = splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
+            factor, addend = (builder.extract_value(value, row) for value in (factors, sums))
+            rows.append(_call(builder, "fma", number, factor, addend))
+        return pack(builder, tile, rows)
+
+    return tile(tile, numbers, types.intp, lines, types.intp), generate
+
+
+@intrinsic
+def fma(_context: Any, a: Lines, b: Lines, c: Lines) -> Any:
+    """Return a * b + c, rounded once."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _by_rows(builder, signature, values, lambda x, y, z: _call(builder, "fma", x, y, z))
+
+    return c(a, b, c), generate
 
 
 @intrinsic

@@ -9,9 +9,9 @@ Here D and E stand for a layer's numbers of inputs and outputs, and n for the ba
 of networks, losses or optimizers.
 """
 
-from fastbp.arithmetic import fma_along, fma_down, relu, sum_rows, transpose, where_positive
+from fastbp.arithmetic import fma, fma_along, fma_down, fma_pairs, relu, sum_rows, transpose, where_positive
 from fastbp.jit import njit
-from fastbp.layout import Panels
+from fastbp.layout import Panels, element_at
 from fastbp.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, tile, zero_tile
 
 
@@ -26,6 +26,24 @@ def _product(sums: Tile, a: Panels, row: int, b: Panels, column: int) -> Tile:
             sums = fma_down(sums, a.data, a_at + k, load(b.data, b_at))
             b_at += lanes
     return sums
+
+
+@njit
+def _row_product(a: Panels, row: int, b: Panels, column: int) -> Line:
+    """Return a[row, :] b[:, column : column + lanes]; TILE_ROWS partial sums hide the latency of an fma."""
+    lanes = line_length(a.data)
+    sums = zero_tile(a.data, TILE_ROWS)
+    b_at = b.at + column // lanes * b.stride
+    for k in range(0, a.columns, TILE_ROWS):
+        a_at = a.at + k // lanes * a.stride + row * lanes + k % lanes
+        sums = fma_pairs(sums, a.data, a_at, b.data, b_at + k * lanes)
+    return sum_rows(sums)
+
+
+@njit
+def rows_in_tiles(rows: int) -> int:
+    """Return how many rows to take by tiles; a last tile that is not half full goes row by row."""
+    return (rows + TILE_ROWS // 2) // TILE_ROWS * TILE_ROWS
 
 
 @njit
@@ -58,13 +76,15 @@ def linear_relu_forward(
     out: Panels,  # (n, E)
 ) -> None:
     """h_{i+1} = ReLU(β_i + Ω_i h_i)."""
-    lanes = line_length(out.data)
+    lanes, tiled = line_length(out.data), rows_in_tiles(h.rows)
     for column in range(0, out.columns, lanes):
         β = load(biases.data, biases.at + column)
         out_at = out.at + column // lanes * out.stride
-        for row in range(0, h.rows, TILE_ROWS):
+        for row in range(0, tiled, TILE_ROWS):
             f = _product(tile(β, TILE_ROWS), h, row, weights, column)
             store(out.data, out_at + row * lanes, relu(f))
+        for row in range(tiled, h.rows):
+            store(out.data, out_at + row * lanes, relu(β + _row_product(h, row, weights, column)))
 
 
 @njit
@@ -75,13 +95,15 @@ def linear_forward(
     out: Panels,  # (n, E)
 ) -> None:
     """f_i = β_i + Ω_i h_i."""
-    lanes = line_length(out.data)
+    lanes, tiled = line_length(out.data), rows_in_tiles(h.rows)
     for column in range(0, out.columns, lanes):
         β = load(biases.data, biases.at + column)
         out_at = out.at + column // lanes * out.stride
-        for row in range(0, h.rows, TILE_ROWS):
+        for row in range(0, tiled, TILE_ROWS):
             f = _product(tile(β, TILE_ROWS), h, row, weights, column)
             store(out.data, out_at + row * lanes, f)
+        for row in range(tiled, h.rows):
+            store(out.data, out_at + row * lanes, β + _row_product(h, row, weights, column))
 
 
 @njit
@@ -114,6 +136,28 @@ def backward_input(
             d = _product(zero_tile(g.data, TILE_ROWS), g, row, weights, column)
             active = load_tile(h.data, h_at + row * lanes, TILE_ROWS)
             store(out.data, out_at + row * lanes, where_positive(active, d))
+
+
+@njit
+def backward_input_few(
+    g: Panels,  # (n, E): ∂L/∂f_i
+    weights: Panels,  # (D, E): Ωᵀ, as it lies
+    h: Panels,  # (n, D): h_i
+    out: Panels,  # (n, D)
+) -> None:
+    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for a batch too small to be worth the transpose of Ω_i."""
+    lanes = line_length(out.data)
+    last_tile = (g.rows - 1) // TILE_ROWS * TILE_ROWS
+    for column in range(0, out.columns, lanes):
+        store(out.data, element_at(out, last_tile, column), zero_tile(out.data, TILE_ROWS))
+        for row in range(g.rows):
+            d = zero_tile(out.data, lanes)
+            for first in range(0, g.columns, lanes):
+                weights_at = weights.at + first // lanes * weights.stride + column * lanes
+                line = load(g.data, element_at(g, row, first))
+                d = fma(load_tile(weights.data, weights_at, lanes), line, d)
+            active = load(h.data, element_at(h, row, column))
+            store(out.data, element_at(out, row, column), where_positive(active, sum_rows(transpose(d))))
 
 
 @njit

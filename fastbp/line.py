@@ -80,7 +80,7 @@ def address_of(context: Any, builder: ir.IRBuilder, array: types.Type, value: An
     return builder.gep(data, [builder.add(at, ir.Constant(at.type, offset))])
 
 
-def _load(context: Any, builder: ir.IRBuilder, kind: Lines, array: types.Array, value: Any, at: Any) -> Any:
+def load_value(context: Any, builder: ir.IRBuilder, kind: Lines, array: types.Array, value: Any, at: Any) -> Any:
     """Return the value of type `kind` that lies in consecutive lines from `array[at]` on."""
     pointers = [address_of(context, builder, array, value, at, row * kind.lanes) for row in range(kind.rows)]
     vectors = [builder.bitcast(pointer, kind.vector.as_pointer()) for pointer in pointers]
@@ -151,7 +151,7 @@ def load(_context: Any, array: types.Array, _at: Any) -> Any:
     """Return the line that begins at `array[at]`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _load(context, builder, signature.return_type, array, *values)
+        return load_value(context, builder, signature.return_type, array, *values)
 
     return Line(array.dtype)(array, types.intp), generate
 
@@ -161,7 +161,7 @@ def load_tile(_context: Any, array: types.Array, _at: Any, rows: types.IntegerLi
     """Return the tile of `rows` (a constant) consecutive lines that begins at `array[at]`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _load(context, builder, signature.return_type, array, *values[:2])
+        return load_value(context, builder, signature.return_type, array, *values[:2])
 
     return Tile(array.dtype, rows.literal_value)(array, types.intp, rows), generate
 

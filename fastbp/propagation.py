@@ -6,11 +6,13 @@ This file must not know where a batch comes from, nor what an optimizer does wit
 from fastbp.jit import njit
 from fastbp.kernels import (
     backward_input,
+    backward_input_few,
     backward_linear_input,
     backward_parameters,
     descend,
     linear_forward,
     linear_relu_forward,
+    rows_in_tiles,
     transpose_weights,
 )
 from fastbp.layout import (
@@ -46,10 +48,14 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: int) -> N
 @njit
 def _backward_hidden(parameters: Parameters, workspace: Workspace, i: int, rows: int) -> None:
     """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i)."""
+    g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
+    out = gradients_of(workspace, i, rows)
+    if rows_in_tiles(rows) == 0:
+        backward_input_few(g, weights_of(parameters, i), h, out)
+        return
     Ω = transposed_of(workspace, i)
     transpose_weights(weights_of(parameters, i), Ω)
-    g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
-    backward_input(g, Ω, h, gradients_of(workspace, i, rows))
+    backward_input(g, Ω, h, out)
 
 
 @njit

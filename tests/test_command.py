@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,15 @@ def test_epochs_make_a_fixed_number_of_steps_within_bounds(n_rows: int, epochs: 
     assert default_epochs(n_rows, 32) == epochs
 
 
+@pytest.fixture
+def _ctrl_c_is_answered() -> Iterator[None]:
+    """Undo what a shell does to its background jobs: they, and so the tests there, ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_answered")
 def test_ctrl_c_keeps_the_network_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     show = TrainingProgress.__call__
 
@@ -128,6 +138,7 @@ def test_ctrl_c_keeps_the_network_so_far(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "prediction" in run("predict", "model.fastbp", write_table("again.csv"))
 
 
+@pytest.mark.usefixtures("_ctrl_c_is_answered")
 def test_ctrl_c_before_the_first_epoch_leaves_an_older_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("model.fastbp").write_text("older")
     monkeypatch.setattr(fastbp.Network, "fit", lambda *_, **__: signal.raise_signal(signal.SIGINT))

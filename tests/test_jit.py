@@ -32,7 +32,6 @@ def run(cache, *options, package=None, **environment):
     done = subprocess.run(
         [sys.executable, *options, "-c", PROGRAM],
         env=settings,
-        cwd=pathlib.Path(cache).parent,
         capture_output=True,
         text=True,
     )
