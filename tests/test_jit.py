@@ -96,11 +96,11 @@ def test_an_edit_in_any_kernel_file_leaves_the_old_code_behind(tmp_path):
     before = run(tmp_path / "cache", package=package)
     kernels = package / "fastbp" / "kernels.py"
     source = kernels.read_text(encoding="utf-8")
-    edited = source.replace("store(out.data, out_at + row * lanes, f)", "store(out.data, out_at + row * lanes, f * 2)")
+    edited = source.replace("lanes, β + _row_product(h, row, weights, column))", "lanes, β + β + 1)")
     assert edited != source
     kernels.write_text(edited, encoding="utf-8")
     after = run(tmp_path / "cache", package=package)
-    assert float.fromhex(after[0]) == 2 * float.fromhex(before[0])
+    assert float.fromhex(after[0]) == 1.0 != float.fromhex(before[0])
 
 
 def test_disabling_the_compiler_is_answered_by_a_clear_error():
