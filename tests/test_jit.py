@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -32,6 +33,7 @@ def run(cache, *options, package=None, **environment):
     done = subprocess.run(
         [sys.executable, *options, "-c", PROGRAM],
         env=settings,
+        cwd=tempfile.gettempdir(),  # where no other fastbp lies in the way
         capture_output=True,
         text=True,
     )
