@@ -158,6 +158,25 @@ def power_of_two(_context: Any, lines: Lines) -> Any:
 
 
 @intrinsic
+def exponent(_context: Any, lines: Lines) -> Any:
+    """Return n, lane by lane, where x = 2^n m with 1 ≤ m < 2; x must be positive and normal."""
+    bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
+    integers = ir.VectorType(ir.IntType(bits), lines.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        bias = ir.Constant(integers, [2 ** (bits - mantissa - 2) - 1] * lines.lanes)
+        shift = ir.Constant(integers, [mantissa] * lines.lanes)
+
+        def take(x: Any) -> Any:
+            biased = builder.lshr(builder.bitcast(x, integers), shift)
+            return builder.sitofp(builder.sub(biased, bias), lines.vector)
+
+        return _by_rows(builder, signature, values, take)
+
+    return lines(lines), generate
+
+
+@intrinsic
 def keep_lanes(_context: Any, line: Line, _count: types.Integer, _other: types.Float) -> Any:
     """Return the line with its first `count` lanes as they are, and a number in all the others."""
     integers = ir.VectorType(ir.IntType(32), line.lanes)

@@ -17,10 +17,10 @@ RandomState = npt.NDArray[np.uint64]
 
 
 class Table(NamedTuple):
-    """The rows to train on. Rows of `x` and `y` are whole lines, zero past their D numbers."""
+    """The rows to train on. Rows of `x` are whole lines, zero past their D_0 numbers."""
 
     x: Floats  # (n * ⌈D_0⌉,)
-    y: Floats  # (n * ⌈D_{K+1}⌉,), or empty where classes are given
+    y: Floats  # as `layout.target_rows` lays it, or empty where classes are given
     classes: Integers  # (n,): class numbers, or empty
     sample_weights: Floats  # (n,), or empty where all weigh 1
     rows: int  # n
@@ -79,17 +79,36 @@ def gather_rows(
 
 
 @njit
+def gather_targets(
+    source: Floats,  # rows as `layout.target_rows` lays them
+    order: Integers,  # which rows, from `first` on
+    first: int,
+    out: Panels,  # (n, C), or (C, n) where narrow
+    narrow: bool,
+) -> None:
+    """out[r] = source[order[first + r]]."""
+    if not narrow:
+        gather_rows(source, order, first, out)
+        return
+    for row in range(out.columns):
+        for o in range(out.rows):
+            out.data[element_at(out, o, row)] = source[order[first + row] * out.rows + o]
+
+
+@njit
 def gather_classes(
     classes: Integers,  # class numbers
     order: Integers,  # which rows, from `first` on
     first: int,
-    out: Panels,  # (n, C)
+    out: Panels,  # (n, C), or (C, n) where narrow
+    narrow: bool,
 ) -> None:
     """out[r] = the one-hot row of classes[order[first + r]]."""
-    for row in range(out.rows):
-        for column in range(out.columns):
-            out.data[element_at(out, row, column)] = 0
-        out.data[element_at(out, row, classes[order[first + row]])] = 1
+    rows, n_classes = (out.columns, out.rows) if narrow else (out.rows, out.columns)
+    for row in range(rows):
+        number = classes[order[first + row]]
+        for o in range(n_classes):
+            out.data[element_at(out, o, row) if narrow else element_at(out, row, o)] = 1 if o == number else 0
 
 
 @njit
@@ -100,8 +119,12 @@ def gather_numbers(source: Floats, order: Integers, first: int, count: int, out:
 
 
 @njit
-def scatter_rows(source: Panels, out: Floats) -> None:
-    """out[r, c] = source[r, c], for `out` an (n, D) array of plain rows."""
-    for row in range(source.rows):
-        for column in range(source.columns):
-            out[row, column] = source.data[element_at(source, row, column)]
+def scatter_outputs(
+    source: Panels,  # (n, C), or (C, n) where narrow
+    out: Floats,  # (n, C), plain rows
+    narrow: bool,
+) -> None:
+    """out[r, o] = source[r, o]."""
+    for row in range(out.shape[0]):
+        for o in range(out.shape[1]):
+            out[row, o] = source.data[element_at(source, o, row) if narrow else element_at(source, row, o)]

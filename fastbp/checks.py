@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp.batches import Table
-from fastbp.layout import Floats, Integers, padded_rows
+from fastbp.layout import Floats, Integers, padded_rows, target_rows
 from fastbp.losses import Loss
 
 _LARGEST_NETWORK = 2**31  # parameters: more than a CPU trains, and a guard against slips such as 2**40
@@ -239,7 +239,7 @@ def table(
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
         weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
-    return Table(padded_rows(x, dtype), padded_rows(rows, dtype), classes, weights, n)
+    return Table(padded_rows(x, dtype), target_rows(rows, dtype), classes, weights, n)
 
 
 def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss: Loss) -> None:

@@ -1,9 +1,9 @@
-"""exp and log(1 + x) of lines: a few dozen multiplications and additions for all lanes instead of a call for each.
+"""exp and logarithms of lines: a few dozen multiplications and additions for all lanes instead of a call for each.
 
-Both serve float32 and float64 to within 2 units in the last place. This file must not know what they are used for.
+All serve float32 and float64 to within 2 units in the last place. This file must not know what they are used for.
 """
 
-from fastbp.arithmetic import maximum, minimum, power_of_two, round_lanes
+from fastbp.arithmetic import exponent, maximum, minimum, power_of_two, round_lanes
 from fastbp.jit import njit
 from fastbp.line import Lines, line_length
 
@@ -37,3 +37,11 @@ def log_1p(x: Lines) -> Lines:
     for k in range(33, 1, -2):
         series = (series + 1 / k) * square
     return s * 2 + s * 2 * series
+
+
+@njit
+def log(x: Lines) -> Lines:
+    """log x = n ln 2 + log(1 + (m − 1)), where x = 2^n m and 1 ≤ m < 2; for x ≥ 1, below which digits would cancel."""
+    n = exponent(x)
+    m = x * power_of_two(n * -1)
+    return n * _LN2_HIGH + (n * _LN2_LOW + log_1p(m - 1))

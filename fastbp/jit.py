@@ -14,12 +14,16 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llvmlite
 import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.registry import CPUDispatcher
+from numba.extending import register_jitable
+
+T = TypeVar("T")
 
 if config.DISABLE_JIT:
     raise ImportError(
@@ -30,24 +34,43 @@ if config.DISABLE_JIT:
 # `contract` lets a*b + c become one fused multiply-add. Nothing that reorders sums (reassoc) or assumes
 # finite numbers (nnan, ninf): divergence is found by looking for NaN.
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-
-
-def njit(function: Callable[..., Any]) -> Any:
-    """Compile `function` for other kernels to call; what Python calls is made by `entry`.
-
-    Without the code that unpacks Python's arguments, and unsaved, since it is compiled into whatever calls it:
-    that halves the time of a first fit.
-    """
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+_WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def entry(function: Callable[..., Any]) -> Any:
-    """Compile `function`, or a kernel, for Python to call, and keep its machine code in fastbp's own cache."""
-    function = getattr(function, "py_func", function)
+    """Compile `function` for Python to call, and keep its machine code in fastbp's own cache."""
     dispatcher = numba.njit(**OPTIONS)(function)
     if cache_directory() is not None:
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+class _Kernel(CPUDispatcher):
+    """A function for other kernels to call. Where Python calls it, it is compiled once more, as an entry."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.entry(*arguments)
+
+    @functools.cached_property
+    def entry(self) -> Any:
+        return entry(self.py_func)
+
+
+def njit(function: Callable[..., Any]) -> Any:
+    """Compile `function` for other kernels to call.
+
+    Without the code that unpacks Python's arguments, and unsaved, since it is compiled into whatever calls it: that
+    halves the time of a first fit.
+    """
+    dispatcher = numba.njit(**_WITHOUT_WRAPPERS, **OPTIONS)(function)
+    dispatcher.__class__ = _Kernel
+    return dispatcher
+
+
+def jitable(function: Callable[..., T]) -> Callable[..., T]:
+    """Let kernels call `function`, which stays plain Python everywhere else."""
+    jitable_function: Callable[..., T] = register_jitable(**_WITHOUT_WRAPPERS, **OPTIONS)(function)
+    return jitable_function
 
 
 def _source_stamp() -> str:

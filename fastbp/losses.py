@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp.arithmetic import greatest_lane, keep_lanes, maximum, minimum, sum_lanes, where_positive
-from fastbp.elementary import exp, log_1p
+from fastbp.elementary import exp, log, log_1p
 from fastbp.jit import njit
 from fastbp.layout import Floats, Panels, element_at
 from fastbp.line import TILE_ROWS, Line, line_length, load, store, zero_line, zero_tile
@@ -207,6 +207,56 @@ def _cross_entropy_row(
     return total
 
 
+# --- a line of samples, where ŷ is narrow -------------------------------------------------------------------
+
+
+@njit
+def _separate_samples(
+    loss: int,
+    parameter: float,
+    f: Panels,  # (C, n): ŷ
+    y: Panels,  # (C, n)
+    row: int,  # the first of the line's samples
+    scale: Line,
+    out: Panels,  # (C, n): ∂L/∂ŷ times scale, 0 where that is 0
+) -> Line:
+    """Σ_o ℓ(ŷ_o, y_o) of each sample, for the losses that take each output alone."""
+    total = zero_line(f.data)
+    for o in range(f.rows):
+        at = element_at(f, o, row)
+        value, derivative = _line_loss(loss, parameter, load(f.data, at), load(y.data, element_at(y, o, row)))
+        store(out.data, element_at(out, o, row), where_positive(scale, derivative) * scale)
+        total = total + value
+    return total
+
+
+@njit
+def _cross_entropy_samples(
+    f: Panels,  # (C, n): ŷ
+    y: Panels,  # (C, n): probabilities
+    row: int,  # the first of the line's samples
+    scale: Line,
+    out: Panels,  # (C, n): ∂L/∂ŷ times scale, 0 where that is 0
+) -> Line:
+    """−Σ_o y_o log softmax(ŷ)_o of each sample; ∂L/∂ŷ = softmax(ŷ) Σ_o y_o − y."""
+    largest = load(f.data, element_at(f, 0, row))
+    for o in range(1, f.rows):
+        largest = maximum(largest, load(f.data, element_at(f, o, row)))
+    normaliser, total_y = zero_line(f.data), zero_line(f.data)
+    for o in range(f.rows):
+        e = exp(load(f.data, element_at(f, o, row)) - largest)
+        store(out.data, element_at(out, o, row), e)
+        normaliser = normaliser + e
+        total_y = total_y + load(y.data, element_at(y, o, row))
+    log_normaliser, total = log(normaliser), zero_line(f.data)
+    for o in range(f.rows):
+        target, at = load(y.data, element_at(y, o, row)), element_at(out, o, row)
+        derivative = load(out.data, at) / normaliser * total_y - target
+        store(out.data, at, where_positive(scale, derivative) * scale)
+        total = total + target * (log_normaliser - (load(f.data, element_at(f, o, row)) - largest))
+    return total
+
+
 # --- a batch ------------------------------------------------------------------------------------------------
 
 
@@ -239,4 +289,30 @@ def loss_and_gradient(
         else:
             for o in range(0, f.columns, lanes):
                 store(out.data, element_at(out, row, o), zero_line(out.data))
+    return total, total_weight
+
+
+@njit
+def narrow_loss_and_gradient(
+    loss: int,
+    parameter: float,
+    f: Panels,  # (C, n): ŷ
+    y: Panels,  # (C, n)
+    sample_weights: Floats,  # w, from sample_weights_at on
+    sample_weights_at: int,
+    out: Panels,  # (C, n): ∂L/∂ŷ of the batch's mean, zero past n to the end of the line
+) -> tuple[float, float]:
+    """Do the same as `loss_and_gradient` for a narrow ŷ, a line of samples at a time."""
+    lanes, n = line_length(out.data), f.columns
+    total, total_weight = 0.0, 0.0
+    for row in range(n):
+        total_weight += np.float64(sample_weights[sample_weights_at + row])
+    for row in range(0, n, lanes):
+        weights = keep_lanes(load(sample_weights, sample_weights_at + row), n - row, 0)
+        scale = weights / total_weight if total_weight > 0 else weights
+        if loss == _CROSS_ENTROPY:
+            values = _cross_entropy_samples(f, y, row, scale, out)
+        else:
+            values = _separate_samples(loss, parameter, f, y, row, scale, out)
+        total += sum_lanes(where_positive(weights, values) * weights)
     return total, total_weight

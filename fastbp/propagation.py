@@ -16,6 +16,7 @@ from fastbp.kernels import (
     transpose_weights,
 )
 from fastbp.layout import (
+    Panels,
     Parameters,
     Workspace,
     activations_of,
@@ -24,6 +25,28 @@ from fastbp.layout import (
     transposed_of,
     weights_of,
 )
+from fastbp.narrow import (
+    narrow_backward_input,
+    narrow_backward_linear_input,
+    narrow_backward_parameters,
+    narrow_descend,
+    narrow_forward,
+)
+
+
+@njit
+def _is_narrow_layer(workspace: Workspace, i: int) -> bool:
+    return workspace.narrow and i == workspace.sizes.size - 2
+
+
+@njit
+def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: int, out: Panels) -> None:
+    """f_i = β_i + Ω_i h_i."""
+    h, weights, biases = activations_of(workspace, i, rows), weights_of(parameters, i), biases_of(parameters, i)
+    if _is_narrow_layer(workspace, i):
+        narrow_forward(h, weights, biases, out)
+    else:
+        linear_forward(h, weights, biases, out)
 
 
 @njit
@@ -33,16 +56,14 @@ def forward_pass(parameters: Parameters, workspace: Workspace, rows: int) -> Non
     for i in range(last):
         h, out = activations_of(workspace, i, rows), activations_of(workspace, i + 1, rows)
         linear_relu_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
-    h, out = activations_of(workspace, last, rows), activations_of(workspace, last + 1, rows)
-    linear_forward(h, weights_of(parameters, last), biases_of(parameters, last), out)
+    _linear(parameters, workspace, last, rows, activations_of(workspace, last + 1, rows))
 
 
 @njit
 def preactivations(parameters: Parameters, workspace: Workspace, rows: int) -> None:
     """f_i = β_i + Ω_i h_i for every i, in the place of ∂L/∂f_i, after a forward pass."""
     for i in range(parameters.sizes.size - 1):
-        h, f = activations_of(workspace, i, rows), gradients_of(workspace, i + 1, rows)
-        linear_forward(h, weights_of(parameters, i), biases_of(parameters, i), f)
+        _linear(parameters, workspace, i, rows, gradients_of(workspace, i + 1, rows))
 
 
 @njit
@@ -50,6 +71,9 @@ def _backward_hidden(parameters: Parameters, workspace: Workspace, i: int, rows:
     """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i)."""
     g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
     out = gradients_of(workspace, i, rows)
+    if _is_narrow_layer(workspace, i):
+        narrow_backward_input(g, weights_of(parameters, i), h, out)
+        return
     if rows_in_tiles(rows) == 0:
         backward_input_few(g, weights_of(parameters, i), h, out)
         return
@@ -63,7 +87,10 @@ def backward_pass(parameters: Parameters, gradients: Parameters, workspace: Work
     """Write ∂L/∂Ω_i and ∂L/∂β_i, i = K, …, 0, from ∂L/∂ŷ and the activations of a forward pass."""
     for i in range(parameters.sizes.size - 2, -1, -1):
         g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
-        backward_parameters(g, h, weights_of(gradients, i), biases_of(gradients, i))
+        if _is_narrow_layer(workspace, i):
+            narrow_backward_parameters(g, h, weights_of(gradients, i), biases_of(gradients, i))
+        else:
+            backward_parameters(g, h, weights_of(gradients, i), biases_of(gradients, i))
         if i > 0:
             _backward_hidden(parameters, workspace, i, rows)
 
@@ -71,9 +98,13 @@ def backward_pass(parameters: Parameters, gradients: Parameters, workspace: Work
 @njit
 def input_gradient(parameters: Parameters, workspace: Workspace, rows: int) -> None:
     """∂L/∂x = Ω_0ᵀ ∂L/∂f_0, after a backward pass."""
+    g, out = gradients_of(workspace, 1, rows), gradients_of(workspace, 0, rows)
+    if _is_narrow_layer(workspace, 0):
+        narrow_backward_linear_input(g, weights_of(parameters, 0), out)
+        return
     Ω = transposed_of(workspace, 0)
     transpose_weights(weights_of(parameters, 0), Ω)
-    backward_linear_input(gradients_of(workspace, 1, rows), Ω, gradients_of(workspace, 0, rows))
+    backward_linear_input(g, Ω, out)
 
 
 @njit
@@ -85,4 +116,8 @@ def descent_pass(
         if i > 0:
             _backward_hidden(parameters, workspace, i, rows)
         g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
-        descend(g, h, learning_rate, weight_decay, weights_of(parameters, i), biases_of(parameters, i))
+        weights, biases = weights_of(parameters, i), biases_of(parameters, i)
+        if _is_narrow_layer(workspace, i):
+            narrow_descend(g, h, learning_rate, weight_decay, weights, biases)
+        else:
+            descend(g, h, learning_rate, weight_decay, weights, biases)

@@ -10,11 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastbp.batches import RandomState, Table, gather_classes, gather_numbers, gather_rows, scatter_rows, shuffle
+from fastbp.batches import (
+    RandomState,
+    Table,
+    gather_classes,
+    gather_numbers,
+    gather_rows,
+    gather_targets,
+    scatter_outputs,
+    shuffle,
+)
 from fastbp.denormals import flush_denormals, restore_mode
 from fastbp.jit import entry, njit
 from fastbp.layout import Floats, Integers, Parameters, Workspace, activations_of, gradients_of, targets_of
-from fastbp.losses import loss_and_gradient
+from fastbp.losses import loss_and_gradient, narrow_loss_and_gradient
 from fastbp.optimizers import ADAM, PLAIN, Rule, adam_step, momentum_step
 from fastbp.propagation import backward_pass, descent_pass, forward_pass, input_gradient, preactivations
 
@@ -50,10 +59,11 @@ class Plan(NamedTuple):
 def load_batch(table: Table, order: Integers, first: int, rows: int, workspace: Workspace) -> None:
     """Gather a batch: x to h_0, y to the targets, and its sample weights."""
     gather_rows(table.x, order, first, activations_of(workspace, 0, rows))
+    y = targets_of(workspace, rows)
     if table.classes.size > 0:
-        gather_classes(table.classes, order, first, targets_of(workspace, rows))
+        gather_classes(table.classes, order, first, y, workspace.narrow)
     else:
-        gather_rows(table.y, order, first, targets_of(workspace, rows))
+        gather_targets(table.y, order, first, y, workspace.narrow)
     if table.sample_weights.size > 0:
         at = workspace.sample_weights_at
         gather_numbers(table.sample_weights, order, first, rows, workspace.data, at)
@@ -65,7 +75,10 @@ def batch_loss(workspace: Workspace, rows: int, loss: int, loss_parameter: float
     last = workspace.sizes.size - 1
     ŷ, y = activations_of(workspace, last, rows), targets_of(workspace, rows)
     out = gradients_of(workspace, last, rows)
-    return loss_and_gradient(loss, loss_parameter, ŷ, y, workspace.data, workspace.sample_weights_at, out)
+    weights, at = workspace.data, workspace.sample_weights_at
+    if workspace.narrow:
+        return narrow_loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, out)
+    return loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, out)
 
 
 @njit
@@ -104,7 +117,7 @@ def train(
     mode = flush_denormals()
     # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
     φ, gradient_data, mean, square, order, random, counts, sums = state
-    gradients = Parameters(gradient_data, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes)
+    gradients = Parameters(gradient_data, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes, φ.narrow)
     batch_size, n, shuffled, loss_code, loss_parameter, rule = plan
     ended = made = 0
     for learning_rate in learning_rates:
@@ -201,4 +214,5 @@ def predict(
         rows = min(workspace.capacity, order.size - first)
         gather_rows(x, order, first, activations_of(workspace, 0, rows))
         forward_pass(parameters, workspace, rows)
-        scatter_rows(activations_of(workspace, last, rows), out[first : first + rows])
+        ŷ = activations_of(workspace, last, rows)
+        scatter_outputs(ŷ, out[first : first + rows], workspace.narrow)

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from fastbp import batches
-from fastbp.jit import entry
-from fastbp.layout import matrix_from, padded_rows, panels_from
+from fastbp.layout import matrix_from, padded_rows, panels_from, target_rows
 
-shuffle = entry(batches.shuffle)
-random_bits = entry(batches.random_bits)
-gather_rows = entry(batches.gather_rows)
-gather_classes = entry(batches.gather_classes)
-gather_numbers = entry(batches.gather_numbers)
-scatter_rows = entry(batches.scatter_rows)
+shuffle = batches.shuffle
+random_bits = batches.random_bits
+gather_rows = batches.gather_rows
+gather_classes = batches.gather_classes
+gather_numbers = batches.gather_numbers
+scatter_outputs = batches.scatter_outputs
 
 
 def xoshiro(state):
@@ -80,7 +79,7 @@ def test_rows_are_gathered_in_order_and_scattered_back(columns, dtype):
     gather_rows(padded_rows(source, dtype), order, 5, out)
     assert np.array_equal(matrix_from(out), source[order[5:12]])
     back = np.empty((7, columns), dtype)
-    scatter_rows(out, back)
+    scatter_outputs(out, back, False)
     assert np.array_equal(back, source[order[5:12]])
 
 
@@ -90,8 +89,24 @@ def test_classes_are_gathered_one_hot(classes):
     numbers = rng.integers(0, classes, 30)
     order = rng.permutation(30)
     out = panels_from(np.full((9, classes), np.nan), "float32")
-    gather_classes(numbers, order, 4, out)
+    gather_classes(numbers, order, 4, out, False)
     assert np.array_equal(matrix_from(out), np.eye(classes)[numbers[order[4:13]]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_narrow_targets_are_gathered_with_lines_along_the_batch(outputs, dtype):
+    rng = np.random.default_rng(0)
+    source, order = rng.standard_normal((30, outputs)).astype(dtype), rng.permutation(30)
+    out = panels_from(np.zeros((outputs, 19)), dtype)
+    batches.gather_targets(target_rows(source, dtype), order, 5, out, True)
+    assert np.array_equal(matrix_from(out).T, source[order[5:24]])
+    back = np.empty((19, outputs), dtype)
+    batches.scatter_outputs(out, back, True)
+    assert np.array_equal(back, source[order[5:24]])
+    numbers = rng.integers(0, outputs, 30)
+    batches.gather_classes(numbers, order, 5, out, True)
+    assert np.array_equal(matrix_from(out).T, np.eye(outputs)[numbers[order[5:24]]])
 
 
 def test_numbers_are_gathered_to_their_place():

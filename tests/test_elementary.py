@@ -23,8 +23,15 @@ def log_1p(x, out):
         store(out, at, elementary.log_1p(load(x, at)))
 
 
+@entry
+def log(x, out):
+    for at in range(0, x.size, line_length(x)):
+        store(out, at, elementary.log(load(x, at)))
+
+
 def compute(function, values, dtype):
     x = aligned_zeros(-(-len(values) // 16) * 16, dtype)
+    x[:] = 1
     x[: len(values)] = values
     out = np.zeros_like(x)
     function(x, out)
@@ -62,5 +69,13 @@ def test_log_1p_is_within_2_ulp_from_0_to_1(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_log_is_within_2_ulp_from_1_on(dtype):
+    values = np.concatenate([np.linspace(1, 8, 200_001), np.geomspace(1, 1e30, 10_000)])
+    x, got = compute(log, values, dtype)
+    assert_within_2_ulp(got, np.log(x.astype(np.longdouble)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_log_1p_keeps_nan(dtype):
     assert np.isnan(compute(log_1p, [np.nan], dtype)[1])
+    assert np.isnan(compute(log, [np.nan], dtype)[1])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import reference
 
-from fastbp import kernels
-from fastbp.jit import entry
+from fastbp import kernels, narrow
 from fastbp.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
 
 SIZES = (1, 2, 15, 16, 17, 31, 33, 53)
@@ -17,14 +16,14 @@ SHAPES = list(itertools.product(SIZES, SIZES))
 # Each size meets each other at some batch; all of them together would take minutes.
 CASES = [(BATCHES[i % len(BATCHES)], inputs, outputs) for i, (inputs, outputs) in enumerate(SHAPES)]
 
-linear_relu_forward = entry(kernels.linear_relu_forward)
-linear_forward = entry(kernels.linear_forward)
-transpose_weights = entry(kernels.transpose_weights)
-backward_input = entry(kernels.backward_input)
-backward_input_few = entry(kernels.backward_input_few)
-backward_linear_input = entry(kernels.backward_linear_input)
-backward_parameters = entry(kernels.backward_parameters)
-descend = entry(kernels.descend)
+linear_relu_forward = kernels.linear_relu_forward
+linear_forward = kernels.linear_forward
+transpose_weights = kernels.transpose_weights
+backward_input = kernels.backward_input
+backward_input_few = kernels.backward_input_few
+backward_linear_input = kernels.backward_linear_input
+backward_parameters = kernels.backward_parameters
+descend = kernels.descend
 
 
 class Problem:
@@ -138,6 +137,39 @@ def test_transposed_weights_are_the_transpose_to_the_bit(inputs, outputs, dtype)
     transpose_weights(p.panels(p.weights.T), out)
     assert np.array_equal(matrix_from(out), p.weights)
     assert_padding_is_zero(out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outputs", [1, 2, 3, 4])
+@pytest.mark.parametrize(("n", "inputs"), list(zip(BATCHES, [*SIZES, *SIZES], strict=False)))
+def test_kernels_of_narrow_outputs_equal_their_twins(n, inputs, outputs, dtype):
+    p = Problem(n, inputs, outputs, dtype)
+    h, weights, biases = p.panels(p.h), p.panels(p.weights), p.row(p.biases)
+    out = p.blank(outputs, n)
+    narrow.narrow_forward(h, weights, biases, out)
+    magnitude = np.abs(p.h) @ np.abs(p.weights.T) + np.abs(p.biases)
+    p.assert_close(matrix_from(out).T, reference.linear_forward(p.h, p.weights, p.biases), inputs, magnitude)
+
+    g, magnitude = p.panels(p.g.T), np.abs(p.g) @ np.abs(p.weights)
+    out = p.blank(n, inputs)
+    narrow.narrow_backward_linear_input(g, weights, out)
+    p.assert_close(matrix_from(out), reference.backward_linear_input(p.g, p.weights), outputs, magnitude)
+    narrow.narrow_backward_input(g, weights, h, out)
+    p.assert_close(matrix_from(out), reference.backward_input(p.g, p.weights, p.h), outputs, magnitude)
+    assert_padding_is_zero(out)
+
+    of_weights, of_biases = p.blank(outputs, inputs), p.row(np.full(outputs, np.nan))
+    narrow.narrow_backward_parameters(g, h, of_weights, of_biases)
+    narrow.narrow_descend(g, h, 0.3, 0.1, weights, biases)
+    wanted = reference.backward_parameters(p.g, p.h)
+    stepped = reference.descend(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
+    magnitudes = np.abs(p.g.T) @ np.abs(p.h), np.abs(p.g).sum(0)
+    for got, twin, magnitude in zip((of_weights, of_biases), wanted, magnitudes, strict=True):
+        p.assert_close(matrix_from(got).reshape(twin.shape), twin, n, magnitude)
+        assert_padding_is_zero(got)
+    for got, twin, magnitude in zip((weights, biases), stepped, magnitudes, strict=True):
+        p.assert_close(matrix_from(got).reshape(twin.shape), twin, n + 4, magnitude + np.abs(twin) + 1)
+        assert_padding_is_zero(got)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

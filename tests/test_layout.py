@@ -54,10 +54,10 @@ def test_parameters_overlap_nowhere(dtype):
 def test_a_workspace_has_room_for_everything_and_overlaps_nowhere(rows, dtype):
     sizes = (3, 17, 40, 1)
     workspace = layout.workspace_for(sizes, rows, dtype)
-    parts = [layout.transposed_of.py_func(workspace, i) for i in range(1)]
-    parts += [layout.activations_of.py_func(workspace, i, rows) for i in range(4)]
-    parts += [layout.gradients_of.py_func(workspace, i, rows) for i in range(4)]
-    parts.append(layout.targets_of.py_func(workspace, rows))
+    parts = [layout.transposed_of(workspace, i) for i in range(1)]
+    parts += [layout.activations_of(workspace, i, rows) for i in range(4)]
+    parts += [layout.gradients_of(workspace, i, rows) for i in range(4)]
+    parts.append(layout.targets_of(workspace, rows))
     for number, part in enumerate(parts, 1):
         layout.write_panels(np.full((part.rows, part.columns), number), part)
     for number, part in enumerate(parts, 1):

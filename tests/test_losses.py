@@ -7,11 +7,11 @@ import pytest
 import reference
 
 from fastbp import losses
-from fastbp.jit import entry
-from fastbp.layout import matrix_from, panels_from
+from fastbp.layout import lanes_of, matrix_from, panels_from
 from fastbp.line import TILE_ROWS
 
-loss_and_gradient = entry(losses.loss_and_gradient)
+loss_and_gradient = losses.loss_and_gradient
+narrow_loss_and_gradient = losses.narrow_loss_and_gradient
 LOSSES = [losses.resolve(name) for name in losses.NAMES] + [losses.huber(0.3), losses.quantile(0.9)]
 DTYPES = ("float32", "float64")
 
@@ -26,12 +26,22 @@ def targets(loss, rng, shape):
 
 
 def compute(loss, f, y, sample_weights, dtype):
+    """Return Σ w ℓ, Σ w and ∂L/∂ŷ; of a narrow ŷ, hold what comes of it lying either way against each other."""
+    weights = np.ones(-(-len(f) // 16) * 16, dtype)  # past the batch, as in a workspace
+    weights[: len(f)] = sample_weights
     out = panels_from(np.full(f.shape, np.nan), dtype)
-    weights = np.asarray(sample_weights, dtype)
-    total, weight = loss_and_gradient(
-        loss.code, loss.parameter, panels_from(f, dtype), panels_from(y, dtype), weights, 0, out
-    )
-    return total, weight, matrix_from(out), out
+    operands = panels_from(f, dtype), panels_from(y, dtype), weights, 0, out
+    total, weight = loss_and_gradient(loss.code, loss.parameter, *operands)
+    if 2 * f.shape[1] <= lanes_of(dtype):
+        out_T = panels_from(np.full(f.T.shape, np.nan), dtype)
+        operands = panels_from(f.T, dtype), panels_from(y.T, dtype), weights, 0, out_T
+        total_T, weight_T = narrow_loss_and_gradient(loss.code, loss.parameter, *operands)
+        ε = np.finfo(dtype).eps
+        assert weight_T == weight
+        np.testing.assert_allclose(total_T, total, rtol=8 * ε, atol=8 * ε)
+        np.testing.assert_allclose(matrix_from(out_T).T, matrix_from(out), rtol=8 * ε, atol=8 * ε)
+        assert np.count_nonzero(out_T.data) <= f.size  # nothing past the batch
+    return total, weight, matrix_from(out)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -43,7 +53,7 @@ def test_loss_equals_its_twin(loss, n, outputs, dtype):
         a.astype(dtype).astype(float) for a in (2 * rng.standard_normal((n, outputs)), targets(loss, rng, (n, outputs)))
     )
     weights = rng.random(n).astype(dtype).astype(float)
-    total, weight, gradient, _ = compute(loss, f, y, weights, dtype)
+    total, weight, gradient = compute(loss, f, y, weights, dtype)
     wanted = reference.loss_and_gradient(loss.name, f, y, weights, loss.parameter)
     # A row's loss is a sum of `outputs` numbers in the dtype, each from a difference that may cancel.
     ε = np.finfo(dtype).eps
@@ -72,7 +82,7 @@ def test_large_outputs_overflow_nothing(loss, size, dtype):
     if loss.name == "poisson":
         f = np.minimum(f, 80.0)  # exp(1e4) is no float64; exp(80) is still a float32
     y = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    total, _, gradient, _ = compute(loss, f, y, np.ones(2), dtype)
+    total, _, gradient = compute(loss, f, y, np.ones(2), dtype)
     assert math.isfinite(total)
     assert np.isfinite(gradient).all()
     wanted = reference.loss_and_gradient(loss.name, f, y, np.ones(2), loss.parameter)[0]
@@ -91,7 +101,7 @@ def test_samples_of_weight_zero_count_for_nothing(loss):
     f, y = rng.standard_normal((6, 2)), targets(loss, rng, (6, 2))
     weights = np.array([1.0, 0, 2, 0, 0, 3])
     kept = weights > 0
-    total, weight, gradient, _ = compute(loss, f, y, weights, "float64")
+    total, weight, gradient = compute(loss, f, y, weights, "float64")
     wanted = compute(loss, f[kept], y[kept], weights[kept], "float64")
     assert (total, weight) == wanted[:2]
     assert np.array_equal(gradient[kept], wanted[2])
@@ -99,7 +109,7 @@ def test_samples_of_weight_zero_count_for_nothing(loss):
 
 
 def test_a_batch_without_any_weight_has_no_loss_and_no_gradient():
-    total, weight, gradient, _ = compute(LOSSES[0], np.ones((3, 2)), np.zeros((3, 2)), np.zeros(3), "float64")
+    total, weight, gradient = compute(LOSSES[0], np.ones((3, 2)), np.zeros((3, 2)), np.zeros(3), "float64")
     assert (total, weight) == (0, 0)
     assert not gradient.any()
 

@@ -6,11 +6,10 @@ import reference
 
 import fastbp
 from fastbp import optimizers
-from fastbp.jit import entry
 from fastbp.layout import aligned_zeros
 
-momentum_step = entry(optimizers.momentum_step)
-adam_step = entry(optimizers.adam_step)
+momentum_step = optimizers.momentum_step
+adam_step = optimizers.adam_step
 
 SIZE = 48  # whole lines of either dtype
 

@@ -37,7 +37,7 @@ def twin_fit(net, X, y, loss, optimizer, batch_size, epochs, sample_weight, rand
     """Train in plain NumPy, over the rows in the order in which the compiled run takes them."""
     arrays = [a.astype(np.float64) for a in (*net.weights, *net.biases)]
     moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
-    shuffle, order, step, history = entry(batches.shuffle), np.zeros(len(X), np.int64), 0, []
+    shuffle, order, step, history = batches.shuffle, np.zeros(len(X), np.int64), 0, []
     for _ in range(epochs):
         shuffle(order, random)
         total = total_weight = 0.0
@@ -82,7 +82,7 @@ def make_run(sizes, optimizer, dtype, n=70, batch_size=13):
     memory = initial(sizes, dtype, 0)
     memory.take_up(optimizer)
     x, y = rng.standard_normal((n, sizes[0])), rng.standard_normal((n, sizes[-1]))
-    rows = layout.padded_rows(x, dtype), layout.padded_rows(y, dtype)
+    rows = layout.padded_rows(x, dtype), layout.target_rows(y, dtype)
     table = batches.Table(*rows, np.zeros(0, np.int64), np.zeros(0, dtype), n)
     plan = training.Plan(batch_size, n, True, 0, 0.0, optimizer.rule)
     moments = layout.aligned_zeros(memory.mean.size, dtype), memory.mean, memory.square
@@ -162,7 +162,7 @@ def test_a_run_stops_before_the_step_whose_loss_is_not_finite(kind):
     optimizer = [fastbp.SGD(0.1), fastbp.SGD(0.1, momentum=0.9), fastbp.Adam(0.1)][kind]
     run = make_run((3, 5, 2), optimizer, "float32", n=26)
     table, _, state, _ = run
-    table.y[5 * 16] = np.nan  # row 5 is in the first or second batch of each epoch
+    table.y[5 * 2] = np.nan  # row 5 is in the first or second batch of each epoch
     rates, out = np.full(10, 0.01), np.zeros(10)
     made = training.train(*run, rates, out)
     assert made < 2
