@@ -1,5 +1,6 @@
 """Lines and tiles compute what NumPy does, lane by lane, and compile to the machine's own vectors."""
 
+import inspect
 import re
 
 import numba
@@ -98,9 +99,7 @@ def test_the_innermost_loop_is_fused_multiply_adds_without_a_spill(name, dtype):
     kernel = numba.njit(**OPTIONS)(getattr(kernels, name).py_func)  # code from a cache cannot be read
     matrix = panels_from(np.zeros((33, 33)), dtype)
     numbers = (0.1, 0.1) if name == "descend" else ()
-    operands = [matrix] * (
-        len(kernel.py_func.__code__.co_varnames[: kernel.py_func.__code__.co_argcount]) - len(numbers)
-    )
+    operands = [matrix] * (len(inspect.signature(kernel.py_func).parameters) - len(numbers))
     kernel(*operands[:2], *numbers, *operands[2:])
     loops = innermost_loops(kernel.inspect_asm(kernel.signatures[0]))
     products = [loop for loop in loops if sum("vfmadd" in line for line in loop) >= TILE_ROWS]
