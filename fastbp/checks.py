@@ -179,10 +179,10 @@ def _first(array: npt.NDArray[Any], wrong: npt.NDArray[np.bool_]) -> str:
 
 
 def finite(name: str, value: Any, dtype: npt.DTypeLike) -> Floats:
-    """Return `value` as a C-ordered array of `dtype`, or raise where it is not finite in that dtype."""
+    """Return `value` as an array of `dtype`, or raise where it is not finite in that dtype."""
     given = numbers(name, value)
     with np.errstate(all="ignore"):
-        array = np.ascontiguousarray(given, dtype).reshape(given.shape)
+        array = np.asarray(given, dtype)
     wrong = ~np.isfinite(array)
     if wrong.any():
         infinite = ~np.isfinite(given)
@@ -295,4 +295,4 @@ def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floa
         total = weights.sum(dtype=np.float64)
     if not np.isfinite(total):
         raise ValueError(f"{name} must have a finite sum, got {total}")
-    return weights
+    return np.array(weights, order="C")  # a view, or what cannot be written to, would be compiled for anew

@@ -73,14 +73,17 @@ def run(
         ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
         losses = np.empty(ends.size)
         started = time.perf_counter()
-        _advance(table, plan, state, workspace, rates, losses, history)
+        made = _advance(table, plan, state, workspace, rates, losses)
         per_step = (time.perf_counter() - started) / rates.size
+        ends = ends[ends <= made]
         slice_steps = max(1, min(int(SLICE_SECONDS / per_step), slice_steps * _GROWTH))
         moments = clock + ends * per_step
-        history.loss += losses.tolist()
+        history.loss += losses[: ends.size].tolist()
         history.learning_rate += rates[ends - 1].tolist()
         history.seconds += np.diff(moments, prepend=last_end).tolist()
         clock, last_end = clock + rates.size * per_step, moments[-1] if ends.size else last_end
+        if made < rates.size:
+            raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
         if ends.size and validate is not None:
             history.validation_loss.append(validate())
         if ends.size and callback is not None and _is_true(callback(len(history.loss), history)):
@@ -93,26 +96,29 @@ def _is_true(answer: object) -> bool:
     return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
-def _advance(
-    table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates, history: History
-) -> None:
-    """Make one step a rate; where that leaves finite numbers, go to just before that step and raise."""
+def _advance(table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates) -> int:
+    """Make one step a rate, but none that leaves the finite numbers; return how many were made."""
     before = _copy(state)
     if _is_finite_after(table, plan, state, workspace, rates, losses):
-        return
+        return rates.size
     # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
     _restore(state, before)
+    first_epoch = int(state.counts[EPOCH])
     for i in range(rates.size):
         before = _copy(state)
-        if not _is_finite_after(table, plan, state, workspace, rates[i : i + 1], losses):
+        ended = int(state.counts[EPOCH]) - first_epoch
+        if not _is_finite_after(table, plan, state, workspace, rates[i : i + 1], losses[ended:]):
             _restore(state, before)
-            raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[i]), history)
+            return i
+    return rates.size
 
 
 def _is_finite_after(table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates) -> bool:
-    """Make one step a rate, and tell whether all losses and then all parameters were finite."""
+    """Make one step a rate, and tell whether all losses, and then all parameters and moments, were finite."""
     made = train(table, plan, state, workspace, rates, losses)
-    return made == rates.size and bool(np.isfinite(state.parameters.data).all())
+    return made == rates.size and all(
+        bool(np.isfinite(array).all()) for array in (state.parameters.data, state.mean, state.square)
+    )
 
 
 def _changing(state: State) -> tuple[npt.NDArray[Any], ...]:

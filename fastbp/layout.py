@@ -182,7 +182,9 @@ def _lines(panels: Panels) -> Floats:
     """Return panels as a view of shape (panels, rows, lanes)."""
     lanes = lanes_of(panels.data.dtype)
     count = round_up(panels.columns, lanes) // lanes
-    return panels.data[panels.at :][: count * panels.stride].reshape(count, -1, lanes)[:, : panels.rows]
+    return panels.data[panels.at :][: count * panels.stride].reshape(count, panels.stride // lanes, lanes)[
+        :, : panels.rows
+    ]
 
 
 def write_panels(matrix: npt.NDArray[Any], panels: Panels) -> None:
@@ -195,7 +197,8 @@ def write_panels(matrix: npt.NDArray[Any], panels: Panels) -> None:
 
 def matrix_from(panels: Panels) -> Floats:
     """Return a copy of panels as a (rows, D) matrix."""
-    return _lines(panels).swapaxes(0, 1).reshape(panels.rows, -1)[:, : panels.columns].copy()
+    lines = _lines(panels)
+    return lines.swapaxes(0, 1).reshape(panels.rows, lines.shape[0] * lines.shape[2])[:, : panels.columns].copy()
 
 
 def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Parameters:

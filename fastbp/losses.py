@@ -14,6 +14,7 @@ from fastbp.elementary import exp, log, log_1p
 from fastbp.jit import njit
 from fastbp.layout import Floats, Panels, element_at
 from fastbp.line import TILE_ROWS, Line, line_length, load, store, zero_line, zero_tile
+from fastbp.schedules import check_rate
 
 
 class Loss(NamedTuple):
@@ -57,8 +58,9 @@ def huber(delta: float = 1.0) -> Loss:
     ----------
     Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35(1).
     """
-    if not 0 < delta < math.inf:
-        raise ValueError(f"delta must be a positive finite number, got {delta!r}")
+    check_rate("delta", delta)
+    if delta == 0:
+        raise ValueError(f"delta must be greater than 0, got {delta!r}")
     return Loss("huber", float(delta))
 
 
@@ -79,6 +81,7 @@ def quantile(q: float = 0.5) -> Loss:
     ----------
     Koenker and Bassett (1978), "Regression quantiles", Econometrica 46(1).
     """
+    check_rate("q", q)
     if not 0 < q < 1:
         raise ValueError(f"q must lie between 0 and 1, got {q!r}")
     return Loss("quantile", float(q))
@@ -86,13 +89,15 @@ def quantile(q: float = 0.5) -> Loss:
 
 def resolve(loss: str | Loss) -> Loss:
     """Return a loss given by name, with its default parameter, or as it is."""
-    if isinstance(loss, Loss):
-        return loss
-    if not isinstance(loss, str):
+    if not isinstance(loss, str | Loss):
         raise TypeError(f"loss must be a name or one of fastbp.losses, got {loss!r}")
-    if loss not in NAMES:
-        raise ValueError(f"loss must be one of {', '.join(NAMES)}; got {loss!r}")
-    return {"huber": huber(), "quantile": quantile()}.get(loss, Loss(loss))
+    name = loss if isinstance(loss, str) else loss.name
+    if name not in NAMES:
+        raise ValueError(f"loss must be one of {', '.join(NAMES)}; got {name!r}")
+    with_parameter = {"huber": huber, "quantile": quantile}.get(name)
+    if with_parameter is None:
+        return Loss(name)
+    return with_parameter() if isinstance(loss, str) else with_parameter(loss.parameter)
 
 
 # --- a line of ŷ: its losses and derivatives (or a single number, in plain Python) ---------------------------

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastbp import checks, layout
 from fastbp.batches import RandomState, random_state
 from fastbp.layout import Floats, Parameters
-from fastbp.optimizers import SGD, Adam, describe
+from fastbp.optimizers import SGD, Adam, describe, moments_of
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -69,9 +69,16 @@ class Memory:
             dtype = checks.float_dtype(metadata["dtype"])
             step = checks.whole_number("step", metadata["step"], 0)
             held = [_parameters(tensors, prefix, sizes, dtype) for prefix in ("", "mean.", "square.")]
-            random = np.array(tensors["random"], np.uint64)
-            if random.shape != (4,):
-                raise ValueError(f"random must be of shape (4,), got {random.shape}")
+            random = tensors["random"].copy()
+            if random.shape != (4,) or random.dtype != np.uint64 or not random.any():
+                found = f"{random.dtype} of shape {random.shape}"
+                raise ValueError(f"random must be 4 numbers of uint64, not all 0; got {found}")
+            kept, found_moments = moments_of(metadata["optimizer"]), sum(bool(moment.data.size) for moment in held[1:])
+            if kept != found_moments:
+                raise ValueError(
+                    f"this is not the description of a network: its optimizer keeps {kept} moments of each parameter, "
+                    f"and there are {found_moments}"
+                )
             mean, square = (parameters.data for parameters in held[1:])
             return cls(held[0], random, metadata["optimizer"], step, mean, square)
         except KeyError as error:

@@ -1,7 +1,9 @@
 """`Network`, the face: it checks what it is given, owns the memory and calls kernels; it holds no mathematics."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -278,7 +280,7 @@ class Network:
         """
         resolved = resolve(loss)
         optimizer = checks.instance("optimizer", optimizer, (SGD, Adam))
-        batch_size = checks.whole_number("batch_size", batch_size, 1)
+        batch_size = checks.whole_number("batch_size", batch_size, 1, math.inf)
         epochs = checks.whole_number("epochs", epochs, 1, 2**31)
         shuffle, drop_last = checks.flag("shuffle", shuffle), checks.flag("drop_last", drop_last)
         seed = checks.seed(seed)
@@ -290,7 +292,8 @@ class Network:
             held_out = checks.table(*rows, self._sizes, resolved, self._dtype, of="validation ")
             validate = self._evaluator(held_out, resolved)
 
-        memory = self._memory
+        # A copy, which takes the old one's place with the first step: a call that makes none changes nothing.
+        memory = replace(self._memory, random=self._memory.random.copy())
         memory.take_up(optimizer)
         if seed is not None:
             memory.random[:] = random_state(seed)
@@ -311,7 +314,9 @@ class Network:
         try:
             return fitting.run(table, plan, state, workspace, optimizer, epochs, validate, callback)
         finally:
-            memory.step = int(state.counts[training.STEP])
+            if state.counts[training.STEP] > memory.step:
+                memory.step = int(state.counts[training.STEP])
+                self._memory = memory
 
     # --- how it is kept -------------------------------------------------------------------------------------
 
@@ -347,7 +352,7 @@ class Network:
             If the file cannot be written.
         """
         tensors, metadata = self.to_tensors()
-        model_file.write(path, tensors, {"network": metadata})
+        model_file.write(checks.path(path), tensors, {"network": metadata})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Network":
@@ -369,7 +374,7 @@ class Network:
         OSError
             If it cannot be read.
         """
-        tensors, metadata = model_file.read(path)
+        tensors, metadata = model_file.read(checks.path(path))
         try:
             return cls.from_tensors(tensors, metadata.get("network", {}))
         except ValueError as error:

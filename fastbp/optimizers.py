@@ -13,7 +13,7 @@ from fastbp.arithmetic import square_root
 from fastbp.jit import njit
 from fastbp.layout import Floats
 from fastbp.line import line_length, load, store
-from fastbp.schedules import Schedule, check_rate
+from fastbp.schedules import Schedule, check_rate, check_schedule
 
 PLAIN, MOMENTUM, ADAM = range(3)
 
@@ -40,11 +40,6 @@ def _check_fraction(name: str, number: Any) -> None:
     check_rate(name, number)
     if number >= 1:
         raise ValueError(f"{name} must be less than 1, got {number!r}")
-
-
-def _check_learning_rate(rate: "float | Schedule") -> None:
-    if not callable(rate):
-        check_rate("learning_rate", rate)
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_learning_rate(self.learning_rate)
+        check_schedule("learning_rate", self.learning_rate)
         _check_fraction("momentum", self.momentum)
         check_rate("weight_decay", self.weight_decay)
         if not isinstance(self.nesterov, bool):
@@ -127,7 +122,7 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_learning_rate(self.learning_rate)
+        check_schedule("learning_rate", self.learning_rate)
         _check_fraction("beta_1", self.beta_1)
         _check_fraction("beta_2", self.beta_2)
         check_rate("epsilon", self.epsilon)
@@ -149,6 +144,15 @@ def describe(optimizer: SGD | Adam) -> dict[str, Any]:
         **vars(optimizer),
         "learning_rate": schedules.describe(optimizer.learning_rate),
     }
+
+
+def moments_of(description: Any) -> int:
+    """Return how many numbers the optimizer that `describe` described keeps for each parameter; None keeps none."""
+    if description is None:
+        return 0
+    if not isinstance(description, dict) or description.get("optimizer") not in ("SGD", "Adam"):
+        raise ValueError(f"optimizer must be the description of one, got {description!r}")
+    return 2 if description["optimizer"] == "Adam" else int(description["momentum"] > 0)
 
 
 @njit

@@ -8,6 +8,7 @@ This file knows NumPy and nothing of fastbp.
 """
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,20 +20,38 @@ Steps = npt.NDArray[np.int64]
 Rates = npt.NDArray[np.float64]
 Schedule = Callable[[Any], Any]
 
+_MOST_STEPS = 2**63 - 1
+
 
 def check_rate(name: str, rate: Any) -> None:
     """Raise unless `rate` is a finite number that is not negative."""
     if isinstance(rate, bool) or not isinstance(rate, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a number, got {rate!r}")
-    if not 0 <= rate < math.inf:
-        raise ValueError(f"{name} must be finite and not negative, got {rate!r}")
+        raise TypeError(f"{name} must be a number, got {reprlib.repr(rate)}")
+    try:
+        number = float(rate)
+    except OverflowError:
+        number = math.inf
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} must be finite and not negative, got {reprlib.repr(rate)}")
+
+
+def check_schedule(name: str, rate: Any) -> None:
+    """Raise unless `rate` is a number that a step can be made with, or a function that gives one."""
+    if isinstance(rate, type):
+        raise TypeError(f"{name} must be a number or a schedule, got the class itself: call {rate.__name__}(…)")
+    if callable(rate):
+        return
+    if not isinstance(rate, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number or a schedule, got {reprlib.repr(rate)}")
+    check_rate(name, rate)
 
 
 def _check_count(name: str, count: Any) -> None:
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise TypeError(f"{name} must be a whole number of steps, got {count!r}")
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count!r}")
+    if not 1 <= count <= _MOST_STEPS:
+        bound = "at least 1" if count < 1 else f"at most {_MOST_STEPS}"
+        raise ValueError(f"{name} must be {bound}, got {count!r}")
 
 
 @dataclass(frozen=True)
@@ -150,8 +169,7 @@ class WarmUp:
     steps: int
 
     def __post_init__(self) -> None:
-        if not callable(self.then):
-            check_rate("then", self.then)
+        check_schedule("then", self.then)
         _check_count("steps", self.steps)
 
     def __call__(self, step: Steps) -> Rates:
@@ -162,7 +180,7 @@ class WarmUp:
         return np.asarray(rise * (self.then(later) if callable(self.then) else self.then))
 
 
-_BLOCK = 1024
+_BLOCK = 1024  # steps
 
 
 def _takes_arrays(schedule: Any) -> bool:
@@ -174,6 +192,8 @@ def _takes_arrays(schedule: Any) -> bool:
 def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates:
     """Return the rates of steps first, …, first + count − 1, the same to the bit however a run is sliced.
 
+    Where a built-in schedule leaves the finite numbers after the first step, only the rates up to there.
+
     Raises
     ------
     TypeError, ValueError
@@ -184,8 +204,11 @@ def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates
     if _takes_arrays(learning_rate):
         # Whole blocks, since a vector's length may decide which of NumPy's loops, so which bits, a number gets.
         start = first // _BLOCK * _BLOCK
-        rates = learning_rate(np.arange(start, -(-(first + count) // _BLOCK) * _BLOCK))
-        return np.ascontiguousarray(rates[first - start :][:count])
+        with np.errstate(over="ignore"):  # past the steps that are asked for, or found just below
+            rates = learning_rate(np.arange(start, -(-(first + count) // _BLOCK) * _BLOCK))[first - start :][:count]
+        check_rate(f"learning_rate at step {first}", float(rates[0]))
+        finite = np.isfinite(rates)
+        return np.ascontiguousarray(rates if finite.all() else rates[: finite.argmin()])
     rates = []
     for step in range(first, first + count):
         rate = learning_rate(step)
