@@ -176,7 +176,9 @@ def test_a_callback_that_raises_leaves_a_network_that_continues(optimizer, error
 
 
 LONG_FIT = """
+import signal
 import numpy as np, fastbp
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with SIGINT ignored
 X = np.random.default_rng(0).standard_normal((300_000, 8))
 y = X[:, 0] * X[:, 1]
 net = fastbp.Network([8, 64, 64, 1], seed=0)
@@ -199,7 +201,8 @@ assert net.loss(X, y) < before
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to a whole group of processes")
 def test_ctrl_c_is_answered_within_a_second_and_leaves_a_usable_network():
     with subprocess.Popen([sys.executable, "-c", LONG_FIT], stdout=subprocess.PIPE, text=True) as process:
-        waits = []
+        waits, watchdog = [], threading.Timer(120, process.kill)
+        watchdog.start()
         for _ in range(3):
             assert process.stdout.readline() == "training\n"
             time.sleep(0.5)
@@ -207,6 +210,8 @@ def test_ctrl_c_is_answered_within_a_second_and_leaves_a_usable_network():
             sent = time.perf_counter()
             assert process.stdout.readline() == "stopped\n"
             waits.append(time.perf_counter() - sent)
+        process.wait()
+        watchdog.cancel()
     assert process.returncode == 0
     assert min(waits) < 1
 
