@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastbp.batches import Table
 from fastbp.layout import Floats, Integers, padded_rows, target_rows
 from fastbp.losses import Loss
+from fastbp.optimizers import SGD, Adam
 
 _LARGEST_NETWORK = 2**31  # parameters: more than a CPU trains, and a guard against slips such as 2**40
 _LONGEST_SHOWN = 80  # characters of what was got
@@ -65,6 +66,14 @@ def instance(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     if isinstance(value, type) and issubclass(value, kinds):
         raise TypeError(f"{name} must be an instance of {wanted}, got the class itself: call {value.__name__}(…)")
     raise TypeError(f"{name} must be an instance of {wanted}, got {_shown(value)}")
+
+
+def optimizer(value: Any, dtype: np.dtype[Any]) -> SGD | Adam:
+    """Return an optimizer, or raise unless it is one whose numbers `dtype` can hold."""
+    checked: SGD | Adam = instance("optimizer", value, (SGD, Adam))
+    if isinstance(checked, Adam) and checked.epsilon < np.finfo(dtype).tiny:
+        raise ValueError(f"optimizer's epsilon {checked.epsilon} is too small for {dtype.name}: it would count as 0")
+    return checked
 
 
 def function(name: str, value: Any) -> None:

@@ -279,7 +279,7 @@ class Network:
             If a loss or a parameter left the finite numbers; the network keeps its last finite parameters.
         """
         resolved = resolve(loss)
-        optimizer = checks.instance("optimizer", optimizer, (SGD, Adam))
+        optimizer = checks.optimizer(optimizer, self._dtype)
         batch_size = checks.whole_number("batch_size", batch_size, 1, math.inf)
         epochs = checks.whole_number("epochs", epochs, 1, 2**31)
         shuffle, drop_last = checks.flag("shuffle", shuffle), checks.flag("drop_last", drop_last)
@@ -311,12 +311,22 @@ class Network:
             np.zeros(2),
         )
         workspace = layout.workspace_for(self._sizes, batch_size, self._dtype)
-        try:
-            return fitting.run(table, plan, state, workspace, optimizer, epochs, validate, callback)
-        finally:
+
+        def keep() -> None:
+            """Take the run's optimizer and random state over, once a step has changed the parameters."""
             if state.counts[training.STEP] > memory.step:
                 memory.step = int(state.counts[training.STEP])
                 self._memory = memory
+
+        def after_epoch(epoch: int, history: History) -> object:
+            keep()  # so that a callback can save what can be continued
+            return callback(epoch, history) if callback is not None else None
+
+        watched = None if callback is None else after_epoch
+        try:
+            return fitting.run(table, plan, state, workspace, optimizer, epochs, validate, watched)
+        finally:
+            keep()
 
     # --- how it is kept -------------------------------------------------------------------------------------
 

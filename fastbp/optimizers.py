@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastbp import schedules
 from fastbp.arithmetic import square_root
 from fastbp.jit import njit
@@ -77,7 +79,7 @@ class SGD:
         check_schedule("learning_rate", self.learning_rate)
         _check_fraction("momentum", self.momentum)
         check_rate("weight_decay", self.weight_decay)
-        if not isinstance(self.nesterov, bool):
+        if not isinstance(self.nesterov, bool | np.bool_):
             raise TypeError(f"nesterov must be True or False, got {self.nesterov!r}")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs momentum greater than 0")
@@ -86,7 +88,7 @@ class SGD:
     def rule(self) -> Rule:
         """The numbers that a kernel needs."""
         kind = PLAIN if self.momentum == 0 else MOMENTUM
-        return Rule(kind, float(self.weight_decay), float(self.momentum), self.nesterov, 0.0, 0.0, 0.0)
+        return Rule(kind, float(self.weight_decay), float(self.momentum), bool(self.nesterov), 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class History:
     ----------
     loss : list of float
         The weighted mean training loss over the epoch's minibatches, each taken before its own step.
+        NaN where all rows that `drop_last` left in an epoch weigh 0.
     validation_loss : list of float
         The weighted mean loss over the validation rows at the epoch's end; empty without `validation`.
     learning_rate : list of float

@@ -192,7 +192,7 @@ def _takes_arrays(schedule: Any) -> bool:
 def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates:
     """Return the rates of steps first, …, first + count − 1, the same to the bit however a run is sliced.
 
-    Where a built-in schedule leaves the finite numbers after the first step, only the rates up to there.
+    Where a schedule leaves the finite numbers after the first step, only the rates up to there.
 
     Raises
     ------
@@ -214,7 +214,12 @@ def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates
         rate = learning_rate(step)
         if isinstance(rate, np.ndarray) and rate.ndim == 0:
             rate = rate[()]
-        check_rate(f"learning_rate at step {step}", rate)
+        try:
+            check_rate(f"learning_rate at step {step}", rate)
+        except (TypeError, ValueError):
+            if rates:
+                break
+            raise
         rates.append(rate)
     return np.array(rates, np.float64)
 

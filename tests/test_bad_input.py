@@ -187,6 +187,7 @@ TABLE = [
     ("fit(optimizer='adam')", TypeError, "optimizer must be an instance of SGD or Adam, got 'adam'"),
     ("fit(optimizer=Adam)", TypeError, "optimizer must be an instance of SGD or Adam, got the class itself: call Adam"),
     ("fit(optimizer=None)", TypeError, "optimizer must be an instance of SGD or Adam, got None"),
+    ("fit(optimizer=Adam(epsilon=1e-40))", ValueError, "optimizer's epsilon 1e-40 is too small for float32"),
     ("SGD('fast')", TypeError, "learning_rate must be a number or a schedule, got 'fast'"),
     ("SGD([0.1, 0.01])", TypeError, "learning_rate must be a number or a schedule, got [0.1, 0.01]"),
     ("SGD(schedules.Cosine)", TypeError, "learning_rate must be a number or a schedule, got the class itself: call"),

@@ -202,6 +202,7 @@ assert net.loss(X, y) < before
 def test_ctrl_c_is_answered_within_a_second_and_leaves_a_usable_network():
     with subprocess.Popen([sys.executable, "-c", LONG_FIT], stdout=subprocess.PIPE, text=True) as process:
         waits, watchdog = [], threading.Timer(120, process.kill)
+        watchdog.daemon = True
         watchdog.start()
         for _ in range(3):
             assert process.stdout.readline() == "training\n"

@@ -44,9 +44,13 @@ def test_a_number_is_the_rate_of_every_step():
 
 
 @pytest.mark.parametrize("rate", [math.nan, math.inf, -0.1])
-def test_a_schedule_that_leaves_the_numbers_is_named_with_its_step(rate):
+def test_a_schedule_that_leaves_the_numbers_gives_the_rates_so_far_and_then_its_step(rate):
+    def schedule(step):
+        return rate if step == 3 else 0.1
+
+    assert schedules.evaluate(schedule, 0, 5).tolist() == [0.1] * 3
     with pytest.raises(ValueError, match="learning_rate at step 3 must be finite and not negative"):
-        schedules.evaluate(lambda step: rate if step == 3 else 0.1, 0, 5)
+        schedules.evaluate(schedule, 3, 2)
 
 
 def test_schedules_with_the_same_numbers_are_the_same():
