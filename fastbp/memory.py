@@ -3,7 +3,7 @@
 It turns into named arrays and back, which is how networks are saved. This file must not know how any of it is used.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastbp import checks, layout
 from fastbp.batches import RandomState, random_state
 from fastbp.layout import Floats, Parameters
 from fastbp.optimizers import SGD, Adam, describe, moments_of
+from fastbp.training import State
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -38,16 +39,24 @@ class Memory:
         """float32 or float64."""
         return self.parameters.data.dtype
 
-    def take_up(self, optimizer: SGD | Adam) -> None:
-        """Keep the state of an optimizer equal to the last one; for another, start with no steps and zero moments."""
-        if describe(optimizer) == self.optimizer:
-            return
-        self.optimizer = describe(optimizer)
-        self.step = 0
-        self.mean, self.square = (
-            layout.aligned_zeros(self.parameters.data.size if optimizer.rule.n_moments > i else 0, self.dtype)
-            for i in range(2)
-        )
+    def begun(self, optimizer: SGD | Adam, seed: int | None) -> "Memory":
+        """Return what a fit is to work with, which takes this one's place with the first step that it makes.
+
+        An optimizer equal to the last one goes on with its moments and step count; another starts with none. A seed
+        restarts the random stream. The parameters are shared.
+        """
+        begun = replace(self, random=self.random.copy() if seed is None else random_state(seed))
+        if describe(optimizer) != self.optimizer:
+            begun.optimizer, begun.step = describe(optimizer), 0
+            sizes = [self.parameters.data.size if optimizer.rule.n_moments > i else 0 for i in range(2)]
+            begun.mean, begun.square = (layout.aligned_zeros(size, self.dtype) for size in sizes)
+        return begun
+
+    def state(self, rows: int) -> State:
+        """Return the memory as a run over so many rows takes it."""
+        gradients = layout.aligned_zeros(self.mean.size, self.dtype)
+        position = np.array([self.step, 0, 0]), np.zeros(2)
+        return State(self.parameters, gradients, self.mean, self.square, np.arange(rows), self.random, *position)
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the arrays by name, and the rest as JSON can hold it."""

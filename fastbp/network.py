@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp import checks, fitting, layout, model_file, training
-from fastbp.batches import Table, random_state
+from fastbp.batches import Table
 from fastbp.layout import Floats
 from fastbp.losses import Loss, resolve
 from fastbp.memory import Memory, Tensors, initial
@@ -292,25 +291,11 @@ class Network:
             held_out = checks.table(*rows, self._sizes, resolved, self._dtype, of="validation ")
             validate = self._evaluator(held_out, resolved)
 
-        # A copy, which takes the old one's place with the first step: a call that makes none changes nothing.
-        memory = replace(self._memory, random=self._memory.random.copy())
-        memory.take_up(optimizer)
-        if seed is not None:
-            memory.random[:] = random_state(seed)
+        memory = self._memory.begun(optimizer, seed)
         batch_size = min(batch_size, table.rows)
         used = table.rows // batch_size * batch_size if drop_last else table.rows
         plan = training.Plan(batch_size, used, shuffle, resolved.code, resolved.parameter, optimizer.rule)
-        state = training.State(
-            memory.parameters,
-            layout.aligned_zeros(memory.mean.size, self._dtype),
-            memory.mean,
-            memory.square,
-            np.arange(table.rows),
-            memory.random,
-            np.array([memory.step, 0, 0]),
-            np.zeros(2),
-        )
-        workspace = layout.workspace_for(self._sizes, batch_size, self._dtype)
+        state, workspace = memory.state(table.rows), layout.workspace_for(self._sizes, batch_size, self._dtype)
 
         def keep() -> None:
             """Take the run's optimizer and random state over, once a step has changed the parameters."""

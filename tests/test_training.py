@@ -79,15 +79,11 @@ def test_training_goes_the_way_of_its_twin(sizes, n, batch_size, loss, optimizer
 
 def make_run(sizes, optimizer, dtype, n=70, batch_size=13):
     rng = np.random.default_rng(0)
-    memory = initial(sizes, dtype, 0)
-    memory.take_up(optimizer)
     x, y = rng.standard_normal((n, sizes[0])), rng.standard_normal((n, sizes[-1]))
     rows = layout.padded_rows(x, dtype), layout.target_rows(y, dtype)
     table = batches.Table(*rows, np.zeros(0, np.int64), np.zeros(0, dtype), n)
     plan = training.Plan(batch_size, n, True, 0, 0.0, optimizer.rule)
-    moments = layout.aligned_zeros(memory.mean.size, dtype), memory.mean, memory.square
-    position = np.zeros(3, np.int64), np.zeros(2)
-    state = training.State(memory.parameters, *moments, np.arange(n), memory.random, *position)
+    state = initial(sizes, dtype, 0).begun(optimizer, 0).state(n)
     return table, plan, state, layout.workspace_for(sizes, batch_size, dtype)
 
 
