@@ -304,4 +304,7 @@ def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floa
         total = weights.sum(dtype=np.float64)
     if not np.isfinite(total):
         raise ValueError(f"{name} must have a finite sum, got {total}")
-    return np.array(weights, order="C")  # a view, or what cannot be written to, would be compiled for anew
+    # Only ratios of weights count. A power of 2 that brings the largest to about 1 changes no bit of them, and keeps
+    # their products with losses from overflow. It also makes a copy: a view would be compiled for anew.
+    scaled: Floats = np.ldexp(weights, -np.frexp(weights.max())[1]).astype(dtype)
+    return scaled

@@ -99,10 +99,16 @@ def _is_true(answer: object) -> bool:
 def _advance(table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates) -> int:
     """Make one step a rate, but none that leaves the finite numbers; return how many were made."""
     before = _copy(state)
-    if _is_finite_after(table, plan, state, workspace, rates, losses):
-        return rates.size
+    try:
+        if _is_finite_after(table, plan, state, workspace, rates, losses):
+            return rates.size
+    except KeyboardInterrupt:  # it waits for the compiled call to return, and so comes before the check
+        if not _is_finite(state):
+            _restore(state, before)
+        raise
     # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
     _restore(state, before)
+    workspace.data[: workspace.sample_weights_at] = 0  # rows past a short batch must hold finite numbers
     first_epoch = int(state.counts[EPOCH])
     for i in range(rates.size):
         before = _copy(state)
@@ -116,9 +122,11 @@ def _advance(table: Table, plan: Plan, state: State, workspace: Workspace, rates
 def _is_finite_after(table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates) -> bool:
     """Make one step a rate, and tell whether all losses, and then all parameters and moments, were finite."""
     made = train(table, plan, state, workspace, rates, losses)
-    return made == rates.size and all(
-        bool(np.isfinite(array).all()) for array in (state.parameters.data, state.mean, state.square)
-    )
+    return made == rates.size and _is_finite(state)
+
+
+def _is_finite(state: State) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in (state.parameters.data, state.mean, state.square))
 
 
 def _changing(state: State) -> tuple[npt.NDArray[Any], ...]:

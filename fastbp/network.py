@@ -55,7 +55,7 @@ class Network:
         return f"Network({list(self._sizes)}, dtype={self._dtype.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network.from_tensors, self.to_tensors()
+        return type(self).from_tensors, self.to_tensors()
 
     # --- what it is -----------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Rule(NamedTuple):
     @property
     def n_moments(self) -> int:
         """How many numbers the optimizer keeps for each parameter."""
-        return self.kind
+        return {PLAIN: 0, MOMENTUM: 1, ADAM: 2}[self.kind]
 
 
 def _check_fraction(name: str, number: Any) -> None:
@@ -143,7 +143,7 @@ def describe(optimizer: SGD | Adam) -> dict[str, Any]:
     """Return an optimizer as plain numbers and names, which JSON holds."""
     return {
         "optimizer": type(optimizer).__name__,
-        **vars(optimizer),
+        **{name: value.item() if isinstance(value, np.generic) else value for name, value in vars(optimizer).items()},
         "learning_rate": schedules.describe(optimizer.learning_rate),
     }
 

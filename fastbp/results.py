@@ -64,7 +64,8 @@ class History:
     learning_rate : list of float
         The learning rate of the epoch's last step.
     seconds : list of float
-        The epoch's training time; epochs that ran in one compiled call share its time evenly.
+        The epoch's training time, in seconds; epochs that ran in one compiled call share its time evenly. The first
+        fit of a process also loads its compiled code, or compiles it, within its first epochs.
     """
 
     loss: list[float] = field(default_factory=list)

@@ -27,8 +27,8 @@ from fastbp.losses import loss_and_gradient, narrow_loss_and_gradient
 from fastbp.optimizers import ADAM, PLAIN, Rule, adam_step, momentum_step
 from fastbp.propagation import backward_pass, descent_pass, forward_pass, input_gradient, preactivations
 
-STEP, EPOCH, ROW = range(3)  # what Position.counts holds
-LOSS, WEIGHT = range(2)  # what Position.sums holds
+STEP, EPOCH, ROW = range(3)  # what State.counts holds
+LOSS, WEIGHT = range(2)  # what State.sums holds
 
 
 class State(NamedTuple):

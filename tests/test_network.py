@@ -230,3 +230,21 @@ def test_without_matplotlib_a_plot_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         fastbp.History([1.0]).plot()
+
+
+@pytest.mark.parametrize("scale", [1e38, 2e-38, 0.1])
+def test_only_ratios_of_sample_weights_count(scale):
+    rows, targets = np.ones((100, 1)), np.linspace(0, 1, 100)
+    weighted, plain = fastbp.Network([1, 4, 1], seed=0), fastbp.Network([1, 4, 1], seed=0)
+    weights = np.full(100, scale, np.float32)
+    assert weighted.loss(rows, targets, sample_weight=weights) == pytest.approx(plain.loss(rows, targets), rel=1e-6)
+    losses = weighted.fit(rows, targets, sample_weight=weights).loss
+    assert losses == pytest.approx(plain.fit(rows, targets).loss, rel=1e-5)
+
+
+def test_numbers_of_numpy_do_for_an_optimizer_that_is_saved(tmp_path):
+    net = fastbp.Network([1, 1], seed=0)
+    optimizer = fastbp.SGD(np.float64(0.1), momentum=np.float32(0.5), nesterov=np.True_)
+    net.fit([[1.0]], [1.0], optimizer=optimizer)
+    net.save(tmp_path / "net.fastbp")
+    assert fastbp.Network.load(tmp_path / "net.fastbp").to_tensors()[1] == net.to_tensors()[1]
