@@ -3,7 +3,7 @@
 This file must not know where a batch comes from, nor what an optimizer does with gradients.
 """
 
-from fastbp.jit import njit
+from fastbp.jit import inlined, njit
 from fastbp.kernels import (
     backward_input,
     backward_input_few,
@@ -39,7 +39,7 @@ def _is_narrow_layer(workspace: Workspace, i: int) -> bool:
     return workspace.narrow and i == workspace.sizes.size - 2
 
 
-@njit
+@inlined
 def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: int, out: Panels) -> None:
     """f_i = β_i + Ω_i h_i."""
     h, weights, biases = activations_of(workspace, i, rows), weights_of(parameters, i), biases_of(parameters, i)
@@ -49,7 +49,7 @@ def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: int, out
         linear_forward(h, weights, biases, out)
 
 
-@njit
+@inlined
 def forward_pass(parameters: Parameters, workspace: Workspace, rows: int) -> None:
     """h_{i+1} = ReLU(β_i + Ω_i h_i) for i < K, and ŷ = β_K + Ω_K h_K."""
     last = parameters.sizes.size - 2
@@ -66,7 +66,7 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: int) -> N
         _linear(parameters, workspace, i, rows, gradients_of(workspace, i + 1, rows))
 
 
-@njit
+@inlined
 def _backward_hidden(parameters: Parameters, workspace: Workspace, i: int, rows: int) -> None:
     """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i)."""
     g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
@@ -82,7 +82,7 @@ def _backward_hidden(parameters: Parameters, workspace: Workspace, i: int, rows:
     backward_input(g, Ω, h, out)
 
 
-@njit
+@inlined
 def backward_pass(parameters: Parameters, gradients: Parameters, workspace: Workspace, rows: int) -> None:
     """Write ∂L/∂Ω_i and ∂L/∂β_i, i = K, …, 0, from ∂L/∂ŷ and the activations of a forward pass."""
     for i in range(parameters.sizes.size - 2, -1, -1):
@@ -107,7 +107,7 @@ def input_gradient(parameters: Parameters, workspace: Workspace, rows: int) -> N
     backward_linear_input(g, Ω, out)
 
 
-@njit
+@inlined
 def descent_pass(
     parameters: Parameters, workspace: Workspace, rows: int, learning_rate: float, weight_decay: float
 ) -> None:

@@ -21,7 +21,7 @@ from fastbp.batches import (
     shuffle,
 )
 from fastbp.denormals import flush_denormals, restore_mode
-from fastbp.jit import entry, njit
+from fastbp.jit import entry, inlined
 from fastbp.layout import Floats, Integers, Parameters, Workspace, activations_of, gradients_of, targets_of
 from fastbp.losses import loss_and_gradient, narrow_loss_and_gradient
 from fastbp.optimizers import ADAM, PLAIN, Rule, adam_step, momentum_step
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
     rule: Rule
 
 
-@njit
+@inlined
 def load_batch(table: Table, order: Integers, first: int, rows: int, workspace: Workspace) -> None:
     """Gather a batch: x to h_0, y to the targets, and its sample weights."""
     gather_rows(table.x, order, first, activations_of(workspace, 0, rows))
@@ -69,7 +69,7 @@ def load_batch(table: Table, order: Integers, first: int, rows: int, workspace: 
         gather_numbers(table.sample_weights, order, first, rows, workspace.data, at)
 
 
-@njit
+@inlined
 def batch_loss(workspace: Workspace, rows: int, loss: int, loss_parameter: float) -> tuple[float, float]:
     """Write ∂L/∂ŷ; return Σ w ℓ and Σ w."""
     last = workspace.sizes.size - 1
@@ -81,7 +81,7 @@ def batch_loss(workspace: Workspace, rows: int, loss: int, loss_parameter: float
     return loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, out)
 
 
-@njit
+@inlined
 def _descend(
     parameters: Parameters,
     gradients: Parameters,
