@@ -1,8 +1,8 @@
 """The one `njit`: its one set of options, and where compiled code is kept.
 
-Every kernel of fastbp is decorated with this module's `njit`, `inlined` or `entry` and nothing else. Numba's cache knows
-neither the options of a function nor the callees that were compiled into it, so both are fixed here: the options are
-the same everywhere, and the cache directory is named by a hash of everything that goes into compiled code.
+Every kernel of fastbp is decorated with this module's `njit`, `inlined` or `entry` and nothing else. Numba's cache
+knows neither the options of a function nor the callees that were compiled into it, so both are fixed here: the options
+are the same everywhere, and the cache directory is named by a hash of everything that goes into compiled code.
 This file must not know what a kernel computes.
 """
 
