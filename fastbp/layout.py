@@ -182,9 +182,8 @@ def _lines(panels: Panels) -> Floats:
     """Return panels as a view of shape (panels, rows, lanes)."""
     lanes = lanes_of(panels.data.dtype)
     count = round_up(panels.columns, lanes) // lanes
-    return panels.data[panels.at :][: count * panels.stride].reshape(count, panels.stride // lanes, lanes)[
-        :, : panels.rows
-    ]
+    used = panels.data[panels.at :][: count * panels.stride]
+    return used.reshape(count, panels.stride // lanes, lanes)[:, : panels.rows]
 
 
 def write_panels(matrix: npt.NDArray[Any], panels: Panels) -> None:

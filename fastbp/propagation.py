@@ -73,13 +73,12 @@ def _backward_hidden(parameters: Parameters, workspace: Workspace, i: int, rows:
     out = gradients_of(workspace, i, rows)
     if _is_narrow_layer(workspace, i):
         narrow_backward_input(g, weights_of(parameters, i), h, out)
-        return
-    if rows_in_tiles(rows) == 0:
+    elif rows_in_tiles(rows) == 0:
         backward_input_few(g, weights_of(parameters, i), h, out)
-        return
-    Ω = transposed_of(workspace, i)
-    transpose_weights(weights_of(parameters, i), Ω)
-    backward_input(g, Ω, h, out)
+    else:
+        Ω = transposed_of(workspace, i)
+        transpose_weights(weights_of(parameters, i), Ω)
+        backward_input(g, Ω, h, out)
 
 
 @inlined

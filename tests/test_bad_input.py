@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from networks import bits
 
 from fastbp import SGD, Adam, Network, losses, schedules
 
@@ -47,12 +48,6 @@ def world():
         "with_tensor": lambda name, value: Network.from_tensors({**tensors, name: value}, metadata),
         "with_metadata": lambda **changed: Network.from_tensors(tensors, {**metadata, **changed}),
     }
-
-
-def bits(net):
-    """Return everything that the network is."""
-    tensors, metadata = net.to_tensors()
-    return {name: (a.dtype, a.shape, a.tobytes()) for name, a in tensors.items()}, metadata
 
 
 TABLE = [

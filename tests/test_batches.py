@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 
 from fastbp import batches
+from fastbp.batches import gather_classes, gather_numbers, gather_rows, random_bits, scatter_outputs, shuffle
 from fastbp.layout import matrix_from, padded_rows, panels_from, target_rows
-
-shuffle = batches.shuffle
-random_bits = batches.random_bits
-gather_rows = batches.gather_rows
-gather_classes = batches.gather_classes
-gather_numbers = batches.gather_numbers
-scatter_outputs = batches.scatter_outputs
 
 
 def xoshiro(state):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import bits
 
 from fastbp import SGD, Adam, DivergenceError, Network, fitting, schedules
 
@@ -29,12 +30,6 @@ each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=O
 # SLICE_SECONDS, _FIRST_SLICE and _GROWTH
 SLICINGS = {"a step a slice": (0, 1, 1), "few steps": (2e-4, 3, 2), "one slice": (1e9, 10**6, 10**6)}
 each_slicing = pytest.mark.parametrize("slicing", SLICINGS.values(), ids=SLICINGS)
-
-
-def bits(net):
-    """Return everything that the network is."""
-    tensors, metadata = net.to_tensors()
-    return {name: a.tobytes() for name, a in tensors.items()}, metadata
 
 
 def network(dtype="float32"):

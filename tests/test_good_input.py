@@ -5,28 +5,15 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from networks import fitted, network
 
-from fastbp import SGD, Network, training
+from fastbp import SGD, training
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 3))
 y = RNG.standard_normal((50, 2))
 CLASSES = RNG.integers(3, size=50)
 WHOLE = RNG.integers(-5, 6, size=(24, 4))
-
-
-def network(*sizes, dtype="float32"):
-    """Return a network with biases, so that they count."""
-    net = Network(sizes, dtype, seed=0)
-    net.set_parameters(net.weights, [np.linspace(-1, 1, len(b)) for b in net.biases])
-    return net
-
-
-def fitted(*args, net=(3, 8, 2), **options):
-    """Return the parameters' bits after one fit."""
-    made = Network(net, seed=0)
-    made.fit(*args, **{"epochs": 3, "batch_size": 8, **options})
-    return [array.tobytes() for array in (*made.weights, *made.biases)]
 
 
 def memory_mapped(array, folder):

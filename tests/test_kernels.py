@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import reference
 
-from fastbp import kernels, narrow
+from fastbp import narrow
+from fastbp.kernels import (
+    backward_input,
+    backward_input_few,
+    backward_linear_input,
+    backward_parameters,
+    descend,
+    linear_forward,
+    linear_relu_forward,
+    transpose_weights,
+)
 from fastbp.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
 
 SIZES = (1, 2, 15, 16, 17, 31, 33, 53)
@@ -15,15 +25,6 @@ DTYPES = ("float32", "float64")
 SHAPES = list(itertools.product(SIZES, SIZES))
 # Each size meets each other at some batch; all of them together would take minutes.
 CASES = [(BATCHES[i % len(BATCHES)], inputs, outputs) for i, (inputs, outputs) in enumerate(SHAPES)]
-
-linear_relu_forward = kernels.linear_relu_forward
-linear_forward = kernels.linear_forward
-transpose_weights = kernels.transpose_weights
-backward_input = kernels.backward_input
-backward_input_few = kernels.backward_input_few
-backward_linear_input = kernels.backward_linear_input
-backward_parameters = kernels.backward_parameters
-descend = kernels.descend
 
 
 class Problem:

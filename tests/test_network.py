@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import reference
+from networks import bits, fitted, network
 
 import fastbp
 from fastbp import SGD, Adam, Network
@@ -15,26 +16,6 @@ from fastbp import SGD, Adam, Network
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 3))
 y = RNG.standard_normal((50, 2))
-
-
-def bits(net):
-    """Return everything that the network is."""
-    tensors, metadata = net.to_tensors()
-    return {name: a.tobytes() for name, a in tensors.items()}, metadata
-
-
-def network(*sizes, dtype="float32"):
-    """Return a network with biases, so that they count."""
-    net = Network(sizes, dtype, seed=0)
-    net.set_parameters(net.weights, [np.linspace(-1, 1, len(b)) for b in net.biases])
-    return net
-
-
-def fitted(*args, net=(3, 8, 2), **options):
-    """Return what a network is after one fit."""
-    made = Network(net, seed=0)
-    made.fit(*args, **{"epochs": 3, "batch_size": 8, **options})
-    return bits(made)
 
 
 # --- what it is -------------------------------------------------------------------------------------------------
@@ -111,7 +92,7 @@ def test_every_public_name_is_there_and_no_other():
     assert all(getattr(fastbp, name) is not None for name in fastbp.__all__)
     assert set(fastbp.__all__) <= set(dir(fastbp))
     with pytest.raises(AttributeError, match="module 'fastbp' has no attribute 'Adagrad'"):
-        fastbp.Adagrad  # noqa: B018
+        fastbp.Adagrad  # noqa: B018 (looking it up is the test)
 
 
 # --- what it computes -------------------------------------------------------------------------------------------

@@ -5,11 +5,8 @@ import pytest
 import reference
 
 import fastbp
-from fastbp import optimizers
 from fastbp.layout import aligned_zeros
-
-momentum_step = optimizers.momentum_step
-adam_step = optimizers.adam_step
+from fastbp.optimizers import adam_step, momentum_step
 
 SIZE = 48  # whole lines of either dtype
 
