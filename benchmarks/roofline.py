@@ -6,15 +6,13 @@ backward, update. Only true sizes count as work; padding does not. Prints a tabl
 """
 
 import argparse
-import itertools
-import os
-import platform
 import statistics
 import time
 
 import numpy as np
 
 import fastbp
+from benchmarks.common import cpu_model, pin, step_flops, usable_cores
 from fastbp.arithmetic import fma_along
 from fastbp.jit import entry
 from fastbp.layout import aligned_zeros, lanes_of
@@ -56,12 +54,6 @@ def peak_flops(dtype):
     return 2 * CHAINS * lanes * times / (time.perf_counter() - start)
 
 
-def step_flops(sizes, batch_size):
-    """Return the operations of one step: forward, ∂L/∂Ω, and behind the first layer ∂L/∂h, 2 each."""
-    layers = itertools.pairwise(sizes)
-    return sum(2 * batch_size * inputs * outputs * (3 if i else 2) for i, (inputs, outputs) in enumerate(layers))
-
-
 def step_seconds(sizes, batch_size, dtype):
     """Return the seconds of one step within a fit of about SECONDS."""
     rng = np.random.default_rng(0)
@@ -80,8 +72,7 @@ def main():
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin({max(usable_cores())})
     fractions = {str(cell): [] for cell in NETWORKS}
     seconds = {str(cell): [] for cell in NETWORKS}
     peaks = []
@@ -92,7 +83,7 @@ def main():
             seconds[str(cell)].append(took)
             fractions[str(cell)].append(step_flops(*cell) / took / peaks[-1])
     peak = statistics.median(peaks) / 1e9
-    print(f"{platform.processor() or platform.machine()}, one core, {options.dtype}: FMA peak {peak:.0f} GFLOP/s\n")
+    print(f"{cpu_model()}, one core, {options.dtype}: FMA peak {peak:.0f} GFLOP/s\n")
     print("| layers | batch | step, µs | GFLOP/s | fraction of the peak |\n| --- | --- | --- | --- | --- |")
     for sizes, batch_size in NETWORKS:
         took = statistics.median(seconds[str((sizes, batch_size))])

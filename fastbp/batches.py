@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastbp.arithmetic import keep_lanes, sum_lanes
 from fastbp.jit import njit
 from fastbp.layout import Floats, Integers, Panels, element_at
-from fastbp.line import line_length, load, store
+from fastbp.line import line_length, load, pointer, store, zero_line
 
 RandomState = npt.NDArray[np.uint64]
 
@@ -79,6 +80,31 @@ def gather_rows(
 
 
 @njit
+def load_plain_rows(
+    source: Floats,  # (n, D), plain rows
+    first: int,  # which, from here on
+    out: Panels,  # (n, D)
+) -> bool:
+    """out[r] = source[first + r]; return whether all of them are finite."""
+    lanes, columns = line_length(source), out.columns
+    start, whole = pointer(source), columns - columns % lanes
+    not_finite = zero_line(source)
+    for row in range(out.rows):
+        at = (first + row) * columns
+        for column in range(0, whole, lanes):
+            numbers = load(start, at + column)
+            not_finite = not_finite + numbers * 0  # which is 0, or NaN for an infinity or NaN
+            store(out.data, element_at(out, row, column), numbers)
+        if whole < columns:
+            last = element_at(out, row, whole)
+            store(out.data, last, zero_line(source))
+            for column in range(columns - whole):
+                out.data[last + column] = start[at + whole + column]
+            not_finite = not_finite + load(out.data, last) * 0
+    return sum_lanes(not_finite) == 0
+
+
+@njit
 def gather_targets(
     source: Floats,  # rows as `layout.target_rows` lays them
     order: Integers,  # which rows, from `first` on
@@ -112,10 +138,21 @@ def gather_classes(
 
 
 @njit
-def gather_numbers(source: Floats, order: Integers, first: int, count: int, out: Floats, at: int) -> None:
-    """out[at + r] = source[order[first + r]]."""
-    for row in range(count):
-        out[at + row] = source[order[first + row]]
+def gather_weights(
+    source: Floats,  # sample weights, or empty where all are 1
+    order: Integers,  # which rows, from `first` on
+    first: int,
+    count: int,
+    out: Floats,
+    at: int,
+) -> None:
+    """out[at + r] = source[order[first + r]], and 0 to the end of the last line."""
+    lanes = line_length(out)
+    for row in range(0, count, lanes):
+        store(out, at + row, keep_lanes(zero_line(out) + 1, count - row, 0))
+    if source.size > 0:
+        for row in range(count):
+            out[at + row] = source[order[first + row]]
 
 
 @njit

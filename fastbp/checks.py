@@ -46,6 +46,11 @@ def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> 
     return int(value)
 
 
+def thread_count(value: Any) -> int | None:
+    """Return a number of threads, or raise unless it is None or one from 1 to 1024."""
+    return None if value is None else whole_number("n_threads", value, 1, 1024)
+
+
 def flag(name: str, value: Any) -> bool:
     """Return `value` as a bool, or raise unless it is one."""
     if not isinstance(value, bool | np.bool_):
@@ -201,9 +206,9 @@ def finite(name: str, value: Any, dtype: npt.DTypeLike) -> Floats:
     return array
 
 
-def matrix(name: str, value: Any, columns: int, dtype: npt.DTypeLike) -> Floats:
-    """Return `value` as a finite (n, columns) array, or raise."""
-    array = finite(name, value, dtype)
+def rows(name: str, value: Any, columns: int) -> npt.NDArray[Any]:
+    """Return `value` as a (n, columns) array of real numbers of any dtype, or raise."""
+    array = numbers(name, value)
     if array.ndim != 2:
         hint = f": {name}.reshape(-1, 1) is one column, {name}.reshape(1, -1) one row" if array.ndim == 1 else ""
         raise ValueError(f"{name} must be of shape (n, {columns}), one row a sample, got {array.shape}{hint}")
@@ -211,6 +216,11 @@ def matrix(name: str, value: Any, columns: int, dtype: npt.DTypeLike) -> Floats:
         hint = f": one row a sample, so perhaps {name}.T" if array.shape[0] == columns else ""
         raise ValueError(f"{name} must have {columns} columns, as the network has inputs; got {array.shape}{hint}")
     return array
+
+
+def matrix(name: str, value: Any, columns: int, dtype: npt.DTypeLike) -> Floats:
+    """Return `value` as a finite (n, columns) array, or raise."""
+    return finite(name, rows(name, value, columns), dtype)
 
 
 def arrays(name: str, value: Any, shapes: Sequence[tuple[int, ...]], dtype: npt.DTypeLike) -> list[Floats]:

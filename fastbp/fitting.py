@@ -1,12 +1,12 @@
 """A fit, slice by slice: between two compiled calls, Ctrl-C, callbacks and validation have their turn.
 
-A slice lasts about a tenth of a second, or to the end of the epoch where somebody waits for that; how a run is
-sliced does not change its bits. This file must not know how a step is computed.
+A slice lasts about a tenth of a second, or to the end of the epoch where somebody waits for that; neither how a run is
+sliced nor how many threads a slice gets changes its bits. This file must not know how a step is computed.
 """
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,14 @@ from fastbp.layout import Workspace
 from fastbp.optimizers import SGD, Adam
 from fastbp.results import History
 from fastbp.schedules import Rates, evaluate
+from fastbp.threads import Team, available, counts_up_to
 from fastbp.training import EPOCH, ROW, STEP, Plan, State, train
 
 SLICE_SECONDS = 0.1
-_FIRST_SLICE = 64  # steps
 _GROWTH = 8  # a slice is at most so many times as long as the one before, whatever the clock says
+_FIRST_SLICE = 64  # steps, but not more than so many products of a weight and a number: about 10 ms
+_FIRST_SLICE_WORK = 100_000_000
+_WORTH_SHARING = 150_000  # such products in a step, for each thread: below that, its barriers cost too much
 
 
 class DivergenceError(ValueError):
@@ -51,44 +54,68 @@ class DivergenceError(ValueError):
         )
 
 
+class Job(NamedTuple):
+    """What a run works on."""
+
+    table: Table
+    plan: Plan
+    state: State
+    workspace: Workspace
+
+
 def run(
-    table: Table,
-    plan: Plan,
-    state: State,
-    workspace: Workspace,
+    job: Job,
     optimizer: SGD | Adam,
     epochs: int,
     validate: Callable[[], float] | None,
     callback: Callable[[int, History], object] | None,
+    n_threads: int | None,
 ) -> History:
     """Train for `epochs` epochs, or until `callback` returns True; see `Network.fit`."""
-    history = History()
+    history, plan, state = History(), job.plan, job.state
     steps_per_epoch = -(-plan.rows // plan.batch_size)
     stops_at_epochs = validate is not None or callback is not None
-    slice_steps, clock, last_end = _FIRST_SLICE, 0.0, 0.0
-    while (done := len(history.loss)) < epochs:
-        steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
-        left = (1 if stops_at_epochs else epochs - done) * steps_per_epoch - steps_in
-        rates = evaluate(optimizer.learning_rate, int(state.counts[STEP]), min(slice_steps, left))
-        ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
-        losses = np.empty(ends.size)
-        started = time.perf_counter()
-        made = _advance(table, plan, state, workspace, rates, losses)
-        per_step = (time.perf_counter() - started) / rates.size
-        ends = ends[ends <= made]
-        slice_steps = max(1, min(int(SLICE_SECONDS / per_step), slice_steps * _GROWTH))
-        moments = clock + ends * per_step
-        history.loss += losses[: ends.size].tolist()
-        history.learning_rate += rates[ends - 1].tolist()
-        history.seconds += np.diff(moments, prepend=last_end).tolist()
-        clock, last_end = clock + rates.size * per_step, moments[-1] if ends.size else last_end
-        if made < rates.size:
-            raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
-        if ends.size and validate is not None:
-            history.validation_loss.append(validate())
-        if ends.size and callback is not None and _is_true(callback(len(history.loss), history)):
-            break
+    work = _products(job)
+    slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
+    clock, last_end = 0.0, 0.0
+    with _team(job, work, n_threads) as team:
+        while (done := len(history.loss)) < epochs:
+            steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
+            left = (1 if stops_at_epochs else epochs - done) * steps_per_epoch - steps_in
+            rates = evaluate(optimizer.learning_rate, int(state.counts[STEP]), team.steps(min(slice_steps, left)))
+            ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
+            losses = np.empty(ends.size)
+            started = time.perf_counter()
+            made = _advance(job, team, rates, losses)
+            per_step = (time.perf_counter() - started) / rates.size
+            ends = ends[ends <= made]
+            slice_steps = max(1, min(int(SLICE_SECONDS / per_step), slice_steps * _GROWTH))
+            moments = clock + ends * per_step
+            history.loss += losses[: ends.size].tolist()
+            history.learning_rate += rates[ends - 1].tolist()
+            history.seconds += np.diff(moments, prepend=last_end).tolist()
+            clock, last_end = clock + rates.size * per_step, moments[-1] if ends.size else last_end
+            if made < rates.size:
+                raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
+            if ends.size and validate is not None:
+                history.validation_loss.append(validate())
+            if ends.size and callback is not None and _is_true(callback(len(history.loss), history)):
+                break
     return history
+
+
+def _products(job: Job) -> int:
+    """Return how often a step's forward pass multiplies a weight by a number."""
+    sizes = job.workspace.sizes
+    return int(job.plan.batch_size * (sizes[:-1] * sizes[1:]).sum())
+
+
+def _team(job: Job, work: int, n_threads: int | None) -> Team:
+    """Return the threads for a run: as many as are asked for, or else as many as pay."""
+    if n_threads is not None:
+        return Team([n_threads])
+    lines = -(-job.plan.batch_size // job.workspace.lanes)  # of samples, each of which one thread takes
+    return Team(counts_up_to(max(1, min(available(), work // _WORTH_SHARING, lines))))
 
 
 def _is_true(answer: object) -> bool:
@@ -96,33 +123,37 @@ def _is_true(answer: object) -> bool:
     return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
-def _advance(table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates) -> int:
+def _advance(job: Job, team: Team, rates: Rates, losses: Rates) -> int:
     """Make one step a rate, but none that leaves the finite numbers; return how many were made."""
+    state = job.state
     before = _copy(state)
     try:
-        if _is_finite_after(table, plan, state, workspace, rates, losses):
-            return rates.size
+        made = _steps(job, team, rates, losses)
+        if made is None:
+            _restore(state, before)
+            made = _steps(job, team, rates, losses)
     except KeyboardInterrupt:  # it waits for the compiled call to return, and so comes before the check
         if not _is_finite(state):
             _restore(state, before)
         raise
+    if made == rates.size and _is_finite(state):
+        return rates.size
     # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
     _restore(state, before)
-    workspace.data[: workspace.sample_weights_at] = 0  # rows past a short batch must hold finite numbers
+    job.workspace.data[: job.workspace.sample_weights_at] = 0  # rows past a short batch must hold finite numbers
     first_epoch = int(state.counts[EPOCH])
     for i in range(rates.size):
         before = _copy(state)
         ended = int(state.counts[EPOCH]) - first_epoch
-        if not _is_finite_after(table, plan, state, workspace, rates[i : i + 1], losses[ended:]):
+        if _steps(job, team, rates[i : i + 1], losses[ended:]) != 1 or not _is_finite(state):
             _restore(state, before)
             return i
     return rates.size
 
 
-def _is_finite_after(table: Table, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates) -> bool:
-    """Make one step a rate, and tell whether all losses, and then all parameters and moments, were finite."""
-    made = train(table, plan, state, workspace, rates, losses)
-    return made == rates.size and _is_finite(state)
+def _steps(job: Job, team: Team, rates: Rates, losses: Rates) -> int | None:
+    """Make one step a rate; return how many were made before a loss was not finite, or None if a thread failed."""
+    return team.call(lambda crew: train(*job, rates, losses, crew), rates.size)
 
 
 def _is_finite(state: State) -> bool:

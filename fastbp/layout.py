@@ -44,6 +44,7 @@ class Parameters(NamedTuple):
     """One number for each parameter: the parameters themselves, their gradients, or an optimizer's moments."""
 
     data: Floats
+    n_layers: int  # K + 1
     sizes: Integers  # (K + 2,): D_0, …, D_{K+1}
     weights_at: Integers  # (K + 1,): where Ω_iᵀ begins
     biases_at: Integers  # (K + 1,): where β_i begins
@@ -51,22 +52,77 @@ class Parameters(NamedTuple):
     narrow: bool  # whether Ω_K lies the other way round
 
 
+class Rows(NamedTuple):
+    """Some of a batch's rows, which one thread works on: their first is the first of a line of samples."""
+
+    first: int
+    n: int
+
+
 class Workspace(NamedTuple):
     """What one batch needs: h_0 … h_K and f_K, ∂L/∂f_i, Ω_i the other way round, targets and sample weights."""
 
     data: Floats
-    sizes: Integers  # (K + 2,)
+    n_layers: int  # K + 1
+    sizes: Integers  # (K + 2,): D_0, …, D_{K+1}
     lanes: int  # numbers in a line
     narrow: bool  # whether ŷ, y and ∂L/∂ŷ lie the other way round
     capacity: int  # rows that there is room for: whole tiles
+    few_rows: bool  # whether the batch is too small to be worth transposing Ω_i
     activations_at: Integers  # (K + 2,): h_0 = x, …, h_K, and last ŷ = f_K
     gradients_at: Integers  # (K + 2,): first ∂L/∂x, then ∂L/∂f_0, …, ∂L/∂f_K
-    transposed_at: int  # room for the largest Ω_i, lines along inputs
+    transposed_at: Integers  # (K + 1,): Ω_i, lines along inputs
     targets_at: int
     sample_weights_at: int
+    line_losses: npt.NDArray[np.float64]  # Σ w ℓ of each line of samples
 
 
 # --- in kernels, and in Python too --------------------------------------------------------------------------
+
+
+@jitable
+def addresses_of(parameters: Parameters) -> Parameters:
+    """Return the same with addresses for arrays, of which nobody counts references; their owner must outlive them.
+
+    Counting took a quarter to a half of a small network's step.
+    """
+    data, n_layers, sizes, weights_at, biases_at, lanes, narrow = parameters
+    return Parameters(pointer(data), n_layers, pointer(sizes), pointer(weights_at), pointer(biases_at), lanes, narrow)
+
+
+@jitable
+def workspace_addresses(workspace: Workspace) -> Workspace:
+    """Return the same with addresses for arrays, as `addresses_of` does."""
+    (
+        data,
+        n_layers,
+        sizes,
+        lanes,
+        narrow,
+        capacity,
+        few_rows,
+        activations_at,
+        gradients_at,
+        transposed_at,
+        targets_at,
+        sample_weights_at,
+        line_losses,
+    ) = workspace
+    return Workspace(
+        pointer(data),
+        n_layers,
+        pointer(sizes),
+        lanes,
+        narrow,
+        capacity,
+        few_rows,
+        pointer(activations_at),
+        pointer(gradients_at),
+        pointer(transposed_at),
+        targets_at,
+        sample_weights_at,
+        pointer(line_losses),
+    )
 
 
 @njit
@@ -80,16 +136,33 @@ def element_at(matrix: Panels, row: int, column: int) -> int:
 def weights_of(parameters: Parameters, i: int) -> Panels:
     """Return Ω_iᵀ: (D_i, D_{i+1}), lines along outputs; for a narrow output, Ω_K: (D_{K+1}, D_K)."""
     rows, columns = parameters.sizes[i], parameters.sizes[i + 1]
-    if parameters.narrow and i == parameters.sizes.size - 2:
-        return Panels(pointer(parameters.data), parameters.weights_at[i], columns, rows, columns * parameters.lanes)
+    if parameters.narrow and i == parameters.n_layers - 1:
+        return Panels(parameters.data, parameters.weights_at[i], columns, rows, columns * parameters.lanes)
     stride = -(-rows // parameters.lanes) * parameters.lanes * parameters.lanes
-    return Panels(pointer(parameters.data), parameters.weights_at[i], rows, columns, stride)
+    return Panels(parameters.data, parameters.weights_at[i], rows, columns, stride)
+
+
+@jitable
+def weights_span(parameters: Parameters, i: int) -> tuple[int, int]:
+    """Return where layer i's weights begin, and how many numbers a panel of them takes; a narrow Ω_K is one panel."""
+    rows, columns, lanes = parameters.sizes[i], parameters.sizes[i + 1], parameters.lanes
+    if parameters.narrow and i == parameters.n_layers - 1:
+        rows, columns = columns, rows
+        return parameters.weights_at[i], rows * (-(-columns // lanes) * lanes)
+    return parameters.weights_at[i], -(-rows // lanes) * lanes * lanes
 
 
 @jitable
 def biases_of(parameters: Parameters, i: int) -> Panels:
     """Return β_i: (1, D_{i+1})."""
-    return Panels(pointer(parameters.data), parameters.biases_at[i], 1, parameters.sizes[i + 1], parameters.lanes)
+    return Panels(parameters.data, parameters.biases_at[i], 1, parameters.sizes[i + 1], parameters.lanes)
+
+
+@jitable
+def panel_of(matrix: Panels, panel: int, lanes: int) -> Panels:
+    """Return one panel of a matrix, which is a matrix too."""
+    at, columns = matrix.at + panel * matrix.stride, min(lanes, matrix.columns - panel * lanes)
+    return Panels(matrix.data, at, matrix.rows, columns, matrix.stride)
 
 
 @jitable
@@ -97,33 +170,40 @@ def transposed_of(workspace: Workspace, i: int) -> Panels:
     """Return the room for Ω_i: (D_{i+1}, D_i), lines along inputs."""
     rows, columns = workspace.sizes[i + 1], workspace.sizes[i]
     stride = -(-rows // workspace.lanes) * workspace.lanes * workspace.lanes
-    return Panels(pointer(workspace.data), workspace.transposed_at, rows, columns, stride)
+    return Panels(workspace.data, workspace.transposed_at[i], rows, columns, stride)
 
 
 @jitable
-def activations_of(workspace: Workspace, i: int, rows: int) -> Panels:
-    """Return h_i: (rows, D_i), with h_0 = x; for i = K + 1, ŷ = f_K, or ŷᵀ where it is narrow."""
+def transposed_panel(workspace: Workspace, i: int, panel: int) -> Panels:
+    """Return the room for what one panel of Ω_iᵀ holds: its columns, as rows."""
+    Ω, lanes = transposed_of(workspace, i), workspace.lanes
+    return Panels(Ω.data, Ω.at + panel * lanes * lanes, min(lanes, Ω.rows - panel * lanes), Ω.columns, Ω.stride)
+
+
+@jitable
+def activations_of(workspace: Workspace, i: int, rows: Rows) -> Panels:
+    """Return h_i: (n, D_i), with h_0 = x; for i = K + 1, ŷ = f_K, or ŷᵀ where it is narrow."""
     return _batch_panels(workspace, workspace.activations_at[i], i, rows)
 
 
 @jitable
-def gradients_of(workspace: Workspace, i: int, rows: int) -> Panels:
-    """Return ∂L/∂f_{i-1}: (rows, D_i), transposed for a narrow ŷ; for i = 0, ∂L/∂x."""
+def gradients_of(workspace: Workspace, i: int, rows: Rows) -> Panels:
+    """Return ∂L/∂f_{i-1}: (n, D_i), transposed for a narrow ŷ; for i = 0, ∂L/∂x."""
     return _batch_panels(workspace, workspace.gradients_at[i], i, rows)
 
 
 @jitable
-def targets_of(workspace: Workspace, rows: int) -> Panels:
-    """Return y: (rows, D_{K+1}), transposed where it is narrow."""
-    return _batch_panels(workspace, workspace.targets_at, workspace.sizes.size - 1, rows)
+def targets_of(workspace: Workspace, rows: Rows) -> Panels:
+    """Return y: (n, D_{K+1}), transposed where it is narrow."""
+    return _batch_panels(workspace, workspace.targets_at, workspace.n_layers, rows)
 
 
 @jitable
-def _batch_panels(workspace: Workspace, at: int, i: int, rows: int) -> Panels:
-    columns = workspace.sizes[i]
-    if workspace.narrow and i == workspace.sizes.size - 1:
-        return Panels(pointer(workspace.data), at, columns, rows, columns * workspace.lanes)
-    return Panels(pointer(workspace.data), at, rows, columns, workspace.capacity * workspace.lanes)
+def _batch_panels(workspace: Workspace, at: int, i: int, rows: Rows) -> Panels:
+    columns, lanes = workspace.sizes[i], workspace.lanes
+    if workspace.narrow and i == workspace.n_layers:
+        return Panels(workspace.data, at + rows.first * columns, columns, rows.n, columns * lanes)
+    return Panels(workspace.data, at + rows.first * lanes, rows.n, columns, workspace.capacity * lanes)
 
 
 # --- in Python ----------------------------------------------------------------------------------------------
@@ -210,12 +290,14 @@ def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Paramet
         biases_at.append(size)
         size += round_up(outputs, lanes)
     sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))
-    return Parameters(aligned_zeros(size, dtype), sizes, at[0], at[1], lanes, _is_narrow(layer_sizes[-1], dtype))
+    return Parameters(
+        aligned_zeros(size, dtype), sizes.size - 1, sizes, at[0], at[1], lanes, _is_narrow(layer_sizes[-1], dtype)
+    )
 
 
 def weight_matrices(parameters: Parameters) -> tuple[Floats, ...]:
     """Return copies of Ω_0, …, Ω_K, each (D_{i+1}, D_i)."""
-    last = parameters.sizes.size - 2
+    last = parameters.n_layers - 1
     lying = [matrix_from(weights_of(parameters, i)) for i in range(last + 1)]
     standing = [matrix.T for matrix in lying]
     if parameters.narrow:
@@ -225,7 +307,7 @@ def weight_matrices(parameters: Parameters) -> tuple[Floats, ...]:
 
 def bias_vectors(parameters: Parameters) -> tuple[Floats, ...]:
     """Return copies of β_0, …, β_K, each (D_{i+1},)."""
-    layers = range(parameters.sizes.size - 1)
+    layers = range(parameters.n_layers)
     return tuple(matrix_from(biases_of(parameters, i))[0] for i in layers)
 
 
@@ -238,44 +320,52 @@ def write_parameters(parameters: Parameters, weights: Sequence[Floats], biases: 
         write_panels(vector[None, :], biases_of(parameters, i))
 
 
-def workspace_for(layer_sizes: Sequence[int], rows: int, dtype: npt.DTypeLike) -> Workspace:
-    """Return the workspace for batches of at most `rows` rows, all of sample weight 1."""
-    lanes, capacity = lanes_of(dtype), round_up(max(rows, 1), max(TILE_ROWS, lanes_of(dtype)))
+def workspace_for(layer_sizes: Sequence[int], rows: int, dtype: npt.DTypeLike, backward: bool = True) -> Workspace:
+    """Return the workspace for batches of at most `rows` rows.
+
+    Unless it is to go `backward`, there is room for the gradient with respect to ŷ alone.
+    """
+    lanes = lanes_of(dtype)
+    capacity = round_up(max(rows, 1), max(TILE_ROWS, lanes))
+    few_rows = 2 * rows < TILE_ROWS
     widths = [round_up(columns, lanes) for columns in layer_sizes]
-    squares = [a * b for a, b in itertools.pairwise(widths)]
     activations = [capacity * width for width in widths]
-    parts = [*activations, *activations, max(squares), activations[-1], round_up(capacity, lanes)]
-    *starts, size = np.cumsum([0, *parts]).tolist()
+    gradients = activations if backward else [*[0] * (len(widths) - 1), activations[-1]]
+    layers = enumerate(itertools.pairwise(widths))
+    squares = [a * b if backward and (i == 0 or not few_rows) else 0 for i, (a, b) in layers]  # ∂L/∂x always needs Ω_0
+    parts = [*activations, *gradients, *squares, activations[-1], capacity]
+    starts = np.cumsum([0, *parts], dtype=np.int64)
     n = len(widths)
-    activations_at, gradients_at = np.array(starts[: 2 * n], np.int64).reshape(2, n)
-    transposed_at, targets_at, sample_weights_at = starts[2 * n :]
+    activations_at, gradients_at, transposed_at = np.split(starts[: 3 * n - 1], [n, 2 * n])
+    targets_at, sample_weights_at, size = starts[3 * n - 1 :].tolist()
     data = aligned_zeros(size, dtype)
-    data[sample_weights_at:] = 1
-    sizes = np.array(layer_sizes, np.int64)
     return Workspace(
         data,
-        sizes,
+        n - 1,
+        np.array(layer_sizes, np.int64),
         lanes,
         _is_narrow(layer_sizes[-1], dtype),
         capacity,
+        few_rows,
         activations_at,
         gradients_at,
         transposed_at,
         targets_at,
         sample_weights_at,
+        np.zeros(capacity // lanes),
     )
 
 
 def activation_matrices(workspace: Workspace, rows: int) -> tuple[Floats, ...]:
     """Return copies of h_0, …, h_K and ŷ, each (rows, D_i)."""
-    layers = range(workspace.sizes.size)
-    return _last_standing(workspace, [matrix_from(activations_of(workspace, i, rows)) for i in layers])
+    layers = range(workspace.n_layers + 1)
+    return _last_standing(workspace, [matrix_from(activations_of(workspace, i, Rows(0, rows))) for i in layers])
 
 
 def gradient_matrices(workspace: Workspace, rows: int) -> tuple[Floats, ...]:
     """Return copies of ∂L/∂x and ∂L/∂f_0, …, ∂L/∂f_K, each (rows, D_i)."""
-    layers = range(workspace.sizes.size)
-    return _last_standing(workspace, [matrix_from(gradients_of(workspace, i, rows)) for i in layers])
+    layers = range(workspace.n_layers + 1)
+    return _last_standing(workspace, [matrix_from(gradients_of(workspace, i, Rows(0, rows))) for i in layers])
 
 
 def _last_standing(workspace: Workspace, matrices: list[Floats]) -> tuple[Floats, ...]:

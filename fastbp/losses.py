@@ -9,12 +9,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.arithmetic import greatest_lane, keep_lanes, maximum, minimum, sum_lanes, where_positive
+from fastbp.arithmetic import (
+    fma_along,
+    greatest_lane,
+    keep_lanes,
+    maximum,
+    minimum,
+    sum_lanes,
+    sum_rows,
+    where_positive,
+)
 from fastbp.elementary import exp, log, log_1p
-from fastbp.jit import njit
+from fastbp.jit import inlined, njit
 from fastbp.layout import Floats, Panels, element_at
-from fastbp.line import TILE_ROWS, Line, line_length, load, store, zero_line, zero_tile
+from fastbp.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, zero_line, zero_tile
 from fastbp.schedules import check_rate
+
+_ROWS = 2  # of ŷ at a time: all losses are compiled for so many lines at once, and more take longer to compile
 
 
 class Loss(NamedTuple):
@@ -142,7 +153,7 @@ def quantile_loss(f: Line, y: Line, q: float) -> tuple[Line, Line]:
     return maximum(r * q, r * (q - 1)), where_positive(r * -1, one * (1 - q)) - where_positive(r, one * q)
 
 
-@njit
+@inlined
 def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Line]:
     """Return values and derivatives of the loss with this number."""
     if loss == _SQUARED_ERROR:
@@ -158,29 +169,30 @@ def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Lin
     return value * scale, derivative * scale
 
 
-# --- one row of ŷ -------------------------------------------------------------------------------------------
+# --- rows of ŷ --------------------------------------------------------------------------------------------
 
 
 @njit
-def _separate_row(
+def _separate_tile(
     loss: int,
     parameter: float,
     f: Panels,  # (n, C): ŷ
     y: Panels,  # (n, C)
-    row: int,
-    scale: float,
-    out: Panels,  # (n, C): ∂L/∂ŷ times scale
+    row: int,  # the first of a tile's rows
+    weights: Tile,  # w of each row, in all its lanes
+    total_weight: float,
+    out: Panels,  # (n, C): ∂L/∂ŷ, 0 where a row weighs nothing
 ) -> float:
-    """Σ_o ℓ(ŷ_o, y_o) of one row, for the losses that take each output alone."""
-    lanes = line_length(f.data)
-    total = 0.0
-    for o in range(0, f.columns, lanes):
-        value, derivative = _line_loss(
-            loss, parameter, load(f.data, element_at(f, row, o)), load(y.data, element_at(y, row, o))
-        )
-        store(out.data, element_at(out, row, o), keep_lanes(derivative * scale, f.columns - o, 0))
-        total += sum_lanes(keep_lanes(value, f.columns - o, 0))
-    return total
+    """Σ w ℓ of a tile of rows, for the losses that take each output alone."""
+    scale = weights / total_weight if total_weight > 0 else weights
+    total = zero_tile(f.data, _ROWS)
+    for o in range(0, f.columns, line_length(f.data)):
+        f_at, left = element_at(f, row, o), f.columns - o
+        predictions, targets = load_tile(f.data, f_at, _ROWS), load_tile(y.data, element_at(y, row, o), _ROWS)
+        value, derivative = _line_loss(loss, parameter, predictions, targets)
+        store(out.data, element_at(out, row, o), keep_lanes(where_positive(scale, derivative) * scale, left, 0))
+        total = total + keep_lanes(where_positive(weights, value) * weights, left, 0)
+    return sum_lanes(sum_rows(total))
 
 
 @njit
@@ -188,11 +200,17 @@ def _cross_entropy_row(
     f: Panels,  # (n, C): ŷ
     y: Panels,  # (n, C): probabilities
     row: int,
-    scale: float,
-    out: Panels,  # (n, C): ∂L/∂ŷ times scale
+    weight: float,  # w
+    total_weight: float,
+    out: Panels,  # (n, C): ∂L/∂ŷ, 0 where the row weighs nothing
 ) -> float:
-    """−Σ_o y_o log softmax(ŷ)_o of one row; ∂L/∂ŷ = softmax(ŷ) Σ_o y_o − y."""
+    """−w Σ_o y_o log softmax(ŷ)_o of one row; ∂L/∂ŷ = (softmax(ŷ) Σ_o y_o − y) w / Σ_n w_n."""
     lanes = line_length(f.data)
+    if weight <= 0:
+        for o in range(0, f.columns, lanes):
+            store(out.data, element_at(out, row, o), zero_line(out.data))
+        return 0.0
+    scale = weight / total_weight
     largest = f.data[element_at(f, row, 0)]
     for o in range(0, f.columns, lanes):
         logits = keep_lanes(load(f.data, element_at(f, row, o)), f.columns - o, largest)
@@ -209,7 +227,7 @@ def _cross_entropy_row(
         at = element_at(out, row, o)
         store(out.data, at, (load(out.data, at) * (total_y / normaliser) - targets) * scale)
         total += sum_lanes(targets * (log_normaliser - (load(f.data, element_at(f, row, o)) - largest)))
-    return total
+    return weight * total
 
 
 # --- a line of samples, where ŷ is narrow -------------------------------------------------------------------
@@ -271,30 +289,27 @@ def loss_and_gradient(
     parameter: float,
     f: Panels,  # (n, C): ŷ
     y: Panels,  # (n, C)
-    sample_weights: Floats,  # w, from sample_weights_at on
+    sample_weights: Floats,  # w, from sample_weights_at on; 0 past the batch
     sample_weights_at: int,
+    total_weight: float,  # Σ w of the batch, of which these rows may be a part
+    line_losses: Floats,  # Σ w ℓ of as many rows as a line has lanes, written from line_losses_at on
+    line_losses_at: int,
     out: Panels,  # (n, C): ∂L/∂ŷ of the batch's mean, zero in the rows past n
-) -> tuple[float, float]:
-    """L = Σ_n w_n ℓ_n / Σ_n w_n: return Σ_n w_n ℓ_n and Σ_n w_n; ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n."""
+) -> None:
+    """L = Σ_n w_n ℓ_n / Σ_n w_n, and ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n."""
     lanes = line_length(out.data)
-    last_tile = (f.rows - 1) // TILE_ROWS * TILE_ROWS
-    for column in range(0, out.columns, lanes):
-        store(out.data, element_at(out, last_tile, column), zero_tile(out.data, TILE_ROWS))
-    total, total_weight = 0.0, 0.0
-    for row in range(f.rows):
-        total_weight += np.float64(sample_weights[sample_weights_at + row])
-    for row in range(f.rows):
-        weight = np.float64(sample_weights[sample_weights_at + row])
-        if weight > 0:  # a batch may hold nothing but rows of weight 0
-            scale = weight / total_weight
+    ones, end = zero_line(out.data) + 1, (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
+    for first in range(0, f.rows, lanes):
+        total = 0.0
+        for row in range(first, min(first + lanes, end), _ROWS):
+            at = sample_weights_at + row
             if loss == _CROSS_ENTROPY:
-                total += weight * _cross_entropy_row(f, y, row, scale, out)
+                for r in range(_ROWS):
+                    total += _cross_entropy_row(f, y, row + r, np.float64(sample_weights[at + r]), total_weight, out)
             else:
-                total += weight * _separate_row(loss, parameter, f, y, row, scale, out)
-        else:
-            for o in range(0, f.columns, lanes):
-                store(out.data, element_at(out, row, o), zero_line(out.data))
-    return total, total_weight
+                weights = fma_along(zero_tile(out.data, _ROWS), sample_weights, at, ones)
+                total += _separate_tile(loss, parameter, f, y, row, weights, total_weight, out)
+        line_losses[line_losses_at + first // lanes] = total
 
 
 @njit
@@ -303,21 +318,20 @@ def narrow_loss_and_gradient(
     parameter: float,
     f: Panels,  # (C, n): ŷ
     y: Panels,  # (C, n)
-    sample_weights: Floats,  # w, from sample_weights_at on
+    sample_weights: Floats,  # w, from sample_weights_at on; 0 past the batch
     sample_weights_at: int,
+    total_weight: float,  # Σ w of the batch, of which these samples may be a part
+    line_losses: Floats,  # Σ w ℓ of each line of samples, written from line_losses_at on
+    line_losses_at: int,
     out: Panels,  # (C, n): ∂L/∂ŷ of the batch's mean, zero past n to the end of the line
-) -> tuple[float, float]:
+) -> None:
     """Do the same as `loss_and_gradient` for a narrow ŷ, a line of samples at a time."""
-    lanes, n = line_length(out.data), f.columns
-    total, total_weight = 0.0, 0.0
-    for row in range(n):
-        total_weight += np.float64(sample_weights[sample_weights_at + row])
-    for row in range(0, n, lanes):
-        weights = keep_lanes(load(sample_weights, sample_weights_at + row), n - row, 0)
+    lanes = line_length(out.data)
+    for row in range(0, f.columns, lanes):
+        weights = load(sample_weights, sample_weights_at + row)
         scale = weights / total_weight if total_weight > 0 else weights
         if loss == _CROSS_ENTROPY:
             values = _cross_entropy_samples(f, y, row, scale, out)
         else:
             values = _separate_samples(loss, parameter, f, y, row, scale, out)
-        total += sum_lanes(where_positive(weights, values) * weights)
-    return total, total_weight
+        line_losses[line_losses_at + row // lanes] = sum_lanes(where_positive(weights, values) * weights)

@@ -15,9 +15,10 @@ from fastbp.layout import Floats
 from fastbp.losses import Loss, resolve
 from fastbp.memory import Memory, Tensors, initial
 from fastbp.optimizers import SGD, Adam
+from fastbp.prediction import Predictor
 from fastbp.results import Gradients, History, Trace
 
-_BLOCK_ROWS = 256  # rows of a prediction that are in the cache at once
+_BLOCK_ROWS = 256  # rows whose loss is taken at once
 
 
 class Network:
@@ -50,6 +51,7 @@ class Network:
         self._sizes = checks.layer_sizes(layer_sizes)
         self._dtype = checks.float_dtype(dtype)
         self._memory = initial(self._sizes, self._dtype, checks.seed(seed))
+        self._predictor = Predictor(self._sizes, self._dtype)
 
     def __repr__(self) -> str:
         return f"Network({list(self._sizes)}, dtype={self._dtype.name!r})"
@@ -111,12 +113,15 @@ class Network:
 
     # --- what it computes -----------------------------------------------------------------------------------
 
-    def predict(self, X: npt.ArrayLike) -> Floats:
+    def predict(self, X: npt.ArrayLike, n_threads: int | None = None) -> Floats:
         """Return ŷ.
 
         Parameters
         ----------
         X : array-like of shape (n, D_0)
+        n_threads : int, optional
+            How many threads share the rows; left out, as many as pay, up to the cores that this process may use. The
+            result is the same to the bit.
 
         Returns
         -------
@@ -127,11 +132,7 @@ class Network:
         TypeError, ValueError
             If `X` is not finite numbers of that shape.
         """
-        x = checks.matrix("X", X, self._sizes[0], self._dtype)
-        out = np.empty((len(x), self._sizes[-1]), self._dtype)
-        workspace = layout.workspace_for(self._sizes, min(len(x), _BLOCK_ROWS), self._dtype)
-        training.predict(layout.padded_rows(x, self._dtype), self._memory.parameters, workspace, np.arange(len(x)), out)
-        return out
+        return self._predictor.predict(self._memory.parameters, X, checks.thread_count(n_threads))
 
     def forward(self, X: npt.ArrayLike) -> Trace:
         """Return every f_i and h_i of a forward pass.
@@ -239,6 +240,7 @@ class Network:
         sample_weight: Any = None,
         validation: Sequence[Any] | None = None,
         callback: Callable[[int, History], object] | None = None,
+        n_threads: int | None = None,
     ) -> History:
         """Train by minibatch gradient descent, from where the network stands.
 
@@ -265,6 +267,9 @@ class Network:
             Rows whose loss is taken after each epoch.
         callback : callable, optional
             Called as `callback(epoch, history)` after each epoch, counted from 1; training ends if it returns True.
+        n_threads : int, optional
+            How many threads make each step together; left out, as many as make it fastest, up to the cores that this
+            process may use: one, where a step is too small to share. The result is the same to the bit.
 
         Returns
         -------
@@ -284,6 +289,7 @@ class Network:
         shuffle, drop_last = checks.flag("shuffle", shuffle), checks.flag("drop_last", drop_last)
         seed = checks.seed(seed)
         checks.function("callback", callback)
+        n_threads = checks.thread_count(n_threads)
         table = checks.table(X, y, sample_weight, self._sizes, resolved, self._dtype)
         validate = None
         if validation is not None:
@@ -296,6 +302,7 @@ class Network:
         used = table.rows // batch_size * batch_size if drop_last else table.rows
         plan = training.Plan(batch_size, used, shuffle, resolved.code, resolved.parameter, optimizer.rule)
         state, workspace = memory.state(table.rows), layout.workspace_for(self._sizes, batch_size, self._dtype)
+        job = fitting.Job(table, plan, state, workspace)
 
         def keep() -> None:
             """Take the run's optimizer and random state over, once a step has changed the parameters."""
@@ -309,7 +316,7 @@ class Network:
 
         watched = None if callback is None else after_epoch
         try:
-            return fitting.run(table, plan, state, workspace, optimizer, epochs, validate, watched)
+            return fitting.run(job, optimizer, epochs, validate, watched, n_threads)
         finally:
             keep()
 
@@ -331,6 +338,7 @@ class Network:
         network = cls.__new__(cls)
         network._memory = Memory.from_tensors(tensors, metadata)
         network._sizes, network._dtype = network._memory.sizes, network._memory.dtype
+        network._predictor = Predictor(network._sizes, network._dtype)
         return network
 
     def save(self, path: str | os.PathLike[str]) -> None:

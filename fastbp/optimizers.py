@@ -157,43 +157,61 @@ def moments_of(description: Any) -> int:
     return 2 if description["optimizer"] == "Adam" else int(description["momentum"] > 0)
 
 
+class Pace(NamedTuple):
+    """What a step multiplies by, the same for all parameters."""
+
+    learning_rate: float  # η
+    kept: float  # 1 − η λ
+    mean_rate: float  # Adam's η / (1 − β₁ᵗ)
+    square_scale: float  # Adam's 1 / √(1 − β₂ᵗ)
+
+
+@njit
+def pace_of(rule: Rule, learning_rate: float, step: int) -> Pace:
+    """Return the pace of step t = 1, 2, …; here, as powers cost more than a small layer's step."""
+    mean_rate, square_scale = learning_rate, 1.0
+    if rule.kind == ADAM:
+        mean_rate, square_scale = learning_rate / (1 - rule.beta_1**step), 1 / math.sqrt(1 - rule.beta_2**step)
+    return Pace(learning_rate, 1 - learning_rate * rule.weight_decay, mean_rate, square_scale)
+
+
 @njit
 def momentum_step(
-    parameters: Floats,  # φ, stepped
+    rule: Rule,
+    pace: Pace,
+    parameters: Floats,  # φ, stepped from `first` to `end`
     gradients: Floats,  # ∂L/∂φ
     velocity: Floats,  # v, updated
-    learning_rate: float,
-    rule: Rule,
+    first: int,
+    end: int,
 ) -> None:
     """v ← μ v + g, φ ← φ − η v, or φ − η (g + μ v) by Nesterov, with g = ∂L/∂φ + λ φ."""
-    for at in range(0, parameters.size, line_length(parameters)):
+    for at in range(first, end, line_length(parameters)):
         φ = load(parameters, at)
         g = load(gradients, at) + φ * rule.weight_decay
         v = load(velocity, at) * rule.momentum + g
         store(velocity, at, v)
         direction = g + v * rule.momentum if rule.nesterov else v
-        store(parameters, at, φ - direction * learning_rate)
+        store(parameters, at, φ - direction * pace.learning_rate)
 
 
 @njit
 def adam_step(
-    parameters: Floats,  # φ, stepped
+    rule: Rule,
+    pace: Pace,
+    parameters: Floats,  # φ, stepped from `first` to `end`
     gradients: Floats,  # ∂L/∂φ
     mean: Floats,  # m, updated
     square: Floats,  # v, updated
-    learning_rate: float,
-    rule: Rule,
-    step: int,  # t, from 1
+    first: int,
+    end: int,
 ) -> None:
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², φ ← φ − η λ φ − η m̂ / (√v̂ + ε)."""
-    kept = 1 - learning_rate * rule.weight_decay
-    mean_rate = learning_rate / (1 - rule.beta_1**step)
-    square_scale = 1 / math.sqrt(1 - rule.beta_2**step)
-    for at in range(0, parameters.size, line_length(parameters)):
+    for at in range(first, end, line_length(parameters)):
         g = load(gradients, at)
         m = load(mean, at) * rule.beta_1 + g * (1 - rule.beta_1)
         v = load(square, at) * rule.beta_2 + g * g * (1 - rule.beta_2)
         store(mean, at, m)
         store(square, at, v)
-        step_size = m * mean_rate / (square_root(v) * square_scale + rule.epsilon)
-        store(parameters, at, load(parameters, at) * kept - step_size)
+        step_size = m * pace.mean_rate / (square_root(v) * pace.square_scale + rule.epsilon)
+        store(parameters, at, load(parameters, at) * pace.kept - step_size)

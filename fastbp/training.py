@@ -1,8 +1,9 @@
 """A run of minibatch gradient descent as one compiled call.
 
 A run is a function of its buffers: everything it needs lies in the arrays it is handed, so it can be stopped after
-any step and resumed to the bit, or be one of many side by side. This file holds no state, and must not know of
-time, callbacks or files.
+any step and resumed to the bit, or be one of many side by side. Several threads can make each step together: every
+number is computed by one of them, in the same way whichever that is, so their count changes no bit. This file holds
+no state, and must not know of time, callbacks or files.
 """
 
 from typing import NamedTuple
@@ -10,25 +11,50 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastbp.barrier import Crew, meet
 from fastbp.batches import (
     RandomState,
     Table,
     gather_classes,
-    gather_numbers,
     gather_rows,
     gather_targets,
+    gather_weights,
+    load_plain_rows,
     scatter_outputs,
     shuffle,
 )
 from fastbp.denormals import flush_denormals, restore_mode
-from fastbp.jit import entry, inlined
-from fastbp.layout import Floats, Integers, Parameters, Workspace, activations_of, gradients_of, targets_of
+from fastbp.jit import entry, inlined, njit
+from fastbp.layout import (
+    Floats,
+    Integers,
+    Parameters,
+    Rows,
+    Workspace,
+    activations_of,
+    addresses_of,
+    gradients_of,
+    targets_of,
+    weights_span,
+    workspace_addresses,
+)
+from fastbp.line import pointer
 from fastbp.losses import loss_and_gradient, narrow_loss_and_gradient
-from fastbp.optimizers import ADAM, PLAIN, Rule, adam_step, momentum_step
-from fastbp.propagation import backward_pass, descent_pass, forward_pass, input_gradient, preactivations
+from fastbp.optimizers import ADAM, PLAIN, Pace, Rule, adam_step, momentum_step, pace_of
+from fastbp.propagation import (
+    backward_layer,
+    descend_layer,
+    differentiate_layer,
+    forward_pass,
+    input_gradient,
+    preactivations,
+    share_of_panels,
+    transpose_layer,
+)
 
 STEP, EPOCH, ROW = range(3)  # what State.counts holds
 LOSS, WEIGHT = range(2)  # what State.sums holds
+ABANDONED = -1  # what `train` returns where a thread of the crew did not come
 
 
 class State(NamedTuple):
@@ -55,53 +81,98 @@ class Plan(NamedTuple):
     rule: Rule
 
 
+@njit
+def _share(rows: int, lanes: int, thread: int, n_threads: int) -> Rows:
+    """Return this thread's part of a batch: whole lines of samples, as far as there are any."""
+    if n_threads == 1:
+        return Rows(0, rows)
+    lines = (rows + lanes - 1) // lanes
+    first, end = lines * thread // n_threads * lanes, lines * (thread + 1) // n_threads * lanes
+    return Rows(first, min(end, rows) - first)
+
+
 @inlined
-def load_batch(table: Table, order: Integers, first: int, rows: int, workspace: Workspace) -> None:
-    """Gather a batch: x to h_0, y to the targets, and its sample weights."""
+def load_batch(table: Table, order: Integers, first: int, rows: Rows, workspace: Workspace) -> None:
+    """Gather a batch that begins at order[first]: x to h_0, y to the targets, and its sample weights."""
+    first += rows.first
     gather_rows(table.x, order, first, activations_of(workspace, 0, rows))
     y = targets_of(workspace, rows)
     if table.classes.size > 0:
         gather_classes(table.classes, order, first, y, workspace.narrow)
     else:
         gather_targets(table.y, order, first, y, workspace.narrow)
-    if table.sample_weights.size > 0:
-        at = workspace.sample_weights_at
-        gather_numbers(table.sample_weights, order, first, rows, workspace.data, at)
+    at = workspace.sample_weights_at + rows.first
+    gather_weights(table.sample_weights, order, first, rows.n, workspace.data, at)
+
+
+@njit
+def batch_weight(table: Table, order: Integers, first: int, count: int) -> float:
+    """Return Σ w of a batch."""
+    if table.sample_weights.size == 0:
+        return np.float64(count)
+    total = 0.0
+    for row in range(first, first + count):
+        total += np.float64(table.sample_weights[order[row]])
+    return total
 
 
 @inlined
-def batch_loss(workspace: Workspace, rows: int, loss: int, loss_parameter: float) -> tuple[float, float]:
-    """Write ∂L/∂ŷ; return Σ w ℓ and Σ w."""
-    last = workspace.sizes.size - 1
-    ŷ, y = activations_of(workspace, last, rows), targets_of(workspace, rows)
-    out = gradients_of(workspace, last, rows)
-    weights, at = workspace.data, workspace.sample_weights_at
+def batch_loss(workspace: Workspace, rows: Rows, weight: float, loss: int, loss_parameter: float) -> None:
+    """Write ∂L/∂ŷ, and Σ w ℓ of each line of samples, for a batch of this weight."""
+    last, weights, at = workspace.n_layers, workspace.data, workspace.sample_weights_at + rows.first
+    ŷ, y, out = activations_of(workspace, last, rows), targets_of(workspace, rows), gradients_of(workspace, last, rows)
+    losses, line = workspace.line_losses, rows.first // workspace.lanes
     if workspace.narrow:
-        return narrow_loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, out)
-    return loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, out)
+        narrow_loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, weight, losses, line, out)
+    else:
+        loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, weight, losses, line, out)
+
+
+@njit
+def total_loss(workspace: Workspace, count: int) -> float:
+    """Return Σ w ℓ of a batch, line by line, in the same order whichever thread computed which."""
+    total = 0.0
+    for line in range((count + workspace.lanes - 1) // workspace.lanes):
+        total += workspace.line_losses[line]
+    return total
 
 
 @inlined
-def _descend(
-    parameters: Parameters,
+def _step_numbers(
+    rule: Rule, pace: Pace, parameters: Floats, gradients: Floats, mean: Floats, square: Floats, first: int, end: int
+) -> None:
+    """Step the parameters from `first` to `end` from their gradients and moments."""
+    if rule.kind == ADAM:
+        adam_step(rule, pace, parameters, gradients, mean, square, first, end)
+    else:
+        momentum_step(rule, pace, parameters, gradients, mean, first, end)
+
+
+@inlined
+def _step_layer(
+    φ: Parameters,
     gradients: Parameters,
     mean: Floats,
     square: Floats,
-    step: int,  # t, from 1
     workspace: Workspace,
-    rows: int,
-    learning_rate: float,
     rule: Rule,
+    pace: Pace,
+    i: int,
+    rows: Rows,
+    thread: int,
+    n_threads: int,
 ) -> None:
-    """Step all parameters, from ∂L/∂ŷ on."""
+    """Step this thread's panels of a layer, after a backward pass over all rows."""
+    first, end = share_of_panels(workspace, i, thread, n_threads)
     if rule.kind == PLAIN:
-        descent_pass(parameters, workspace, rows, learning_rate, rule.weight_decay)
-        return
-    backward_pass(parameters, gradients, workspace, rows)
-    if rule.kind == ADAM:
-        adam_step(parameters.data, gradients.data, mean, square, learning_rate, rule, step)
-    else:
-        momentum_step(parameters.data, gradients.data, mean, learning_rate, rule)
+        descend_layer(φ, workspace, i, first, end, rows, pace.learning_rate, rule.weight_decay)
+    elif first < end:
+        differentiate_layer(gradients, workspace, i, first, end, rows)
+        at, stride = weights_span(φ, i)
+        _step_numbers(rule, pace, φ.data, gradients.data, mean, square, at + first * stride, at + end * stride)
+        at, lanes = φ.biases_at[i], φ.lanes
+        _step_numbers(rule, pace, φ.data, gradients.data, mean, square, at + first * lanes, at + end * lanes)
+        transpose_layer(φ, workspace, i, first, end)
 
 
 @entry
@@ -112,38 +183,67 @@ def train(
     workspace: Workspace,
     learning_rates: npt.NDArray[np.float64],  # one for each step to make
     epoch_losses: npt.NDArray[np.float64],  # written: the mean loss of each epoch that ends here
+    crew: Crew,  # each of its threads makes the same call, but for its own number
 ) -> int:
     """Make one step per learning rate; return how many were made: fewer if a batch's loss was not finite."""
     mode = flush_denormals()
     # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
-    φ, gradient_data, mean, square, order, random, counts, sums = state
-    gradients = Parameters(gradient_data, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes, φ.narrow)
+    parameters, gradient_data, mean, square, order, random, counts, sums = state
+    φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
+    mean, square = pointer(mean), pointer(square)
+    gradients = Parameters(pointer(gradient_data), φ.n_layers, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes, φ.narrow)
     batch_size, n, shuffled, loss_code, loss_parameter, rule = plan
-    ended = made = 0
+    thread, n_threads, barrier = crew
+    step, first, ended, loss = counts[STEP], counts[ROW], 0, 0.0
+    steps_before = step
+    for i in range(φ.n_layers):
+        panels = share_of_panels(workspace, i, thread, n_threads)
+        transpose_layer(φ, workspace, i, panels[0], panels[1])
     for learning_rate in learning_rates:
-        first = counts[ROW]
-        if first == 0 and shuffled:
+        if first == 0 and shuffled and thread == 0:
             shuffle(order, random)
-        rows = min(batch_size, n - first)
-        load_batch(table, order, first, rows, workspace)
-        forward_pass(φ, workspace, rows)
-        loss, weight = batch_loss(workspace, rows, loss_code, loss_parameter)
+        if not meet(barrier, n_threads):  # the parameters and the order are ready
+            break
+        batch = Rows(0, min(batch_size, n - first))
+        weight = batch_weight(table, order, first, batch.n)
+        rows = _share(batch.n, workspace.lanes, thread, n_threads)
+        if rows.n > 0:
+            load_batch(table, order, first, rows, workspace)
+            forward_pass(φ, workspace, rows)
+            batch_loss(workspace, rows, weight, loss_code, loss_parameter)
+        pace = pace_of(rule, learning_rate, step + 1)
+        # Alone, a thread steps a layer while what that needs is in the cache; several meet first, with all gradients.
+        passes = 1 if n_threads == 1 else 2
+        for this_pass in range(passes):
+            stepping = this_pass == passes - 1
+            if stepping:
+                loss = total_loss(workspace, batch.n) if meet(barrier, n_threads) else np.nan
+                if not np.isfinite(loss):
+                    break
+            for i in range(φ.n_layers - 1, -1, -1):
+                if this_pass == 0 and i > 0 and rows.n > 0:
+                    backward_layer(φ, workspace, i, rows)
+                if stepping:
+                    _step_layer(φ, gradients, mean, square, workspace, rule, pace, i, batch, thread, n_threads)
         if not np.isfinite(loss):
             break
-        _descend(φ, gradients, mean, square, counts[STEP] + 1, workspace, rows, learning_rate, rule)
-        made += 1
-        counts[STEP] += 1
-        counts[ROW] += rows
-        sums[LOSS] += loss
-        sums[WEIGHT] += weight
-        if counts[ROW] == n:
-            epoch_losses[ended] = sums[LOSS] / sums[WEIGHT]
-            ended += 1
-            counts[EPOCH] += 1
-            counts[ROW] = 0
-            sums[:] = 0
+        step += 1
+        first += batch.n
+        if first == n:
+            first = 0
+        if thread == 0:
+            counts[STEP] = step
+            counts[ROW] = first
+            sums[LOSS] += loss
+            sums[WEIGHT] += weight
+            if first == 0:
+                epoch_losses[ended] = sums[LOSS] / sums[WEIGHT]
+                ended += 1
+                counts[EPOCH] += 1
+                sums[:] = 0
+    finished = meet(barrier, n_threads)  # so nobody steps any more
     restore_mode(mode)
-    return made
+    return step - steps_before if finished else ABANDONED
 
 
 @entry
@@ -156,13 +256,15 @@ def evaluate(
     loss_parameter: float,
 ) -> float:
     """Return the weighted mean loss over a table, a workspace of rows at a time."""
+    φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
     total, total_weight = 0.0, 0.0
     for first in range(0, order.size, workspace.capacity):
-        rows = min(workspace.capacity, order.size - first)
+        rows = Rows(0, min(workspace.capacity, order.size - first))
         load_batch(table, order, first, rows, workspace)
-        forward_pass(parameters, workspace, rows)
-        block_loss, weight = batch_loss(workspace, rows, loss, loss_parameter)
-        total += block_loss
+        forward_pass(φ, workspace, rows)
+        weight = batch_weight(table, order, first, rows.n)
+        batch_loss(workspace, rows, weight, loss, loss_parameter)
+        total += total_loss(workspace, rows.n)
         total_weight += weight
     return total / total_weight
 
@@ -178,12 +280,20 @@ def differentiate(
     loss_parameter: float,
 ) -> float:
     """Return the weighted mean loss over a table, and write its gradient in every parameter, f_i and x."""
-    load_batch(table, order, 0, order.size, workspace)
-    forward_pass(parameters, workspace, order.size)
-    total, total_weight = batch_loss(workspace, order.size, loss, loss_parameter)
-    backward_pass(parameters, gradients, workspace, order.size)
-    input_gradient(parameters, workspace, order.size)
-    return total / total_weight
+    φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
+    rows = Rows(0, order.size)
+    load_batch(table, order, 0, rows, workspace)
+    forward_pass(φ, workspace, rows)
+    weight = batch_weight(table, order, 0, rows.n)
+    batch_loss(workspace, rows, weight, loss, loss_parameter)
+    for i in range(φ.n_layers - 1, -1, -1):
+        first, end = share_of_panels(workspace, i, 0, 1)
+        if i > 0:
+            transpose_layer(φ, workspace, i, first, end)
+            backward_layer(φ, workspace, i, rows)
+        differentiate_layer(by_φ, workspace, i, first, end, rows)
+    input_gradient(φ, workspace, rows)
+    return total_loss(workspace, rows.n) / weight
 
 
 @entry
@@ -194,25 +304,26 @@ def trace(
     order: Integers,  # (n,): 0, …, n − 1
 ) -> None:
     """Every h_i and f_i of a forward pass."""
-    rows = order.size
+    φ, workspace, rows = addresses_of(parameters), workspace_addresses(workspace), Rows(0, order.size)
     gather_rows(x, order, 0, activations_of(workspace, 0, rows))
-    forward_pass(parameters, workspace, rows)
-    preactivations(parameters, workspace, rows)
+    forward_pass(φ, workspace, rows)
+    preactivations(φ, workspace, rows)
 
 
 @entry
 def predict(
-    x: Floats,  # rows of whole lines
+    x: Floats,  # (n, D_0), plain rows
     parameters: Parameters,
     workspace: Workspace,
-    order: Integers,  # (n,): 0, …, n − 1
     out: Floats,  # (n, D_{K+1}), written
-) -> None:
-    """ŷ for each row of x, a workspace of rows at a time."""
-    last = workspace.sizes.size - 1
-    for first in range(0, order.size, workspace.capacity):
-        rows = min(workspace.capacity, order.size - first)
-        gather_rows(x, order, first, activations_of(workspace, 0, rows))
-        forward_pass(parameters, workspace, rows)
-        ŷ = activations_of(workspace, last, rows)
-        scatter_outputs(ŷ, out[first : first + rows], workspace.narrow)
+) -> bool:
+    """ŷ for each row of x, a workspace of rows at a time; return whether all of x was finite."""
+    φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
+    finite = True
+    for first in range(0, x.shape[0], workspace.capacity):
+        rows = Rows(0, min(workspace.capacity, x.shape[0] - first))
+        finite &= load_plain_rows(x, first, activations_of(workspace, 0, rows))
+        forward_pass(φ, workspace, rows)
+        ŷ = activations_of(workspace, workspace.n_layers, rows)
+        scatter_outputs(ŷ, out[first : first + rows.n], workspace.narrow)
+    return finite

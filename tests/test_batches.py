@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 
 from fastbp import batches
-from fastbp.batches import gather_classes, gather_numbers, gather_rows, random_bits, scatter_outputs, shuffle
-from fastbp.layout import matrix_from, padded_rows, panels_from, target_rows
+from fastbp.batches import (
+    gather_classes,
+    gather_rows,
+    gather_weights,
+    load_plain_rows,
+    random_bits,
+    scatter_outputs,
+    shuffle,
+)
+from fastbp.layout import lanes_of, matrix_from, padded_rows, panels_from, target_rows
 
 
 def xoshiro(state):
@@ -103,7 +111,24 @@ def test_narrow_targets_are_gathered_with_lines_along_the_batch(outputs, dtype):
     assert np.array_equal(matrix_from(out).T, np.eye(outputs)[numbers[order[5:24]]])
 
 
-def test_numbers_are_gathered_to_their_place():
-    source, order, out = np.arange(10.0), np.arange(10)[::-1].copy(), np.zeros(6)
-    gather_numbers(source, order, 2, 3, out, 1)
-    assert out.tolist() == [0, 7, 6, 5, 0, 0]
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_are_gathered_and_zero_past_the_batch(dtype):
+    order, out = np.arange(10)[::-1].copy(), np.full(40, np.nan, dtype)
+    gather_weights(np.arange(10).astype(dtype), order, 2, 3, out, 16)
+    assert out[16 : 16 + lanes_of(dtype)].tolist() == [7, 6, 5] + [0] * (lanes_of(dtype) - 3)
+    gather_weights(np.zeros(0, dtype), order, 2, 3, out, 16)
+    assert out[16 : 16 + lanes_of(dtype)].tolist() == [1, 1, 1] + [0] * (lanes_of(dtype) - 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 33])
+def test_plain_rows_are_loaded_and_what_is_not_finite_is_seen(columns, dtype):
+    source = np.random.default_rng(0).standard_normal((20, columns)).astype(dtype)
+    out = panels_from(np.full((7, columns), np.nan), dtype)
+    assert load_plain_rows(source, 5, out)
+    assert np.array_equal(matrix_from(out), source[5:12])
+    for bad in (np.nan, np.inf, -np.inf):
+        for place in ((5, 0), (11, columns - 1)):
+            spoilt = source.copy()
+            spoilt[place] = bad
+            assert not load_plain_rows(spoilt, 5, out)

@@ -54,13 +54,14 @@ def test_parameters_overlap_nowhere(dtype):
 def test_a_workspace_has_room_for_everything_and_overlaps_nowhere(rows, dtype):
     sizes = (3, 17, 40, 1)
     workspace = layout.workspace_for(sizes, rows, dtype)
-    parts = [layout.transposed_of(workspace, i) for i in range(1)]
-    parts += [layout.activations_of(workspace, i, rows) for i in range(4)]
-    parts += [layout.gradients_of(workspace, i, rows) for i in range(4)]
-    parts.append(layout.targets_of(workspace, rows))
+    batch = layout.Rows(0, rows)
+    parts = [layout.transposed_of(workspace, i) for i in range(1 if workspace.few_rows else 3)]
+    parts += [layout.activations_of(workspace, i, batch) for i in range(4)]
+    parts += [layout.gradients_of(workspace, i, batch) for i in range(4)]
+    parts.append(layout.targets_of(workspace, batch))
     for number, part in enumerate(parts, 1):
         layout.write_panels(np.full((part.rows, part.columns), number), part)
     for number, part in enumerate(parts, 1):
         assert (layout.matrix_from(part) == number).all()
-    assert (workspace.data[workspace.sample_weights_at :] == 1).all()
+    assert not workspace.data[workspace.sample_weights_at :].any()
     assert workspace.capacity % TILE_ROWS == 0

@@ -9,6 +9,7 @@ from numba.core.runtime import _nrt_python, rtsys
 
 import fastbp
 from fastbp import batches, layout, losses, optimizers, training
+from fastbp.barrier import Crew, new_barrier
 from fastbp.denormals import flush_denormals, restore_mode
 from fastbp.jit import entry
 from fastbp.memory import initial
@@ -20,6 +21,8 @@ OPTIMIZERS = [
     fastbp.SGD(0.05, momentum=0.9, nesterov=True),
     fastbp.Adam(0.01, weight_decay=0.1),
 ]
+
+ALONE = Crew(0, 1, new_barrier())
 
 
 def twin_step(parameters, gradient, moments, optimizer, step):
@@ -101,7 +104,7 @@ def is_padding(parameters):
 def test_padding_is_exactly_zero_after_100_steps(optimizer, dtype):
     run = make_run((3, 17, 5, 2), optimizer, dtype)
     state = run[2]
-    assert training.train(*run, np.full(100, 0.01), np.zeros(100)) == 100
+    assert training.train(*run, np.full(100, 0.01), np.zeros(100), ALONE) == 100
     padding = is_padding(state.parameters)
     assert 0 < padding.sum() < padding.size
     for buffer in (state.parameters.data, state.mean, state.square):
@@ -114,7 +117,7 @@ def compiled_allocations(run, steps):
     rtsys.initialize(None)
     _nrt_python.memsys_enable_stats()
     before = rtsys.get_allocation_stats().alloc
-    assert training.train(*run, rates, losses_out) == steps
+    assert training.train(*run, rates, losses_out, ALONE) == steps
     return rtsys.get_allocation_stats().alloc - before
 
 
@@ -160,7 +163,7 @@ def test_a_run_stops_before_the_step_whose_loss_is_not_finite(kind):
     table, _, state, _ = run
     table.y[5 * 2] = np.nan  # row 5 is in the first or second batch of each epoch
     rates, out = np.full(10, 0.01), np.zeros(10)
-    made = training.train(*run, rates, out)
+    made = training.train(*run, rates, out, ALONE)
     assert made < 2
     assert state.counts[training.STEP] == made
     assert np.isfinite(state.parameters.data).all()

@@ -1,0 +1,60 @@
+"""Every implementation does the same descent: the same parameters, to rounding, after unshuffled epochs."""
+
+import numpy as np
+import pytest
+
+from benchmarks.common import BATCH_SIZES, HIDDEN_LAYERS, WIDTHS, Problem, cell_problem, initial_parameters, step_flops
+from benchmarks.peers import IMPLEMENTATIONS, prepare
+
+TOLERANCE = {"float32": 2e-4, "float64": 1e-11}  # relative to the largest value of an array
+
+
+@pytest.mark.parametrize("sizes", [(5, 1), (16, 16, 1), (7, 12, 9, 3), (16, 32, 32, 32, 32, 1)], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 8, 32])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in IMPLEMENTATIONS if name != "numpy"])
+def test_each_ends_where_numpy_ends(name, dtype, batch_size, sizes):
+    pytest.importorskip(IMPLEMENTATIONS[name].module)
+    if name == "sklearn" and sizes[-1] > 1:
+        pytest.skip("its squared error is a mean over outputs too")
+    problem = Problem(sizes, batch_size, dtype, rows=6 * batch_size)
+    ends = {}
+    for each in ("numpy", name):
+        trainer = prepare(each, problem, learning_rate=0.05, shuffle=False)
+        before = initial_parameters(problem)
+        trainer.train(1)
+        trainer.train(2)
+        ends[each] = trainer.parameters()
+        assert all(np.abs(now - then).max() > 1e-3 for now, then in zip(ends[each][0], before[0], strict=True))
+    for expected, found in zip(ends["numpy"], ends[name], strict=True):
+        for array, other in zip(expected, found, strict=True):
+            assert other.dtype == array.dtype == np.dtype(dtype)
+            assert other.shape == array.shape
+            np.testing.assert_allclose(other, array, rtol=0, atol=TOLERANCE[dtype] * max(1, np.abs(array).max()))
+
+
+@pytest.mark.parametrize("name", list(IMPLEMENTATIONS))
+def test_shuffling_changes_where_an_epoch_ends_but_keeps_every_row(name):
+    pytest.importorskip(IMPLEMENTATIONS[name].module)
+    # One batch: the order of its rows changes nothing. Several: it does.
+    for rows, same in ((32, True), (128, False)):
+        problem = Problem((16, 8, 1), 32, "float64", rows)
+        plain, mixed = (prepare(name, problem, learning_rate=0.05, shuffle=flag) for flag in (False, True))
+        for trainer in (plain, mixed):
+            trainer.train(1)
+        assert np.allclose(plain.parameters()[0][0], mixed.parameters()[0][0], rtol=1e-10, atol=1e-12) is same
+
+
+def test_the_grid_is_whole_batches_and_short_epochs():
+    for K in HIDDEN_LAYERS:
+        for width in WIDTHS:
+            for batch_size in BATCH_SIZES:
+                problem = cell_problem(K, width, batch_size, "float32")
+                assert 4 <= problem.steps <= 1024
+                assert problem.rows <= 16384
+                assert problem.steps == 4 or problem.steps * step_flops(problem.sizes, batch_size) <= 2**28
+
+
+def test_rows_that_are_no_whole_batches_are_refused():
+    with pytest.raises(ValueError, match="whole number"):
+        Problem((16, 1), 32, "float32", 33)
