@@ -209,6 +209,9 @@ def descend(
         for first in range(0, h.columns, TILE_ROWS):
             d = _outer(zero_tile(g.data, TILE_ROWS), h, first, g, column)
             at = weights_at + first * lanes
-            store(weights.data, at, load_tile(weights.data, at, TILE_ROWS) * kept - d * learning_rate)
+            Ω = load_tile(weights.data, at, TILE_ROWS)
+            if weight_decay > 0:  # a multiplication by 1 took 2 to 5 % of a step
+                Ω = Ω * kept
+            store(weights.data, at, Ω - d * learning_rate)
         β = load(biases.data, biases.at + column)
         store(biases.data, biases.at + column, β * kept - _column_sum(g, column) * learning_rate)
