@@ -191,33 +191,18 @@ def keep_lanes(_context: Any, lines: Lines, _count: types.Integer, _other: types
     return lines(lines, types.int64, lines.dtype), generate
 
 
-def _fold(builder: ir.IRBuilder, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """Return `combine` over all lanes, half on half."""
-    lanes = vector.type.count
-    while lanes > 1:
-        lanes //= 2
-        low = shuffle(builder, vector, vector, list(range(lanes)))
-        high = shuffle(builder, vector, vector, list(range(lanes, 2 * lanes)))
-        vector = combine(low, high)
-    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
-
-
 @intrinsic
 def sum_lanes(_context: Any, line: Line) -> Any:
-    """Return the sum of a line's lanes, a number."""
+    """Return the sum of a line's lanes, a number: half added to half, and so on."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-        return _fold(builder, values[0], builder.fadd)
-
-    return line.dtype(line), generate
-
-
-@intrinsic
-def greatest_lane(_context: Any, line: Line) -> Any:
-    """Return the greatest of a line's lanes. Where some are NaN, it may be NaN or not."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-        return _fold(builder, values[0], lambda a, b: _choose(">")(builder, a, b))
+        vector, lanes = values[0], line.lanes
+        while lanes > 1:
+            lanes //= 2
+            low = shuffle(builder, vector, vector, list(range(lanes)))
+            high = shuffle(builder, vector, vector, list(range(lanes, 2 * lanes)))
+            vector = builder.fadd(low, high)
+        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
     return line.dtype(line), generate
 

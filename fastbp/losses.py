@@ -4,19 +4,18 @@ A row's losses are computed line by line in the network's dtype; their sums over
 not know how ŷ came about, nor what is done with its gradient.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from fastbp.arithmetic import (
     fma_along,
-    greatest_lane,
     keep_lanes,
     maximum,
     minimum,
     sum_lanes,
     sum_rows,
+    transpose,
     where_positive,
 )
 from fastbp.elementary import exp, log, log_1p
@@ -169,7 +168,7 @@ def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Lin
     return value * scale, derivative * scale
 
 
-# --- rows of ŷ --------------------------------------------------------------------------------------------
+# --- a tile of rows of ŷ ------------------------------------------------------------------------------------
 
 
 @njit
@@ -178,7 +177,7 @@ def _separate_tile(
     parameter: float,
     f: Panels,  # (n, C): ŷ
     y: Panels,  # (n, C)
-    row: int,  # the first of a tile's rows
+    row: int,  # the first of the tile's rows
     weights: Tile,  # w of each row, in all its lanes
     total_weight: float,
     out: Panels,  # (n, C): ∂L/∂ŷ, 0 where a row weighs nothing
@@ -195,42 +194,25 @@ def _separate_tile(
     return sum_lanes(sum_rows(total))
 
 
+# --- a line of samples of ŷ ---------------------------------------------------------------------------------
+
+
 @njit
-def _cross_entropy_row(
-    f: Panels,  # (n, C): ŷ
-    y: Panels,  # (n, C): probabilities
-    row: int,
-    weight: float,  # w
-    total_weight: float,
-    out: Panels,  # (n, C): ∂L/∂ŷ, 0 where the row weighs nothing
-) -> float:
-    """−w Σ_o y_o log softmax(ŷ)_o of one row; ∂L/∂ŷ = (softmax(ŷ) Σ_o y_o − y) w / Σ_n w_n."""
-    lanes = line_length(f.data)
-    if weight <= 0:
-        for o in range(0, f.columns, lanes):
-            store(out.data, element_at(out, row, o), zero_line(out.data))
-        return 0.0
-    scale = weight / total_weight
-    largest = f.data[element_at(f, row, 0)]
-    for o in range(0, f.columns, lanes):
-        logits = keep_lanes(load(f.data, element_at(f, row, o)), f.columns - o, largest)
-        largest = max(largest, greatest_lane(logits))
-    normaliser, total_y = 0.0, 0.0
-    for o in range(0, f.columns, lanes):
-        e = keep_lanes(exp(load(f.data, element_at(f, row, o)) - largest), f.columns - o, 0)
-        store(out.data, element_at(out, row, o), e)
-        normaliser += sum_lanes(e)
-        total_y += sum_lanes(load(y.data, element_at(y, row, o)))
-    log_normaliser, total = math.log(normaliser), 0.0
-    for o in range(0, f.columns, lanes):
-        targets = load(y.data, element_at(y, row, o))
-        at = element_at(out, row, o)
-        store(out.data, at, (load(out.data, at) * (total_y / normaliser) - targets) * scale)
-        total += sum_lanes(targets * (log_normaliser - (load(f.data, element_at(f, row, o)) - largest)))
-    return weight * total
+def _output_at(matrix: Panels, o: int, row: int, narrow: bool) -> int:
+    """Return where output o of the line of samples from `row` on lies; in a wide matrix, in squares that are turned."""
+    if narrow:
+        return element_at(matrix, o, row)
+    lanes = line_length(matrix.data)
+    return element_at(matrix, row + o % lanes, o - o % lanes)
 
 
-# --- a line of samples, where ŷ is narrow -------------------------------------------------------------------
+@njit
+def _turn(matrix: Panels, row: int) -> None:
+    """Transpose the squares of a wide matrix from `row` on in their places: lines along the batch, or back again."""
+    lanes = line_length(matrix.data)
+    for column in range(0, matrix.columns, lanes):
+        at = element_at(matrix, row, column)
+        store(matrix.data, at, transpose(load_tile(matrix.data, at, lanes)))
 
 
 @njit
@@ -255,29 +237,50 @@ def _separate_samples(
 
 @njit
 def _cross_entropy_samples(
-    f: Panels,  # (C, n): ŷ
-    y: Panels,  # (C, n): probabilities
+    f: Panels,  # ŷ, lines along the batch
+    y: Panels,  # probabilities, likewise
+    narrow: bool,
+    outputs: int,  # C
     row: int,  # the first of the line's samples
     scale: Line,
-    out: Panels,  # (C, n): ∂L/∂ŷ times scale, 0 where that is 0
+    out: Panels,  # ∂L/∂ŷ times scale, 0 where that is 0, likewise
 ) -> Line:
     """−Σ_o y_o log softmax(ŷ)_o of each sample; ∂L/∂ŷ = softmax(ŷ) Σ_o y_o − y."""
-    largest = load(f.data, element_at(f, 0, row))
-    for o in range(1, f.rows):
-        largest = maximum(largest, load(f.data, element_at(f, o, row)))
+    largest = load(f.data, _output_at(f, 0, row, narrow))
+    for o in range(1, outputs):
+        largest = maximum(largest, load(f.data, _output_at(f, o, row, narrow)))
     normaliser, total_y = zero_line(f.data), zero_line(f.data)
-    for o in range(f.rows):
-        e = exp(load(f.data, element_at(f, o, row)) - largest)
-        store(out.data, element_at(out, o, row), e)
+    for o in range(outputs):
+        e = exp(load(f.data, _output_at(f, o, row, narrow)) - largest)
+        store(out.data, _output_at(out, o, row, narrow), e)
         normaliser = normaliser + e
-        total_y = total_y + load(y.data, element_at(y, o, row))
+        total_y = total_y + load(y.data, _output_at(y, o, row, narrow))
     log_normaliser, total = log(normaliser), zero_line(f.data)
-    for o in range(f.rows):
-        target, at = load(y.data, element_at(y, o, row)), element_at(out, o, row)
+    for o in range(outputs):
+        target, at = load(y.data, _output_at(y, o, row, narrow)), _output_at(out, o, row, narrow)
         derivative = load(out.data, at) / normaliser * total_y - target
         store(out.data, at, where_positive(scale, derivative) * scale)
-        total = total + target * (log_normaliser - (load(f.data, element_at(f, o, row)) - largest))
+        total = total + target * (log_normaliser - (load(f.data, _output_at(f, o, row, narrow)) - largest))
     return total
+
+
+@njit
+def _wide_cross_entropy_samples(
+    f: Panels,  # (n, C): ŷ; the line's samples are left turned
+    y: Panels,  # (n, C): probabilities; likewise
+    row: int,  # the first of the line's samples
+    scale: Line,
+    out: Panels,  # (n, C): ∂L/∂ŷ times scale, 0 where that is 0
+) -> Line:
+    """Do the same for a wide ŷ: row by row, sums along lines took four times as long as turning squares."""
+    lanes = line_length(out.data)
+    _turn(f, row)
+    _turn(y, row)
+    values = _cross_entropy_samples(f, y, False, f.columns, row, scale, out)
+    for o in range(f.columns, (f.columns + lanes - 1) // lanes * lanes):
+        store(out.data, _output_at(out, o, row, False), zero_line(out.data))
+    _turn(out, row)
+    return values
 
 
 # --- a batch ------------------------------------------------------------------------------------------------
@@ -287,8 +290,8 @@ def _cross_entropy_samples(
 def loss_and_gradient(
     loss: int,
     parameter: float,
-    f: Panels,  # (n, C): ŷ
-    y: Panels,  # (n, C)
+    f: Panels,  # (n, C): ŷ, of which cross_entropy may leave something else
+    y: Panels,  # (n, C), likewise
     sample_weights: Floats,  # w, from sample_weights_at on; 0 past the batch
     sample_weights_at: int,
     total_weight: float,  # Σ w of the batch, of which these rows may be a part
@@ -300,15 +303,16 @@ def loss_and_gradient(
     lanes = line_length(out.data)
     ones, end = zero_line(out.data) + 1, (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
     for first in range(0, f.rows, lanes):
-        total = 0.0
-        for row in range(first, min(first + lanes, end), _ROWS):
-            at = sample_weights_at + row
-            if loss == _CROSS_ENTROPY:
-                for r in range(_ROWS):
-                    total += _cross_entropy_row(f, y, row + r, np.float64(sample_weights[at + r]), total_weight, out)
-            else:
-                weights = fma_along(zero_tile(out.data, _ROWS), sample_weights, at, ones)
-                total += _separate_tile(loss, parameter, f, y, row, weights, total_weight, out)
+        if loss == _CROSS_ENTROPY:
+            weights = load(sample_weights, sample_weights_at + first)
+            scale = weights / total_weight if total_weight > 0 else weights
+            values = _wide_cross_entropy_samples(f, y, first, scale, out)
+            total = np.float64(sum_lanes(where_positive(weights, values) * weights))
+        else:
+            total = 0.0
+            for row in range(first, min(first + lanes, end), _ROWS):
+                spread = fma_along(zero_tile(out.data, _ROWS), sample_weights, sample_weights_at + row, ones)
+                total += _separate_tile(loss, parameter, f, y, row, spread, total_weight, out)
         line_losses[line_losses_at + first // lanes] = total
 
 
@@ -326,12 +330,12 @@ def narrow_loss_and_gradient(
     out: Panels,  # (C, n): ∂L/∂ŷ of the batch's mean, zero past n to the end of the line
 ) -> None:
     """Do the same as `loss_and_gradient` for a narrow ŷ, a line of samples at a time."""
-    lanes = line_length(out.data)
-    for row in range(0, f.columns, lanes):
+    for row in range(0, f.columns, line_length(out.data)):
         weights = load(sample_weights, sample_weights_at + row)
         scale = weights / total_weight if total_weight > 0 else weights
         if loss == _CROSS_ENTROPY:
-            values = _cross_entropy_samples(f, y, row, scale, out)
+            values = _cross_entropy_samples(f, y, True, f.rows, row, scale, out)
         else:
             values = _separate_samples(loss, parameter, f, y, row, scale, out)
-        line_losses[line_losses_at + row // lanes] = sum_lanes(where_positive(weights, values) * weights)
+        at = line_losses_at + row // line_length(out.data)
+        line_losses[at] = sum_lanes(where_positive(weights, values) * weights)
