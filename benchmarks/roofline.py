@@ -103,9 +103,9 @@ def repeat_parameters(times, g, h, weights, biases):
 
 
 @entry
-def repeat_descend(times, g, h, weights, biases):
+def repeat_descend(times, g, h, weights):
     for _ in range(times):
-        kernels.descend(g, h, 1e-30, 0.0, weights, biases)
+        kernels.descend_weights(g, h, 1e-30, 0.0, weights)
 
 
 KERNELS = {
@@ -126,7 +126,7 @@ def kernel_seconds(name, width, batch_size, dtype):
         repeat_forward: (h, weights, biases, out),
         repeat_backward: (g, weights, h, out),
         repeat_parameters: (g, h, weights, biases),
-        repeat_descend: (g, h, weights, biases),
+        repeat_descend: (g, h, weights),
     }[KERNELS[name]]
     kernel, times = KERNELS[name], max(1, round(SECONDS * 5e10 / (2 * batch_size * width**2)))
     kernel(max(1, times // 10), *operands)

@@ -6,13 +6,14 @@ sliced nor how many threads a slice gets changes its bits. This file must not kn
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastbp.batches import Table
-from fastbp.layout import Workspace
+from fastbp.layout import Workspace, workspace_for
 from fastbp.optimizers import SGD, Adam
 from fastbp.results import History
 from fastbp.schedules import Rates, evaluate
@@ -64,7 +65,9 @@ class Job(NamedTuple):
 
 
 def run(
-    job: Job,
+    table: Table,
+    plan: Plan,
+    state: State,
     optimizer: SGD | Adam,
     epochs: int,
     validate: Callable[[], float] | None,
@@ -72,13 +75,16 @@ def run(
     n_threads: int | None,
 ) -> History:
     """Train for `epochs` epochs, or until `callback` returns True; see `Network.fit`."""
-    history, plan, state = History(), job.plan, job.state
+    history = History()
     steps_per_epoch = -(-plan.rows // plan.batch_size)
     stops_at_epochs = validate is not None or callback is not None
-    work = _products(job)
+    sizes, dtype = state.parameters.sizes.tolist(), state.parameters.data.dtype
+    work = plan.batch_size * sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+    counts = _thread_counts(plan.batch_size, work, state.parameters.lanes) if n_threads is None else [n_threads]
+    job = Job(table, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     clock, last_end = 0.0, 0.0
-    with _team(job, work, n_threads) as team:
+    with Team(counts) as team:
         while (done := len(history.loss)) < epochs:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
             left = (1 if stops_at_epochs else epochs - done) * steps_per_epoch - steps_in
@@ -104,18 +110,10 @@ def run(
     return history
 
 
-def _products(job: Job) -> int:
-    """Return how often a step's forward pass multiplies a weight by a number."""
-    sizes = job.workspace.sizes
-    return int(job.plan.batch_size * (sizes[:-1] * sizes[1:]).sum())
-
-
-def _team(job: Job, work: int, n_threads: int | None) -> Team:
-    """Return the threads for a run: as many as are asked for, or else as many as pay."""
-    if n_threads is not None:
-        return Team([n_threads])
-    lines = -(-job.plan.batch_size // job.workspace.lanes)  # of samples, each of which one thread takes
-    return Team(counts_up_to(max(1, min(available(), work // _WORTH_SHARING, lines))))
+def _thread_counts(batch_size: int, work: int, lanes: int) -> list[int]:
+    """Return the numbers of threads that may pay for steps of so many products of a weight and a number."""
+    lines = -(-batch_size // lanes)  # of samples, each of which one thread takes
+    return counts_up_to(max(1, min(available(), work // _WORTH_SHARING, lines)))
 
 
 def _is_true(answer: object) -> bool:

@@ -2,8 +2,8 @@
 
 Every kernel takes matrices in panels (see `layout.Panels`) and writes its last argument. A product is taken a tile
 at a time: TILE_ROWS rows of one line each, held in registers and stored once. Buffers have room for whole tiles of
-rows, and a kernel may write any finite number into the rows past the batch, with one exception: in a gradient with
-respect to f they are zero, so that sums over rows may run over whole tiles.
+rows, and a kernel may write any finite number into the rows past the batch, with one exception: where a gradient with
+respect to f is a tile's, they are zero, so that sums over rows may run over whole tiles.
 
 Here D and E stand for a layer's numbers of inputs and outputs, and n for the batch's rows. This file must not know
 of networks, losses or optimizers.
@@ -11,8 +11,8 @@ of networks, losses or optimizers.
 
 from fastbp.arithmetic import fma, fma_along, fma_down, fma_pairs, relu, sum_rows, transpose, where_positive
 from fastbp.jit import njit
-from fastbp.layout import Panels, element_at
-from fastbp.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, tile, zero_tile
+from fastbp.layout import Panels, element_at, rows_in_tiles
+from fastbp.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, tile, zero_line, zero_tile
 
 
 @njit
@@ -41,12 +41,6 @@ def _row_product(a: Panels, row: int, b: Panels, column: int) -> Line:
 
 
 @njit
-def rows_in_tiles(rows: int) -> int:
-    """Return how many rows to take by tiles; a last tile that is not half full goes row by row."""
-    return (rows + TILE_ROWS // 2) // TILE_ROWS * TILE_ROWS
-
-
-@njit
 def _outer(sums: Tile, a: Panels, first: int, b: Panels, column: int) -> Tile:
     """Return sums + a[:, first : first + TILE_ROWS]ᵀ b[:, column : column + lanes]."""
     lanes = line_length(a.data)
@@ -60,12 +54,15 @@ def _outer(sums: Tile, a: Panels, first: int, b: Panels, column: int) -> Tile:
 @njit
 def _column_sum(g: Panels, column: int) -> Line:
     """Return the sum over rows of g[:, column : column + lanes]."""
-    lanes = line_length(g.data)
+    lanes, tiled = line_length(g.data), rows_in_tiles(g.rows)
     g_at = g.at + column // lanes * g.stride
     sums = zero_tile(g.data, TILE_ROWS)
-    for row in range(0, g.rows, TILE_ROWS):
+    for row in range(0, tiled, TILE_ROWS):
         sums = sums + load_tile(g.data, g_at + row * lanes, TILE_ROWS)
-    return sum_rows(sums)
+    total = sum_rows(sums)
+    for row in range(tiled, g.rows):
+        total = total + load(g.data, g_at + row * lanes)
+    return total
 
 
 @njit
@@ -147,9 +144,7 @@ def backward_input_few(
 ) -> None:
     """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for a batch too small to be worth the transpose of Ω_i."""
     lanes = line_length(out.data)
-    last_tile = (g.rows - 1) // TILE_ROWS * TILE_ROWS
     for column in range(0, out.columns, lanes):
-        store(out.data, element_at(out, last_tile, column), zero_tile(out.data, TILE_ROWS))
         for row in range(g.rows):
             d = zero_tile(out.data, lanes)
             for first in range(0, g.columns, lanes):
@@ -193,17 +188,16 @@ def backward_parameters(
 
 
 @njit
-def descend(
+def descend_weights(
     g: Panels,  # (n, E): ∂L/∂f_i
     h: Panels,  # (n, D): h_i
     learning_rate: float,  # η
     weight_decay: float,  # λ
     weights: Panels,  # (D, E): Ω_iᵀ, stepped
-    biases: Panels,  # (1, E): β_i, stepped
 ) -> None:
-    """φ ← φ − η (∂L/∂φ + λ φ) for Ω_i and β_i, with a tile of ∂L/∂Ω_i in registers and never in memory."""
+    """Ω_i ← Ω_i − η (∂L/∂f_i h_iᵀ + λ Ω_i), with a tile of ∂L/∂Ω_i in registers and never in memory."""
     lanes = line_length(g.data)
-    kept = 1 - learning_rate * weight_decay
+    kept, minus_η = 1 - learning_rate * weight_decay, zero_line(g.data) - learning_rate
     for column in range(0, g.columns, lanes):
         weights_at = weights.at + column // lanes * weights.stride
         for first in range(0, h.columns, TILE_ROWS):
@@ -212,6 +206,42 @@ def descend(
             Ω = load_tile(weights.data, at, TILE_ROWS)
             if weight_decay > 0:  # a multiplication by 1 took 2 to 5 % of a step
                 Ω = Ω * kept
-            store(weights.data, at, Ω - d * learning_rate)
-        β = load(biases.data, biases.at + column)
-        store(biases.data, biases.at + column, β * kept - _column_sum(g, column) * learning_rate)
+            store(weights.data, at, fma(d, minus_η, Ω))
+
+
+@njit
+def descend_weights_few(
+    g: Panels,  # (n, E): ∂L/∂f_i
+    h: Panels,  # (n, D): h_i
+    learning_rate: float,  # η
+    weight_decay: float,  # λ
+    weights: Panels,  # (D, E): Ω_iᵀ, stepped
+) -> None:
+    """Ω_i ← Ω_i − η (∂L/∂f_i h_iᵀ + λ Ω_i), row by row: half the arithmetic where a batch has but one or two."""
+    lanes = line_length(g.data)
+    kept = 1 - learning_rate * weight_decay
+    for column in range(0, g.columns, lanes):
+        weights_at = weights.at + column // lanes * weights.stride
+        for first in range(0, h.columns, TILE_ROWS):
+            Ω = load_tile(weights.data, weights_at + first * lanes, TILE_ROWS)
+            if weight_decay > 0:
+                Ω = Ω * kept
+            for row in range(g.rows):
+                step = load(g.data, element_at(g, row, column)) * -learning_rate
+                Ω = fma_along(Ω, h.data, element_at(h, row, first), step)
+            store(weights.data, weights_at + first * lanes, Ω)
+
+
+@njit
+def descend_biases(
+    g: Panels,  # (n, E): ∂L/∂f_i
+    learning_rate: float,  # η
+    weight_decay: float,  # λ
+    biases: Panels,  # (1, E): β_i, stepped
+) -> None:
+    """β_i ← β_i − η (∂L/∂f_i + λ β_i), summed over the batch."""
+    lanes = line_length(g.data)
+    kept = 1 - learning_rate * weight_decay
+    for column in range(0, g.columns, lanes):
+        at = biases.at + column // lanes * biases.stride
+        store(biases.data, at, load(biases.data, at) * kept - _column_sum(g, column) * learning_rate)

@@ -68,16 +68,22 @@ class Workspace(NamedTuple):
     lanes: int  # numbers in a line
     narrow: bool  # whether ŷ, y and ∂L/∂ŷ lie the other way round
     capacity: int  # rows that there is room for: whole tiles
-    few_rows: bool  # whether the batch is too small to be worth transposing Ω_i
     activations_at: Integers  # (K + 2,): h_0 = x, …, h_K, and last ŷ = f_K
     gradients_at: Integers  # (K + 2,): first ∂L/∂x, then ∂L/∂f_0, …, ∂L/∂f_K
-    transposed_at: Integers  # (K + 1,): Ω_i, lines along inputs
+    turned_at: int  # for each thread, what lies in one panel of the largest Ω_i, lines along inputs
+    turned_size: int
     targets_at: int
     sample_weights_at: int
     line_losses: npt.NDArray[np.float64]  # Σ w ℓ of each line of samples
 
 
 # --- in kernels, and in Python too --------------------------------------------------------------------------
+
+
+@jitable
+def rows_in_tiles(rows: int) -> int:
+    """Return how many rows to take by tiles; a last tile that is not half full goes row by row."""
+    return (rows + TILE_ROWS // 2) // TILE_ROWS * TILE_ROWS
 
 
 @jitable
@@ -100,10 +106,10 @@ def workspace_addresses(workspace: Workspace) -> Workspace:
         lanes,
         narrow,
         capacity,
-        few_rows,
         activations_at,
         gradients_at,
-        transposed_at,
+        turned_at,
+        turned_size,
         targets_at,
         sample_weights_at,
         line_losses,
@@ -115,10 +121,10 @@ def workspace_addresses(workspace: Workspace) -> Workspace:
         lanes,
         narrow,
         capacity,
-        few_rows,
         pointer(activations_at),
         pointer(gradients_at),
-        pointer(transposed_at),
+        turned_at,
+        turned_size,
         targets_at,
         sample_weights_at,
         pointer(line_losses),
@@ -133,12 +139,21 @@ def element_at(matrix: Panels, row: int, column: int) -> int:
 
 
 @jitable
+def pitch(lines: int) -> int:
+    """Return how many lines there should be from a panel to the next, if it needs at least so many, a multiple of 8.
+
+    No multiple of 32: panels a power of 2 apart would crowd into the same few sets of the nearest cache.
+    """
+    return lines + 16 if lines % 32 == 0 else lines
+
+
+@jitable
 def weights_of(parameters: Parameters, i: int) -> Panels:
     """Return Ω_iᵀ: (D_i, D_{i+1}), lines along outputs; for a narrow output, Ω_K: (D_{K+1}, D_K)."""
     rows, columns = parameters.sizes[i], parameters.sizes[i + 1]
     if parameters.narrow and i == parameters.n_layers - 1:
         return Panels(parameters.data, parameters.weights_at[i], columns, rows, columns * parameters.lanes)
-    stride = -(-rows // parameters.lanes) * parameters.lanes * parameters.lanes
+    stride = pitch(-(-rows // parameters.lanes) * parameters.lanes) * parameters.lanes
     return Panels(parameters.data, parameters.weights_at[i], rows, columns, stride)
 
 
@@ -149,7 +164,7 @@ def weights_span(parameters: Parameters, i: int) -> tuple[int, int]:
     if parameters.narrow and i == parameters.n_layers - 1:
         rows, columns = columns, rows
         return parameters.weights_at[i], rows * (-(-columns // lanes) * lanes)
-    return parameters.weights_at[i], -(-rows // lanes) * lanes * lanes
+    return parameters.weights_at[i], pitch(-(-rows // lanes) * lanes) * lanes
 
 
 @jitable
@@ -159,25 +174,30 @@ def biases_of(parameters: Parameters, i: int) -> Panels:
 
 
 @jitable
+def panels_of(matrix: Panels, first: int, end: int, lanes: int) -> Panels:
+    """Return a matrix's panels from `first` to `end`, which are a matrix too."""
+    columns = min(end * lanes, matrix.columns) - first * lanes
+    return Panels(matrix.data, matrix.at + first * matrix.stride, matrix.rows, columns, matrix.stride)
+
+
+@jitable
 def panel_of(matrix: Panels, panel: int, lanes: int) -> Panels:
-    """Return one panel of a matrix, which is a matrix too."""
-    at, columns = matrix.at + panel * matrix.stride, min(lanes, matrix.columns - panel * lanes)
-    return Panels(matrix.data, at, matrix.rows, columns, matrix.stride)
+    """Return one panel of a matrix."""
+    return panels_of(matrix, panel, panel + 1, lanes)
 
 
 @jitable
-def transposed_of(workspace: Workspace, i: int) -> Panels:
-    """Return the room for Ω_i: (D_{i+1}, D_i), lines along inputs."""
-    rows, columns = workspace.sizes[i + 1], workspace.sizes[i]
-    stride = -(-rows // workspace.lanes) * workspace.lanes * workspace.lanes
-    return Panels(workspace.data, workspace.transposed_at[i], rows, columns, stride)
+def input_block(weights: Panels, block: int, lanes: int) -> Panels:
+    """Return as many rows of Ωᵀ, a block of inputs, as a line has lanes, which are a matrix too."""
+    rows = min(lanes, weights.rows - block * lanes)
+    return Panels(weights.data, weights.at + block * lanes * lanes, rows, weights.columns, weights.stride)
 
 
 @jitable
-def transposed_panel(workspace: Workspace, i: int, panel: int) -> Panels:
-    """Return the room for what one panel of Ω_iᵀ holds: its columns, as rows."""
-    Ω, lanes = transposed_of(workspace, i), workspace.lanes
-    return Panels(Ω.data, Ω.at + panel * lanes * lanes, min(lanes, Ω.rows - panel * lanes), Ω.columns, Ω.stride)
+def turned_of(workspace: Workspace, i: int, thread: int) -> Panels:
+    """Return a thread's room for as many columns of Ω_i as a line has lanes: (D_{i+1}, lanes), lines along inputs."""
+    at, size = workspace.turned_at + thread * workspace.turned_size, workspace.turned_size
+    return Panels(workspace.data, at, workspace.sizes[i + 1], workspace.lanes, size)
 
 
 @jitable
@@ -286,7 +306,9 @@ def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Paramet
     weights_at, biases_at, size = [], [], 0
     for inputs, outputs in itertools.pairwise(layer_sizes):
         weights_at.append(size)
-        size += round_up(inputs, lanes) * round_up(outputs, lanes)  # where the output is narrow, more than enough
+        size += pitch(round_up(inputs, lanes)) * round_up(
+            outputs, lanes
+        )  # where the output is narrow, more than enough
         biases_at.append(size)
         size += round_up(outputs, lanes)
     sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))
@@ -320,36 +342,34 @@ def write_parameters(parameters: Parameters, weights: Sequence[Floats], biases: 
         write_panels(vector[None, :], biases_of(parameters, i))
 
 
-def workspace_for(layer_sizes: Sequence[int], rows: int, dtype: npt.DTypeLike, backward: bool = True) -> Workspace:
+def workspace_for(
+    layer_sizes: Sequence[int], rows: int, dtype: npt.DTypeLike, backward: bool = True, n_threads: int = 1
+) -> Workspace:
     """Return the workspace for batches of at most `rows` rows.
 
     Unless it is to go `backward`, there is room for the gradient with respect to ŷ alone.
     """
     lanes = lanes_of(dtype)
-    capacity = round_up(max(rows, 1), max(TILE_ROWS, lanes))
-    few_rows = 2 * rows < TILE_ROWS
+    capacity = pitch(round_up(max(rows, 1), max(TILE_ROWS, lanes)))
     widths = [round_up(columns, lanes) for columns in layer_sizes]
     activations = [capacity * width for width in widths]
     gradients = activations if backward else [*[0] * (len(widths) - 1), activations[-1]]
-    layers = enumerate(itertools.pairwise(widths))
-    squares = [a * b if backward and (i == 0 or not few_rows) else 0 for i, (a, b) in layers]  # ∂L/∂x always needs Ω_0
-    parts = [*activations, *gradients, *squares, activations[-1], capacity]
+    turned = lanes * max(widths[1:]) if backward else 0
+    parts = [*activations, *gradients, n_threads * turned, activations[-1], capacity]
     starts = np.cumsum([0, *parts], dtype=np.int64)
     n = len(widths)
-    activations_at, gradients_at, transposed_at = np.split(starts[: 3 * n - 1], [n, 2 * n])
-    targets_at, sample_weights_at, size = starts[3 * n - 1 :].tolist()
-    data = aligned_zeros(size, dtype)
+    turned_at, targets_at, sample_weights_at, size = starts[2 * n :].tolist()
     return Workspace(
-        data,
+        aligned_zeros(size, dtype),
         n - 1,
         np.array(layer_sizes, np.int64),
         lanes,
         _is_narrow(layer_sizes[-1], dtype),
         capacity,
-        few_rows,
-        activations_at,
-        gradients_at,
-        transposed_at,
+        starts[:n],
+        starts[n : 2 * n],
+        turned_at,
+        turned,
         targets_at,
         sample_weights_at,
         np.zeros(capacity // lanes),

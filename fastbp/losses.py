@@ -6,8 +6,6 @@ not know how ŷ came about, nor what is done with its gradient.
 
 from typing import NamedTuple
 
-import numpy as np
-
 from fastbp.arithmetic import (
     fma_along,
     keep_lanes,
@@ -303,13 +301,13 @@ def loss_and_gradient(
     lanes = line_length(out.data)
     ones, end = zero_line(out.data) + 1, (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
     for first in range(0, f.rows, lanes):
+        total = 0.0
         if loss == _CROSS_ENTROPY:
             weights = load(sample_weights, sample_weights_at + first)
             scale = weights / total_weight if total_weight > 0 else weights
             values = _wide_cross_entropy_samples(f, y, first, scale, out)
-            total = np.float64(sum_lanes(where_positive(weights, values) * weights))
+            total += sum_lanes(where_positive(weights, values) * weights)
         else:
-            total = 0.0
             for row in range(first, min(first + lanes, end), _ROWS):
                 spread = fma_along(zero_tile(out.data, _ROWS), sample_weights, sample_weights_at + row, ones)
                 total += _separate_tile(loss, parameter, f, y, row, spread, total_weight, out)

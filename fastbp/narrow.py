@@ -9,8 +9,18 @@ know of networks, losses or optimizers.
 
 from fastbp.arithmetic import fma, fma_along, fma_pairs, sum_lanes, sum_rows, transpose, where_positive
 from fastbp.jit import njit
-from fastbp.layout import Panels, element_at
+from fastbp.layout import Panels, element_at, rows_in_tiles
 from fastbp.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, zero_line, zero_tile
+
+
+@njit
+def _output(h: Panels, row: int, weights: Panels, o: int) -> float:
+    """Return Σ_k Ω[o, k] h[row, k]."""
+    sums = zero_line(h.data)
+    for column in range(0, h.columns, line_length(h.data)):
+        line = load(weights.data, element_at(weights, o, column))
+        sums = fma(load(h.data, element_at(h, row, column)), line, sums)
+    return sum_lanes(sums)
 
 
 @njit
@@ -22,14 +32,17 @@ def narrow_forward(
 ) -> None:
     """f_K = β_K + Ω_K h_K, for as many samples at once as a line has lanes."""
     lanes = line_length(out.data)
-    for row in range(0, h.rows, lanes):
-        for o in range(out.rows):
+    in_lines = (h.rows + lanes - TILE_ROWS // 2) // lanes * lanes  # a last line of few samples goes one by one
+    for o in range(out.rows):
+        β = biases.data[biases.at + o]
+        for row in range(0, in_lines, lanes):
             sums = zero_tile(out.data, lanes)
             for column in range(0, h.columns, lanes):
                 samples = load_tile(h.data, element_at(h, row, column), lanes)
                 sums = fma(samples, load(weights.data, element_at(weights, o, column)), sums)
-            f = sum_rows(transpose(sums)) + biases.data[biases.at + o]
-            store(out.data, element_at(out, o, row), f)
+            store(out.data, element_at(out, o, row), sum_rows(transpose(sums)) + β)
+        for row in range(in_lines, h.rows):
+            out.data[element_at(out, o, row)] = β + _output(h, row, weights, o)
 
 
 @njit
@@ -42,6 +55,15 @@ def _product(g: Panels, weights: Panels, row: int, column: int) -> Tile:
 
 
 @njit
+def _row_product(g: Panels, weights: Panels, row: int, column: int) -> Line:
+    """Return (gᵀ Ω)[row, column : column + lanes]."""
+    d = zero_line(g.data)
+    for o in range(g.rows):
+        d = d + load(weights.data, element_at(weights, o, column)) * g.data[element_at(g, o, row)]
+    return d
+
+
+@njit
 def narrow_backward_input(
     g: Panels,  # (C, n): ∂L/∂f_K
     weights: Panels,  # (C, D): Ω
@@ -49,10 +71,14 @@ def narrow_backward_input(
     out: Panels,  # (n, D)
 ) -> None:
     """∂L/∂f_{K-1} = I[f_{K-1} > 0] ⊙ (Ω_Kᵀ ∂L/∂f_K)."""
+    tiled = rows_in_tiles(g.columns)
     for column in range(0, out.columns, line_length(out.data)):
-        for row in range(0, g.columns, TILE_ROWS):
+        for row in range(0, tiled, TILE_ROWS):
             active = load_tile(h.data, element_at(h, row, column), TILE_ROWS)
             store(out.data, element_at(out, row, column), where_positive(active, _product(g, weights, row, column)))
+        for row in range(tiled, g.columns):
+            active, d = load(h.data, element_at(h, row, column)), _row_product(g, weights, row, column)
+            store(out.data, element_at(out, row, column), where_positive(active, d))
 
 
 @njit
@@ -70,10 +96,14 @@ def narrow_backward_linear_input(
 @njit
 def _outer(g: Panels, o: int, h: Panels, column: int) -> Line:
     """Return Σ_n g[o, n] h[n, column : column + lanes]."""
+    tiled = rows_in_tiles(g.columns)
     sums = zero_tile(g.data, TILE_ROWS)
-    for row in range(0, g.columns, TILE_ROWS):
+    for row in range(0, tiled, TILE_ROWS):
         sums = fma_pairs(sums, g.data, element_at(g, o, row), h.data, element_at(h, row, column))
-    return sum_rows(sums)
+    total = sum_rows(sums)
+    for row in range(tiled, g.columns):
+        total = total + load(h.data, element_at(h, row, column)) * g.data[element_at(g, o, row)]
+    return total
 
 
 @njit

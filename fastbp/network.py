@@ -301,8 +301,7 @@ class Network:
         batch_size = min(batch_size, table.rows)
         used = table.rows // batch_size * batch_size if drop_last else table.rows
         plan = training.Plan(batch_size, used, shuffle, resolved.code, resolved.parameter, optimizer.rule)
-        state, workspace = memory.state(table.rows), layout.workspace_for(self._sizes, batch_size, self._dtype)
-        job = fitting.Job(table, plan, state, workspace)
+        state = memory.state(table.rows)
 
         def keep() -> None:
             """Take the run's optimizer and random state over, once a step has changed the parameters."""
@@ -316,7 +315,7 @@ class Network:
 
         watched = None if callback is None else after_epoch
         try:
-            return fitting.run(job, optimizer, epochs, validate, watched, n_threads)
+            return fitting.run(table, plan, state, optimizer, epochs, validate, watched, n_threads)
         finally:
             keep()
 

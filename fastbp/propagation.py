@@ -11,7 +11,9 @@ from fastbp.kernels import (
     backward_input_few,
     backward_linear_input,
     backward_parameters,
-    descend,
+    descend_biases,
+    descend_weights,
+    descend_weights_few,
     linear_forward,
     linear_relu_forward,
     transpose_weights,
@@ -24,9 +26,10 @@ from fastbp.layout import (
     activations_of,
     biases_of,
     gradients_of,
+    input_block,
     panel_of,
-    transposed_of,
-    transposed_panel,
+    panels_of,
+    turned_of,
     weights_of,
 )
 from fastbp.narrow import (
@@ -84,16 +87,61 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: Rows) -> 
 
 
 @inlined
-def backward_layer(parameters: Parameters, workspace: Workspace, i: int, rows: Rows) -> None:
-    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1."""
-    g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
-    out = gradients_of(workspace, i, rows)
-    if _is_narrow_layer(workspace, i):
-        narrow_backward_input(g, weights_of(parameters, i), h, out)
-    elif workspace.few_rows:
-        backward_input_few(g, weights_of(parameters, i), h, out)
+def _backward_block(
+    parameters: Parameters, workspace: Workspace, i: int, block: int, rows: Rows, few: bool, thread: int
+) -> None:
+    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for as many inputs of a wide layer as a line has lanes."""
+    lanes = workspace.lanes
+    weights = input_block(weights_of(parameters, i), block, lanes)
+    g = gradients_of(workspace, i + 1, rows)
+    h = panel_of(activations_of(workspace, i, rows), block, lanes)
+    out = panel_of(gradients_of(workspace, i, rows), block, lanes)
+    if few:
+        backward_input_few(g, weights, h, out)
     else:
-        backward_input(g, transposed_of(workspace, i), h, out)
+        Ω = turned_of(workspace, i, thread)
+        transpose_weights(weights, Ω)
+        backward_input(g, Ω, h, out)
+
+
+@inlined
+def _descend_weights(
+    few: bool, g: Panels, h: Panels, learning_rate: float, weight_decay: float, weights: Panels
+) -> None:
+    if few:
+        descend_weights_few(g, h, learning_rate, weight_decay, weights)
+    else:
+        descend_weights(g, h, learning_rate, weight_decay, weights)
+
+
+@inlined
+def backward_layer(
+    parameters: Parameters,
+    workspace: Workspace,
+    i: int,
+    rows: Rows,
+    few: bool,
+    thread: int,
+    descending: bool,
+    learning_rate: float,
+    weight_decay: float,
+) -> None:
+    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1.
+
+    A batch of `few` rows, of which these may be a part, is not worth transposing Ω_i for. If `descending`, a wide
+    layer's Ω_i is stepped too, a block of inputs at a time, while the block is in the cache.
+    """
+    if _is_narrow_layer(workspace, i):
+        g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
+        narrow_backward_input(g, weights_of(parameters, i), h, gradients_of(workspace, i, rows))
+    else:
+        for block in range((workspace.sizes[i] + workspace.lanes - 1) // workspace.lanes):
+            _backward_block(parameters, workspace, i, block, rows, few, thread)
+            if descending:
+                h = panel_of(activations_of(workspace, i, rows), block, workspace.lanes)
+                weights = input_block(weights_of(parameters, i), block, workspace.lanes)
+                g = gradients_of(workspace, i + 1, rows)
+                _descend_weights(few, g, h, learning_rate, weight_decay, weights)
 
 
 @njit
@@ -103,27 +151,13 @@ def input_gradient(parameters: Parameters, workspace: Workspace, rows: Rows) -> 
     if _is_narrow_layer(workspace, 0):
         narrow_backward_linear_input(g, weights_of(parameters, 0), out)
     else:
-        Ω = transposed_of(workspace, 0)
-        transpose_weights(weights_of(parameters, 0), Ω)
-        backward_linear_input(g, Ω, out)
+        Ω, lanes = turned_of(workspace, 0, 0), workspace.lanes
+        for block in range((workspace.sizes[0] + lanes - 1) // lanes):
+            transpose_weights(input_block(weights_of(parameters, 0), block, lanes), Ω)
+            backward_linear_input(g, Ω, panel_of(out, block, lanes))
 
 
 # --- some of a layer's panels -------------------------------------------------------------------------------
-
-
-@njit
-def _transpose_panel(weights: Panels, workspace: Workspace, i: int, panel: int) -> None:
-    """Ω_i from Ω_iᵀ, where the backward pass needs it."""
-    if i > 0 and not workspace.few_rows:
-        transpose_weights(panel_of(weights, panel, workspace.lanes), transposed_panel(workspace, i, panel))
-
-
-@inlined
-def transpose_layer(parameters: Parameters, workspace: Workspace, i: int, first: int, end: int) -> None:
-    """Ω_i from Ω_iᵀ, panels from `first` to `end`, where the backward pass needs it."""
-    if not _is_narrow_layer(workspace, i):
-        for panel in range(first, end):
-            _transpose_panel(weights_of(parameters, i), workspace, i, panel)
 
 
 @inlined
@@ -131,12 +165,11 @@ def differentiate_layer(gradients: Parameters, workspace: Workspace, i: int, fir
     """Write ∂L/∂Ω_i and ∂L/∂β_i of all rows, panels from `first` to `end`, after a backward pass."""
     g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
     weights, biases, lanes = weights_of(gradients, i), biases_of(gradients, i), workspace.lanes
-    for panel in range(first, end):
-        if _is_narrow_layer(workspace, i):
-            narrow_backward_parameters(g, h, weights, biases)
-        else:
-            of_weights, of_biases = panel_of(weights, panel, lanes), panel_of(biases, panel, lanes)
-            backward_parameters(panel_of(g, panel, lanes), h, of_weights, of_biases)
+    if _is_narrow_layer(workspace, i):
+        narrow_backward_parameters(g, h, weights, biases)
+    else:
+        weights, biases = panels_of(weights, first, end, lanes), panels_of(biases, first, end, lanes)
+        backward_parameters(panels_of(g, first, end, lanes), h, weights, biases)
 
 
 @inlined
@@ -147,16 +180,18 @@ def descend_layer(
     first: int,
     end: int,
     rows: Rows,
+    few: bool,
     learning_rate: float,
     weight_decay: float,
+    descended: bool,
 ) -> None:
-    """Step Ω_i and β_i by plain SGD over all rows, panels from `first` to `end`, after a backward pass."""
+    """Step Ω_i, unless it has been, and β_i by plain SGD over all rows, panels from `first` to `end`."""
     g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
     weights, biases, lanes = weights_of(parameters, i), biases_of(parameters, i), workspace.lanes
-    for panel in range(first, end):
-        if _is_narrow_layer(workspace, i):
-            narrow_descend(g, h, learning_rate, weight_decay, weights, biases)
-        else:
-            stepped, β = panel_of(weights, panel, lanes), panel_of(biases, panel, lanes)
-            descend(panel_of(g, panel, lanes), h, learning_rate, weight_decay, stepped, β)
-            _transpose_panel(weights, workspace, i, panel)  # while it is in the cache
+    if _is_narrow_layer(workspace, i):
+        narrow_descend(g, h, learning_rate, weight_decay, weights, biases)
+    else:
+        g, biases = panels_of(g, first, end, lanes), panels_of(biases, first, end, lanes)
+        if not descended:
+            _descend_weights(few, g, h, learning_rate, weight_decay, panels_of(weights, first, end, lanes))
+        descend_biases(g, learning_rate, weight_decay, biases)

@@ -34,6 +34,7 @@ from fastbp.layout import (
     activations_of,
     addresses_of,
     gradients_of,
+    rows_in_tiles,
     targets_of,
     weights_span,
     workspace_addresses,
@@ -49,7 +50,6 @@ from fastbp.propagation import (
     input_gradient,
     preactivations,
     share_of_panels,
-    transpose_layer,
 )
 
 STEP, EPOCH, ROW = range(3)  # what State.counts holds
@@ -161,18 +161,21 @@ def _step_layer(
     rows: Rows,
     thread: int,
     n_threads: int,
+    descended: bool,
 ) -> None:
-    """Step this thread's panels of a layer, after a backward pass over all rows."""
+    """Step this thread's panels of a layer, after a backward pass over all rows, which may have `descended` weights."""
     first, end = share_of_panels(workspace, i, thread, n_threads)
+    if first == end:
+        return
     if rule.kind == PLAIN:
-        descend_layer(φ, workspace, i, first, end, rows, pace.learning_rate, rule.weight_decay)
-    elif first < end:
+        few = rows_in_tiles(rows.n) == 0
+        descend_layer(φ, workspace, i, first, end, rows, few, pace.learning_rate, rule.weight_decay, descended)
+    else:
         differentiate_layer(gradients, workspace, i, first, end, rows)
         at, stride = weights_span(φ, i)
         _step_numbers(rule, pace, φ.data, gradients.data, mean, square, at + first * stride, at + end * stride)
         at, lanes = φ.biases_at[i], φ.lanes
         _step_numbers(rule, pace, φ.data, gradients.data, mean, square, at + first * lanes, at + end * lanes)
-        transpose_layer(φ, workspace, i, first, end)
 
 
 @entry
@@ -196,16 +199,13 @@ def train(
     thread, n_threads, barrier = crew
     step, first, ended, loss = counts[STEP], counts[ROW], 0, 0.0
     steps_before = step
-    for i in range(φ.n_layers):
-        panels = share_of_panels(workspace, i, thread, n_threads)
-        transpose_layer(φ, workspace, i, panels[0], panels[1])
     for learning_rate in learning_rates:
         if first == 0 and shuffled and thread == 0:
             shuffle(order, random)
         if not meet(barrier, n_threads):  # the parameters and the order are ready
             break
         batch = Rows(0, min(batch_size, n - first))
-        weight = batch_weight(table, order, first, batch.n)
+        few, weight = rows_in_tiles(batch.n) == 0, batch_weight(table, order, first, batch.n)
         rows = _share(batch.n, workspace.lanes, thread, n_threads)
         if rows.n > 0:
             load_batch(table, order, first, rows, workspace)
@@ -221,10 +221,14 @@ def train(
                 if not np.isfinite(loss):
                     break
             for i in range(φ.n_layers - 1, -1, -1):
+                descending = n_threads == 1 and i > 0 and rule.kind == PLAIN
                 if this_pass == 0 and i > 0 and rows.n > 0:
-                    backward_layer(φ, workspace, i, rows)
+                    η, λ = learning_rate, rule.weight_decay
+                    backward_layer(φ, workspace, i, rows, few, thread, descending, η, λ)
                 if stepping:
-                    _step_layer(φ, gradients, mean, square, workspace, rule, pace, i, batch, thread, n_threads)
+                    _step_layer(
+                        φ, gradients, mean, square, workspace, rule, pace, i, batch, thread, n_threads, descending
+                    )
         if not np.isfinite(loss):
             break
         step += 1
@@ -289,8 +293,7 @@ def differentiate(
     for i in range(φ.n_layers - 1, -1, -1):
         first, end = share_of_panels(workspace, i, 0, 1)
         if i > 0:
-            transpose_layer(φ, workspace, i, first, end)
-            backward_layer(φ, workspace, i, rows)
+            backward_layer(φ, workspace, i, rows, rows_in_tiles(rows.n) == 0, 0, False, 0.0, 0.0)
         differentiate_layer(by_φ, workspace, i, first, end, rows)
     input_gradient(φ, workspace, rows)
     return total_loss(workspace, rows.n) / weight

@@ -98,7 +98,7 @@ def test_an_edit_in_any_kernel_file_leaves_the_old_code_behind(tmp_path):
     before = run(tmp_path / "cache", package=package)
     kernels = package / "fastbp" / "narrow.py"
     source = kernels.read_text(encoding="utf-8")
-    edited = source.replace("transpose(sums)) + biases.data[biases.at + o]", "transpose(sums)) + 1")
+    edited = source.replace("β = biases.data[biases.at + o]", "β = biases.data[biases.at + o] + 1")
     assert edited != source
     kernels.write_text(edited, encoding="utf-8")
     after = run(tmp_path / "cache", package=package)

@@ -12,7 +12,9 @@ from fastbp.kernels import (
     backward_input_few,
     backward_linear_input,
     backward_parameters,
-    descend,
+    descend_biases,
+    descend_weights,
+    descend_weights_few,
     linear_forward,
     linear_relu_forward,
     transpose_weights,
@@ -122,11 +124,16 @@ def test_gradient_with_respect_to_parameters_equals_its_twin(n, inputs, outputs,
 def test_fused_descent_equals_its_twin(n, inputs, outputs, dtype):
     p = Problem(n, inputs, outputs, dtype)
     weights, biases = p.panels(p.weights.T), p.row(p.biases)
-    descend(p.panels(p.g), p.panels(p.h), 0.3, 0.1, weights, biases)
+    few_weights = p.panels(p.weights.T)
+    descend_weights(p.panels(p.g), p.panels(p.h), 0.3, 0.1, weights)
+    descend_weights_few(p.panels(p.g), p.panels(p.h), 0.3, 0.1, few_weights)
+    descend_biases(p.panels(p.g), 0.3, 0.1, biases)
     wanted_weights, wanted_biases = reference.descend(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
-    p.assert_close(matrix_from(weights), wanted_weights.T, n + 4, (np.abs(p.weights) + np.abs(p.g.T) @ np.abs(p.h)).T)
+    magnitude = np.abs(p.weights) + np.abs(p.g.T) @ np.abs(p.h)
+    for stepped in (weights, few_weights):
+        p.assert_close(matrix_from(stepped), wanted_weights.T, n + 4, magnitude.T)
+        assert_padding_is_zero(stepped)
     p.assert_close(matrix_from(biases)[0], wanted_biases, n + 4, np.abs(p.biases) + np.abs(p.g).sum(0))
-    assert_padding_is_zero(weights)
     assert_padding_is_zero(biases)
 
 

@@ -53,9 +53,9 @@ def test_parameters_overlap_nowhere(dtype):
 @pytest.mark.parametrize("rows", [1, TILE_ROWS, 33])
 def test_a_workspace_has_room_for_everything_and_overlaps_nowhere(rows, dtype):
     sizes = (3, 17, 40, 1)
-    workspace = layout.workspace_for(sizes, rows, dtype)
+    workspace = layout.workspace_for(sizes, rows, dtype, n_threads=3)
     batch = layout.Rows(0, rows)
-    parts = [layout.transposed_of(workspace, i) for i in range(1 if workspace.few_rows else 3)]
+    parts = [layout.turned_of(workspace, 1, thread) for thread in range(3)]
     parts += [layout.activations_of(workspace, i, batch) for i in range(4)]
     parts += [layout.gradients_of(workspace, i, batch) for i in range(4)]
     parts.append(layout.targets_of(workspace, batch))
