@@ -1,6 +1,6 @@
 """Arithmetic of lines and tiles, as of arrays: a line meets a tile row by row, a number meets every lane.
 
-With `line` and `denormals`, the only file that knows LLVM; it must not know what is computed with it.
+With `line`, `denormals` and `barrier`, the only file that knows LLVM; it must not know what is computed with it.
 """
 
 import operator

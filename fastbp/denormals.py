@@ -1,7 +1,8 @@
 """Flush-to-zero: the CPU mode in which numbers too small to be normal count as 0, instead of costing 100 cycles each.
 
 Weights that decay towards zero do reach that range. A compiled run sets the mode on entry and puts back what it
-found before it returns. With `line.py`, the only file that knows LLVM; it must not know what a run is.
+found before it returns. With `line`, `arithmetic` and `barrier`, the only file that knows LLVM; it must not know what
+a run is.
 """
 
 import platform

@@ -2,7 +2,7 @@
 
 A `Line` is 64 bytes: 16 float32 or 8 float64, an LLVM vector, which LLVM splits into two AVX2 registers, one
 AVX-512 register or four NEON ones. A `Tile` is a few lines that a kernel holds in registers. What is computed with
-them is in `arithmetic`; these two files and `denormals` are the only ones that know LLVM.
+them is in `arithmetic`; these two files, `denormals` and `barrier` are the only ones that know LLVM.
 
 This file must not know what a matrix, a layer or a loss is.
 """
