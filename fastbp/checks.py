@@ -248,17 +248,17 @@ def table(
     n = len(x)
     if n == 0:
         raise ValueError(f"{of}X holds no rows")
-    targets, classes, rows = numbers(f"{of}y", y), np.zeros(0, np.int64), np.zeros((0, n_outputs), dtype)
+    targets, classes, values = numbers(f"{of}y", y), np.zeros(0, np.int64), np.zeros((0, n_outputs), dtype)
     if loss.name == "cross_entropy" and targets.shape == (n,) and n_outputs > 1:
         classes = _class_numbers(f"{of}y", targets, n_outputs)
     else:
         _check_shape(f"{of}y", targets.shape, n, n_outputs, loss)
-        rows = finite(f"{of}y", targets, dtype).reshape(n, n_outputs)
-        _check_range(f"{of}y", rows, loss)
+        values = finite(f"{of}y", targets, dtype).reshape(n, n_outputs)
+        _check_range(f"{of}y", values, loss)
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
         weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
-    return Table(padded_rows(x, dtype), target_rows(rows, dtype), classes, weights, n)
+    return Table(padded_rows(x, dtype), target_rows(values, dtype), classes, weights, n)
 
 
 def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss: Loss) -> None:

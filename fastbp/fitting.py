@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastbp.barrier import Crew, new_barrier
 from fastbp.batches import Table
 from fastbp.layout import Workspace, workspace_for
 from fastbp.optimizers import SGD, Adam
@@ -84,6 +85,7 @@ def run(
     job = Job(table, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     clock, last_end = 0.0, 0.0
+    _alone(job, np.zeros(0), np.zeros(0))  # compiles, or loads what was: here, where Ctrl-C is heard, and off the clock
     with Team(counts) as team:
         while (done := len(history.loss)) < epochs:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
@@ -126,32 +128,33 @@ def _advance(job: Job, team: Team, rates: Rates, losses: Rates) -> int:
     state = job.state
     before = _copy(state)
     try:
-        made = _steps(job, team, rates, losses)
-        if made is None:
+        made = team.call(lambda crew: train(*job, rates, losses, crew), rates.size)
+        if made is None:  # a thread failed before the first step; the rows may be shuffled already
             _restore(state, before)
-            made = _steps(job, team, rates, losses)
-    except KeyboardInterrupt:  # it waits for the compiled call to return, and so comes before the check
+            made = _alone(job, rates, losses)
+        if made == rates.size and _is_finite(state):
+            return rates.size
+        # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
+        _restore(state, before)
+        job.workspace.data[: job.workspace.sample_weights_at] = 0  # rows past a short batch must hold finite numbers
+        first_epoch = int(state.counts[EPOCH])
+        for i in range(rates.size):
+            before = _copy(state)
+            ended = int(state.counts[EPOCH]) - first_epoch
+            if _alone(job, rates[i : i + 1], losses[ended:]) != 1 or not _is_finite(state):
+                _restore(state, before)
+                return i
+        return rates.size
+    except KeyboardInterrupt:
         if not _is_finite(state):
             _restore(state, before)
         raise
-    if made == rates.size and _is_finite(state):
-        return rates.size
-    # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
-    _restore(state, before)
-    job.workspace.data[: job.workspace.sample_weights_at] = 0  # rows past a short batch must hold finite numbers
-    first_epoch = int(state.counts[EPOCH])
-    for i in range(rates.size):
-        before = _copy(state)
-        ended = int(state.counts[EPOCH]) - first_epoch
-        if _steps(job, team, rates[i : i + 1], losses[ended:]) != 1 or not _is_finite(state):
-            _restore(state, before)
-            return i
-    return rates.size
 
 
-def _steps(job: Job, team: Team, rates: Rates, losses: Rates) -> int | None:
-    """Make one step a rate; return how many were made before a loss was not finite, or None if a thread failed."""
-    return team.call(lambda crew: train(*job, rates, losses, crew), rates.size)
+def _alone(job: Job, rates: Rates, losses: Rates) -> int:
+    """Make one step a rate in this thread; return how many were made before a loss was not finite."""
+    made: int = train(*job, rates, losses, Crew(0, 1, new_barrier()))
+    return made
 
 
 def _is_finite(state: State) -> bool:

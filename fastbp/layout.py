@@ -306,9 +306,7 @@ def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Paramet
     weights_at, biases_at, size = [], [], 0
     for inputs, outputs in itertools.pairwise(layer_sizes):
         weights_at.append(size)
-        size += pitch(round_up(inputs, lanes)) * round_up(
-            outputs, lanes
-        )  # where the output is narrow, more than enough
+        size += pitch(round_up(inputs, lanes)) * round_up(outputs, lanes)  # for a narrow output more than enough
         biases_at.append(size)
         size += round_up(outputs, lanes)
     sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))

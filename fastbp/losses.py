@@ -1,7 +1,7 @@
 """The losses: value and ∂L/∂ŷ together, weighted over a batch.
 
-A row's losses are computed line by line in the network's dtype; their sums over rows are in float64. This file must
-not know how ŷ came about, nor what is done with its gradient.
+Losses are computed line by line in the network's dtype, and summed in it over as many rows as a line has lanes; the
+sums of those are in float64. This file must not know how ŷ came about, nor what is done with its gradient.
 """
 
 from typing import NamedTuple

@@ -18,7 +18,7 @@ from fastbp.optimizers import SGD, Adam
 from fastbp.prediction import Predictor
 from fastbp.results import Gradients, History, Trace
 
-_BLOCK_ROWS = 256  # rows whose loss is taken at once
+_BLOCK_ROWS = 240  # rows whose loss is taken at once; `layout.pitch` has nothing to add to them
 
 
 class Network:
@@ -188,7 +188,8 @@ class Network:
 
     def _evaluator(self, table: Table, loss: Loss) -> Callable[[], float]:
         """Return a function that gives the mean loss over a table, with the parameters as they then are."""
-        workspace = layout.workspace_for(self._sizes, min(table.rows, _BLOCK_ROWS), self._dtype)
+        rows = min(table.rows, _BLOCK_ROWS)
+        workspace = layout.workspace_for(self._sizes, rows, self._dtype, backward=False)
         order = np.arange(table.rows)
         return lambda: training.evaluate(table, self._memory.parameters, workspace, order, loss.code, loss.parameter)
 

@@ -5,7 +5,6 @@ rows are fitted.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -14,11 +13,11 @@ import numpy.typing as npt
 
 from fastbp import checks, layout, training
 from fastbp.layout import Floats, Parameters, Workspace
-from fastbp.threads import available
+from fastbp.threads import available, for_each
 
 _FEW_ROWS = 16  # for which a workspace of their own size keeps to the nearest cache
-_CACHED_ROWS = 128  # rows that go through all layers at once
-_CONVERTED_ROWS = 16 * _CACHED_ROWS  # rows that are brought to the network's dtype at once, by one thread
+_CACHED_ROWS = 144  # rows that go through all layers at once; `layout.pitch` has nothing to add to them
+_CONVERTED_ROWS = 16 * _CACHED_ROWS  # rows at most that one thread brings to the network's dtype at once
 _WORTH_A_THREAD = 50_000_000  # products of a weight and a number: about a millisecond
 
 
@@ -38,18 +37,18 @@ class Predictor:
         if n_threads is None:
             worth = len(x) * self._work // _WORTH_A_THREAD
             n_threads = min(available(), worth) if worth > 1 else 1
-        starts = range(0, len(x), _CONVERTED_ROWS)
+        rows = min(_CONVERTED_ROWS, layout.round_up(-(-len(x) // n_threads), _CACHED_ROWS))
+        finite: list[bool] = []
 
-        def predict_block(first: int) -> bool:
-            block = slice(first, first + _CONVERTED_ROWS)
-            return self._predict_block(parameters, x[block], out[block])
+        def predict_block(first: int) -> None:
+            block = slice(first, first + rows)
+            finite.append(self._predict_block(parameters, x[block], out[block]))
 
-        if n_threads == 1 or len(starts) == 1:
-            finite = all(map(predict_block, starts))
+        if len(x) <= rows:
+            predict_block(0)
         else:
-            with ThreadPoolExecutor(n_threads, "fastbp") as pool:
-                finite = all(list(pool.map(predict_block, starts)))
-        if not finite:
+            for_each(predict_block, range(0, len(x), rows), n_threads)
+        if not all(finite):
             checks.finite("X", X, self._dtype)  # which says where
         return out
 

@@ -1,29 +1,42 @@
-"""Threads that make one compiled call together: how many there can be, how many pay, and what if one fails.
+"""Threads that make one compiled call together, or share several: how many there can be, and how many pay.
 
-They are plain Python threads, started when first needed; compiled code lets go of the interpreter. This file must not
-know what is computed.
+They are plain Python threads, started when first needed; compiled code lets go of the interpreter. They wait at queues
+written in C, and not in a pool of `concurrent.futures`, whose locks a Ctrl-C can leave held for good. This file must
+not know what is computed.
 """
 
+import math
 import os
+import threading
 import time
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
+from typing import Any, TypeVar
 
 from fastbp.barrier import Crew, abandon, new_barrier
+
+T = TypeVar("T")
 
 _TRIAL_SECONDS = 0.005  # how long another count of threads is tried
 _REST_SECONDS = 2.0  # until the next trial
 
 
 def available() -> int:
-    """Return how many cores this process may use."""
+    """Return how many cores this process may use, which in a container may be a share of them."""
     if hasattr(os, "process_cpu_count"):
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = os.process_cpu_count() or 1
+    elif hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such system, or "max"
+        return cores
 
 
 def counts_up_to(most: int) -> list[int]:
@@ -50,43 +63,65 @@ class Team:
         self._trials: list[int] = []  # indices, still to come in this round
         self._next_round = 0.0  # when others are tried again
         self._seconds: dict[int, float] = {}  # of a step, by index
-        self._is_warm = False
-        self._pool = ThreadPoolExecutor(max_workers=counts[-1], thread_name_prefix="fastbp")
+        self._others: list[tuple[threading.Thread, SimpleQueue[Any]]] = []  # with what each of them is to do
+        self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def __enter__(self) -> "Team":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._pool.shutdown()
+        for _, inbox in self._others:
+            inbox.put(None)
+        for thread, _ in self._others:
+            if thread.is_alive():
+                thread.join()
 
     def steps(self, most: int) -> int:
         """Return how many steps the next call should make: as many as there are, or few if it is but a trial."""
-        if self._turn == self._best and (self._next_round > 0 or not self._seconds):
+        if self._turn == self._best:
             return most
-        return max(1, min(most, int(_TRIAL_SECONDS / min(self._seconds.values()))))
+        return max(1, min(most, int(_TRIAL_SECONDS / self._seconds[self._best])))
 
-    def call(self, function: Callable[[Crew], int], steps: int) -> int | None:
+    def call(self, function: Callable[[Crew], T], steps: int) -> T | None:
         """Call `function`, which makes so many steps, in several threads, and return what it gave this one.
 
-        None, and a warning, where one of the others could not be started or failed; the rest are let go then, in the
-        midst of a step, and from then on calls are made by this thread alone.
+        None, and a warning, where one of the others could not be started or failed; the rest are let go then, before
+        they have made a step, and from then on calls are made by this thread alone.
         """
         started = time.perf_counter()
-        made, error = _call(function, self._counts[self._turn], self._pool)
+        made, error = self._call(function, self._counts[self._turn])
         if error is not None:
-            warnings.warn(f"fastbp goes on with one thread, as another failed: {error!r}", RuntimeWarning, stacklevel=2)
-            self._counts, self._seconds, self._best, self._turn = [1], {}, 0, 0
+            self._counts, self._seconds, self._trials, self._best, self._turn = [1], {}, [], 0, 0
+            warnings.warn(f"fastbp goes on with one thread, as another failed: {error!r}", RuntimeWarning, stacklevel=6)
             return None
         ended = time.perf_counter()
         self._learn((ended - started) / steps, ended)
         return made
 
+    def _call(self, function: Callable[[Crew], T], count: int) -> tuple[T | None, BaseException | None]:
+        """Call `function` in `count` threads; return what it gave this one, and what went wrong in another."""
+        try:
+            while len(self._others) < count - 1:
+                inbox: SimpleQueue[Any] = SimpleQueue()
+                thread = threading.Thread(target=_work, args=(inbox, self._answers), name="fastbp")
+                thread.start()
+                self._others.append((thread, inbox))
+        except RuntimeError as error:  # the system has no more
+            return None, error
+        barrier = new_barrier()
+        try:
+            for k in range(1, count):
+                self._others[k - 1][1].put((function, Crew(k, count, barrier)))
+            made = function(Crew(0, count, barrier))
+            answers = [self._answers.get() for _ in range(1, count)]
+        except BaseException:
+            abandon(barrier)
+            raise
+        return made, next((error for error in answers if error is not None), None)
+
     def _learn(self, seconds: float, now: float) -> None:
         """Take note of how long a step took, and choose the next call's count."""
         self._seconds[self._turn] = seconds
-        if not self._is_warm:  # the first call may have waited for the compiler
-            self._is_warm = True
-            return
         if seconds < self._seconds[self._best]:
             self._trials = [2 * self._turn - self._best]  # one further in the same direction
             self._best = self._turn
@@ -97,30 +132,46 @@ class Team:
         self._turn = self._trials.pop(0) if self._trials else self._best
 
 
-def _call(
-    function: Callable[[Crew], int], count: int, pool: ThreadPoolExecutor
-) -> tuple[int | None, BaseException | None]:
-    """Call `function` in `count` threads; return what it gave this one, and what went wrong in another."""
-    barrier = new_barrier()
-
-    def part(thread: int) -> int:
+def _work(inbox: "SimpleQueue[Any]", answers: "SimpleQueue[BaseException | None]") -> None:
+    """Do what comes, until None does."""
+    while (job := inbox.get()) is not None:
+        function, crew = job
         try:
-            return function(Crew(thread, count, barrier))
-        except BaseException:
-            abandon(barrier)
-            raise
+            function(crew)
+        except BaseException as error:
+            abandon(crew.barrier)
+            answers.put(error)
+        else:
+            answers.put(None)
 
-    others: list[Future[int]] = []
+
+def for_each(function: Callable[[T], object], items: Iterable[T], n_threads: int) -> None:
+    """Call `function` once for each item, in as many threads as can be had; raise what one of the calls raised."""
+    todo: SimpleQueue[T] = SimpleQueue()
+    for item in items:
+        todo.put(item)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not errors:
+                function(todo.get_nowait())
+        except Empty:
+            pass
+        except BaseException as error:
+            errors.append(error)
+
+    others = [threading.Thread(target=work, name="fastbp") for _ in range(1, n_threads)]
     try:
-        for thread in range(1, count):
-            others.append(pool.submit(part, thread))
-    except RuntimeError as no_thread:  # the system has no more
-        abandon(barrier)
-        wait(others)
-        return None, no_thread
-    except BaseException:
-        abandon(barrier)
-        raise
-    made = part(0)
-    wait(others)
-    return made, next((error for other in others if (error := other.exception()) is not None), None)
+        for thread in others:
+            thread.start()
+    except RuntimeError:  # the system has no more: fewer will do
+        pass
+    except BaseException as error:
+        errors.append(error)
+    work()
+    for thread in others:
+        if thread.is_alive():
+            thread.join()
+    if errors:
+        raise errors[0]

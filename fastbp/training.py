@@ -54,7 +54,7 @@ from fastbp.propagation import (
 
 STEP, EPOCH, ROW = range(3)  # what State.counts holds
 LOSS, WEIGHT = range(2)  # what State.sums holds
-ABANDONED = -1  # what `train` returns where a thread of the crew did not come
+ABANDONED = -1
 
 
 class State(NamedTuple):
@@ -137,25 +137,30 @@ def total_loss(workspace: Workspace, count: int) -> float:
     return total
 
 
+class _Learner(NamedTuple):
+    """What a step changes of a network, by addresses, and the rule by which it does."""
+
+    parameters: Parameters
+    gradients: Parameters
+    mean: Floats
+    square: Floats
+    rule: Rule
+
+
 @inlined
-def _step_numbers(
-    rule: Rule, pace: Pace, parameters: Floats, gradients: Floats, mean: Floats, square: Floats, first: int, end: int
-) -> None:
-    """Step the parameters from `first` to `end` from their gradients and moments."""
-    if rule.kind == ADAM:
-        adam_step(rule, pace, parameters, gradients, mean, square, first, end)
+def _step_numbers(learner: _Learner, pace: Pace, first: int, end: int) -> None:
+    """Step the numbers from `first` to `end` of the flat buffers from their gradients and moments."""
+    parameters, gradients = learner.parameters.data, learner.gradients.data
+    if learner.rule.kind == ADAM:
+        adam_step(learner.rule, pace, parameters, gradients, learner.mean, learner.square, first, end)
     else:
-        momentum_step(rule, pace, parameters, gradients, mean, first, end)
+        momentum_step(learner.rule, pace, parameters, gradients, learner.mean, first, end)
 
 
 @inlined
 def _step_layer(
-    φ: Parameters,
-    gradients: Parameters,
-    mean: Floats,
-    square: Floats,
+    learner: _Learner,
     workspace: Workspace,
-    rule: Rule,
     pace: Pace,
     i: int,
     rows: Rows,
@@ -164,6 +169,7 @@ def _step_layer(
     descended: bool,
 ) -> None:
     """Step this thread's panels of a layer, after a backward pass over all rows, which may have `descended` weights."""
+    φ, rule = learner.parameters, learner.rule
     first, end = share_of_panels(workspace, i, thread, n_threads)
     if first == end:
         return
@@ -171,11 +177,64 @@ def _step_layer(
         few = rows_in_tiles(rows.n) == 0
         descend_layer(φ, workspace, i, first, end, rows, few, pace.learning_rate, rule.weight_decay, descended)
     else:
-        differentiate_layer(gradients, workspace, i, first, end, rows)
+        differentiate_layer(learner.gradients, workspace, i, first, end, rows)
         at, stride = weights_span(φ, i)
-        _step_numbers(rule, pace, φ.data, gradients.data, mean, square, at + first * stride, at + end * stride)
+        _step_numbers(learner, pace, at + first * stride, at + end * stride)
         at, lanes = φ.biases_at[i], φ.lanes
-        _step_numbers(rule, pace, φ.data, gradients.data, mean, square, at + first * lanes, at + end * lanes)
+        _step_numbers(learner, pace, at + first * lanes, at + end * lanes)
+
+
+@inlined
+def _descend(
+    learner: _Learner,
+    workspace: Workspace,
+    pace: Pace,
+    batch: Rows,
+    rows: Rows,
+    thread: int,
+    n_threads: int,
+    barrier: Integers,
+) -> float:
+    """Step all parameters, from ∂L/∂ŷ on; return Σ w ℓ, and make no step where that is not finite."""
+    φ, rule, loss = learner.parameters, learner.rule, np.nan
+    few, alone = rows_in_tiles(batch.n) == 0, n_threads == 1
+    # Alone, a thread steps a layer while what that needs is in the cache; several meet first, with all gradients.
+    for stepping in range(1 if alone else 0, 2):
+        if stepping:
+            loss = total_loss(workspace, batch.n) if meet(barrier, n_threads) else np.nan
+            if not np.isfinite(loss):
+                break
+        for i in range(φ.n_layers - 1, -1, -1):
+            descending = alone and i > 0 and rule.kind == PLAIN
+            if i > 0 and rows.n > 0 and (alone or not stepping):
+                η, λ = pace.learning_rate, rule.weight_decay
+                backward_layer(φ, workspace, i, rows, few, thread, descending, η, λ)
+            if stepping:
+                _step_layer(learner, workspace, pace, i, batch, thread, n_threads, descending)
+    return loss
+
+
+@njit
+def _count(
+    counts: Integers,
+    sums: npt.NDArray[np.float64],
+    step: int,
+    row: int,
+    loss: float,
+    weight: float,
+    epoch_losses: npt.NDArray[np.float64],
+    ended: int,  # epochs, so far in this call
+) -> int:
+    """Take note of a step, and of the epoch's mean loss if it ended with it; return how many have ended now."""
+    counts[STEP], counts[ROW] = step, row
+    sums[LOSS] += loss
+    sums[WEIGHT] += weight
+    if row > 0:
+        return ended
+    epoch_losses[ended] = sums[LOSS] / sums[WEIGHT]
+    counts[EPOCH] += 1
+    sums[:] = 0
+    return ended + 1
 
 
 @entry
@@ -188,16 +247,19 @@ def train(
     epoch_losses: npt.NDArray[np.float64],  # written: the mean loss of each epoch that ends here
     crew: Crew,  # each of its threads makes the same call, but for its own number
 ) -> int:
-    """Make one step per learning rate; return how many were made: fewer if a batch's loss was not finite."""
+    """Make one step per learning rate; return how many were made, which are fewer if a batch's loss was not finite.
+
+    ABANDONED, where a thread of the crew did not come.
+    """
     mode = flush_denormals()
     # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
     parameters, gradient_data, mean, square, order, random, counts, sums = state
-    φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
-    mean, square = pointer(mean), pointer(square)
-    gradients = Parameters(pointer(gradient_data), φ.n_layers, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes, φ.narrow)
     batch_size, n, shuffled, loss_code, loss_parameter, rule = plan
     thread, n_threads, barrier = crew
-    step, first, ended, loss = counts[STEP], counts[ROW], 0, 0.0
+    φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
+    gradients = Parameters(pointer(gradient_data), φ.n_layers, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes, φ.narrow)
+    learner = _Learner(φ, gradients, pointer(mean), pointer(square), rule)
+    step, first, ended = counts[STEP], counts[ROW], 0
     steps_before = step
     for learning_rate in learning_rates:
         if first == 0 and shuffled and thread == 0:
@@ -205,46 +267,20 @@ def train(
         if not meet(barrier, n_threads):  # the parameters and the order are ready
             break
         batch = Rows(0, min(batch_size, n - first))
-        few, weight = rows_in_tiles(batch.n) == 0, batch_weight(table, order, first, batch.n)
         rows = _share(batch.n, workspace.lanes, thread, n_threads)
+        weight = batch_weight(table, order, first, batch.n)
         if rows.n > 0:
             load_batch(table, order, first, rows, workspace)
             forward_pass(φ, workspace, rows)
             batch_loss(workspace, rows, weight, loss_code, loss_parameter)
         pace = pace_of(rule, learning_rate, step + 1)
-        # Alone, a thread steps a layer while what that needs is in the cache; several meet first, with all gradients.
-        passes = 1 if n_threads == 1 else 2
-        for this_pass in range(passes):
-            stepping = this_pass == passes - 1
-            if stepping:
-                loss = total_loss(workspace, batch.n) if meet(barrier, n_threads) else np.nan
-                if not np.isfinite(loss):
-                    break
-            for i in range(φ.n_layers - 1, -1, -1):
-                descending = n_threads == 1 and i > 0 and rule.kind == PLAIN
-                if this_pass == 0 and i > 0 and rows.n > 0:
-                    η, λ = learning_rate, rule.weight_decay
-                    backward_layer(φ, workspace, i, rows, few, thread, descending, η, λ)
-                if stepping:
-                    _step_layer(
-                        φ, gradients, mean, square, workspace, rule, pace, i, batch, thread, n_threads, descending
-                    )
+        loss = _descend(learner, workspace, pace, batch, rows, thread, n_threads, barrier)
         if not np.isfinite(loss):
             break
         step += 1
-        first += batch.n
-        if first == n:
-            first = 0
+        first = first + batch.n if first + batch.n < n else 0
         if thread == 0:
-            counts[STEP] = step
-            counts[ROW] = first
-            sums[LOSS] += loss
-            sums[WEIGHT] += weight
-            if first == 0:
-                epoch_losses[ended] = sums[LOSS] / sums[WEIGHT]
-                ended += 1
-                counts[EPOCH] += 1
-                sums[:] = 0
+            ended = _count(counts, sums, step, first, loss, weight, epoch_losses, ended)
     finished = meet(barrier, n_threads)  # so nobody steps any more
     restore_mode(mode)
     return step - steps_before if finished else ABANDONED

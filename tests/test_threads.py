@@ -1,8 +1,10 @@
 """Threads make one step together: the same bits at any count, and an end whatever becomes of one of them."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
-import warnings
 
 import numpy as np
 import pytest
@@ -160,9 +162,10 @@ def failing(monkeypatch, thread, after, error):
 
     def train(*arguments, call=fitting.train):
         crew = arguments[-1]
-        calls[crew.thread] = calls.get(crew.thread, 0) + 1
-        if crew.n_threads > 1 and crew.thread == thread and calls[thread] == after:
-            raise error
+        if crew.n_threads > 1:
+            calls[crew.thread] = calls.get(crew.thread, 0) + 1
+            if crew.thread == thread and calls[thread] == after:
+                raise error
         return call(*arguments)
 
     monkeypatch.setattr(fitting, "train", train)
@@ -176,15 +179,82 @@ def test_a_fit_goes_on_alone_when_another_thread_fails(after, monkeypatch):
         assert trained((5, 64, 2), 3, epochs=50) == wanted
 
 
-def test_a_fit_goes_on_alone_when_no_thread_can_be_started(monkeypatch):
-    wanted = trained((5, 64, 2), 1)
+def refuse_threads(monkeypatch, after):
+    """Let the system start so many threads and no more."""
+    started = []
 
-    def start(_thread):
-        raise RuntimeError("can't start new thread")
+    def start(thread, start=threading.Thread.start):
+        if len(started) == after:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_fit_goes_on_alone_when_no_thread_can_be_started(after, monkeypatch):
+    wanted = trained((5, 64, 2), 1)
+    refuse_threads(monkeypatch, after)
     with pytest.warns(RuntimeWarning, match="can't start new thread"):
-        assert trained((5, 64, 2), 2) == wanted
+        assert trained((5, 64, 2), 3) == wanted
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_rows_are_predicted_by_as_many_threads_as_there_are(after, monkeypatch):
+    net, many = Network((5, 40, 3), seed=0), np.random.default_rng(0).standard_normal((9001, 5))
+    wanted = net.predict(many, n_threads=1)
+    refuse_threads(monkeypatch, after)
+    assert np.array_equal(net.predict(many, n_threads=3), wanted)
+
+
+@pytest.mark.parametrize("row", [0, 4000, 9000])
+def test_bad_rows_are_named_whichever_thread_meets_them(row):
+    net, many = Network((5, 40, 3), seed=0), np.zeros((9001, 5))
+    many[row, 3] = np.nan
+    with pytest.raises(ValueError, match=rf"X holds nan at \[{row}, 3\]"):
+        net.predict(many, n_threads=3)
+
+
+def test_a_thread_that_fails_is_not_taken_for_divergence(monkeypatch):
+    rates = iter([0.01] * 30 + [1e38] * 1000)
+    failing(monkeypatch, 1, 1, MemoryError("no memory"))
+    net = Network((5, 64, 2), seed=0)
+    with pytest.warns(RuntimeWarning, match="no memory"), pytest.raises(DivergenceError) as caught:
+        net.fit(X, targets((2,)), optimizer=SGD(lambda _: next(rates)), batch_size=33, epochs=9, n_threads=2)
+    assert (caught.value.epoch, caught.value.learning_rate) == (4, 1e38)
+
+
+CTRL_C = """
+import faulthandler, itertools, signal, sys
+import numpy as np
+from fastbp import Network
+
+faulthandler.dump_traceback_later(120, exit=True)
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((512, 16)), rng.standard_normal(512)
+net = Network((16, 64, 64, 1), seed=0)
+net.fit(X, y, n_threads=2)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+caught = 0
+for i in range(300):
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.002 + i % 20 / 1000)
+            net.fit(X, y, batch_size=128, epochs=10**6, callback=lambda *_: None, n_threads=2)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        caught += 1
+assert np.isfinite(net.predict(X)).all()
+print(caught)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers that interrupt")
+def test_ctrl_c_at_any_moment_ends_a_fit_of_several_threads():
+    done = subprocess.run([sys.executable, "-c", CTRL_C], capture_output=True, text=True, check=False, timeout=200)
+    assert (done.returncode, done.stdout.strip()) == (0, "300"), done.stderr
 
 
 def test_an_interrupt_reaches_the_caller_and_leaves_no_thread_behind(monkeypatch):
@@ -222,12 +292,12 @@ def simulate(seconds_of, counts, calls, monkeypatch):
     clock, chosen = [0.0], []
     monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
 
-    def fake(_function, count, _pool):
+    def fake(_team, _function, count):
         chosen.append(count)
         clock[0] += seconds_of(count, len(chosen)) * steps
         return 0, None
 
-    monkeypatch.setattr(threads, "_call", fake)
+    monkeypatch.setattr(Team, "_call", fake)
     with Team(counts) as team:
         for _ in range(calls):
             steps = team.steps(1000)
@@ -255,9 +325,3 @@ def test_small_steps_are_not_shared(monkeypatch):
         net = Network(sizes, seed=0)
         net.fit(X, targets(sizes), batch_size=batch_size, epochs=1, optimizer=SGD(1e-6))
     assert seen == [[1], [1], [1, 2, 4, 8]]
-
-
-def test_threads_are_no_reason_to_warn():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        trained((5, 64, 2), 2)
