@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp.arithmetic import keep_lanes, sum_lanes
-from fastbp.jit import njit
+from fastbp.jit import inlined, njit
 from fastbp.layout import Floats, Integers, Panels, element_at
 from fastbp.line import line_length, load, pointer, store, zero_line
 
@@ -104,7 +104,7 @@ def load_plain_rows(
     return sum_lanes(not_finite) == 0
 
 
-@njit
+@inlined
 def gather_targets(
     source: Floats,  # rows as `layout.target_rows` lays them
     order: Integers,  # which rows, from `first` on

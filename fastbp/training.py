@@ -214,7 +214,7 @@ def _descend(
     return loss
 
 
-@njit
+@inlined
 def _count(
     counts: Integers,
     sums: npt.NDArray[np.float64],
