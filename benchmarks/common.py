@@ -73,6 +73,12 @@ def step_flops(sizes, batch_size):
     return sum(2 * batch_size * inputs * outputs * (3 if i else 2) for i, (inputs, outputs) in enumerate(layers))
 
 
+def microseconds(seconds):
+    """Return seconds as microseconds, to three digits."""
+    value = seconds * 1e6
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def usable_cores():
     """Return the numbers of the cores that this process may run on."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

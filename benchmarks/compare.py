@@ -17,7 +17,17 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.common import BATCH_SIZES, HIDDEN_LAYERS, WIDTHS, cell_problem, machine, pin, step_flops, usable_cores
+from benchmarks.common import (
+    BATCH_SIZES,
+    HIDDEN_LAYERS,
+    WIDTHS,
+    cell_problem,
+    machine,
+    microseconds,
+    pin,
+    step_flops,
+    usable_cores,
+)
 from benchmarks.peers import IMPLEMENTATIONS, PEERS
 
 ROOT = Path(__file__).parent.parent
@@ -106,11 +116,6 @@ def measure(problem, workers, options):
                 pass  # answer_of says so
             seconds[name].append(answer_of(name, worker)["seconds"])
     return seconds
-
-
-def microseconds(seconds):
-    value = seconds * 1e6
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def times(ratio):

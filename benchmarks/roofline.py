@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 import fastbp
-from benchmarks.common import machine, pin, step_flops, usable_cores
+from benchmarks.common import machine, microseconds, pin, step_flops, usable_cores
 from fastbp import kernels
 from fastbp.arithmetic import fma_along
 from fastbp.jit import entry
@@ -58,7 +58,9 @@ def independent_fmas(times, x, out):
 @entry
 def dependent_steps(times, bits):
     for _ in range(times):
-        bits ^= bits >> np.uint64(1)  # two operations, and no core does one of them in less than a cycle
+        bits += bits >> np.uint64(
+            1
+        )  # a shift and then an addition: a cycle each, and no compiler can shorten the chain
     return bits
 
 
@@ -162,16 +164,16 @@ def measure(cells, flops_of, seconds_of, options):
     return {cell: [statistics.median(figures) for figures in zip(*pairs, strict=True)] for cell, pairs in found.items()}
 
 
-def print_peak(options):
+def print_peak(options, where):
     pairs = [(peak_flops(options.dtype), clock_hertz()) for _ in range(20)]
-    peak = statistics.median(peak for peak, _ in pairs)
+    peak = statistics.median(peak for peak, _ in pairs) / 1e9
     a_cycle = statistics.median(peak / clock for peak, clock in pairs)
     command = shlex.join(["python", "-m", "benchmarks.roofline", *sys.argv[1:]])
+    print(f"`{command}` on {where}. One core, {options.dtype}, medians of {options.rounds} rounds.\n")
     print(
-        f"`{command}` on {machine(['fastbp', 'numba', 'numpy'])}. One core, {options.dtype}, medians of "
-        f"{options.rounds} rounds.\n\nFMA peak: {peak / 1e9:.0f} GFLOP/s, which is {a_cycle:.1f} operations a cycle at "
-        f"the {peak / a_cycle / 1e9:.2f} GHz that a chain of single cycles shows.\n"
+        f"FMA peak: {peak:.0f} GFLOP/s, which is {a_cycle:.1f} operations a cycle; a chain of operations of one cycle"
     )
+    print(f"each shows a clock of {peak / a_cycle:.2f} GHz.\n")
 
 
 def print_kernels(options):
@@ -191,7 +193,7 @@ def print_steps(options):
     for cell in NETWORKS:
         took, fraction = found[str(cell)]
         rate = step_flops(*cell) / took / 1e9
-        print(f"| {'-'.join(map(str, cell[0]))} | {cell[1]} | {took * 1e6:.3g} | {rate:.1f} | {fraction:.0%} |")
+        print(f"| {'-'.join(map(str, cell[0]))} | {cell[1]} | {microseconds(took)} | {rate:.1f} | {fraction:.0%} |")
 
 
 def main():
@@ -199,8 +201,9 @@ def main():
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    where = machine(["fastbp", "numba", "numpy"])
     pin({max(usable_cores())})
-    print_peak(options)
+    print_peak(options, where)
     print_kernels(options)
     print_steps(options)
 

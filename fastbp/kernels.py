@@ -56,10 +56,12 @@ def _column_sum(g: Panels, column: int) -> Line:
     """Return the sum over rows of g[:, column : column + lanes]."""
     lanes, tiled = line_length(g.data), rows_in_tiles(g.rows)
     g_at = g.at + column // lanes * g.stride
-    sums = zero_tile(g.data, TILE_ROWS)
-    for row in range(0, tiled, TILE_ROWS):
-        sums = sums + load_tile(g.data, g_at + row * lanes, TILE_ROWS)
-    total = sum_rows(sums)
+    total = zero_line(g.data)
+    if tiled > 0:
+        sums = zero_tile(g.data, TILE_ROWS)
+        for row in range(0, tiled, TILE_ROWS):
+            sums = sums + load_tile(g.data, g_at + row * lanes, TILE_ROWS)
+        total = sum_rows(sums)
     for row in range(tiled, g.rows):
         total = total + load(g.data, g_at + row * lanes)
     return total

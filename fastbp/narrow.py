@@ -97,10 +97,12 @@ def narrow_backward_linear_input(
 def _outer(g: Panels, o: int, h: Panels, column: int) -> Line:
     """Return Σ_n g[o, n] h[n, column : column + lanes]."""
     tiled = rows_in_tiles(g.columns)
-    sums = zero_tile(g.data, TILE_ROWS)
-    for row in range(0, tiled, TILE_ROWS):
-        sums = fma_pairs(sums, g.data, element_at(g, o, row), h.data, element_at(h, row, column))
-    total = sum_rows(sums)
+    total = zero_line(g.data)
+    if tiled > 0:
+        sums = zero_tile(g.data, TILE_ROWS)
+        for row in range(0, tiled, TILE_ROWS):
+            sums = fma_pairs(sums, g.data, element_at(g, o, row), h.data, element_at(h, row, column))
+        total = sum_rows(sums)
     for row in range(tiled, g.columns):
         total = total + load(h.data, element_at(h, row, column)) * g.data[element_at(g, o, row)]
     return total

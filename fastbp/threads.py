@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _TRIAL_SECONDS = 0.005  # how long another count of threads is tried
 _REST_SECONDS = 2.0  # until the next trial
+_TRIAL_SHARE = 8  # one part in so many of the time so far is the most that a trial may take
 
 
 def available() -> int:
@@ -63,6 +64,7 @@ class Team:
         self._trials: list[int] = []  # indices, still to come in this round
         self._next_round = 0.0  # when others are tried again
         self._seconds: dict[int, float] = {}  # of a step, by index
+        self._elapsed = 0.0
         self._others: list[tuple[threading.Thread, SimpleQueue[Any]]] = []  # with what each of them is to do
         self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
@@ -95,6 +97,7 @@ class Team:
             warnings.warn(f"fastbp goes on with one thread, as another failed: {error!r}", RuntimeWarning, stacklevel=6)
             return None
         ended = time.perf_counter()
+        self._elapsed += ended - started
         self._learn((ended - started) / steps, ended)
         return made
 
@@ -125,7 +128,7 @@ class Team:
         if seconds < self._seconds[self._best]:
             self._trials = [2 * self._turn - self._best]  # one further in the same direction
             self._best = self._turn
-        elif now >= self._next_round:
+        elif now >= self._next_round and self._elapsed > _TRIAL_SHARE * max(_TRIAL_SECONDS, 2 * seconds):
             self._trials = [self._best - 1, self._best + 1]
             self._next_round = now + _REST_SECONDS
         self._trials = [i for i in self._trials if 0 <= i < len(self._counts)]

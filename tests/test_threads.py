@@ -69,6 +69,7 @@ def test_a_run_may_change_its_number_of_threads_from_slice_to_slice(monkeypatch)
     monkeypatch.setattr(fitting, "_FIRST_SLICE", 2)
     monkeypatch.setattr(fitting, "SLICE_SECONDS", 1e-4)
     monkeypatch.setattr(threads, "_REST_SECONDS", 0.0)
+    monkeypatch.setattr(threads, "_TRIAL_SHARE", 0)
     seen = set()
     monkeypatch.setattr(fitting, "train", lambda *a, call=fitting.train: seen.add(a[-1].n_threads) or call(*a))
     assert trained((5, 64, 64, 2), None, epochs=40) == wanted
