@@ -8,6 +8,7 @@ letter.
 import contextlib
 import importlib
 import io
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -32,7 +33,7 @@ class Block(NamedTuple):
 
 def python_blocks(text):
     fences = list(FENCE.finditer(text))
-    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+    for fence, following in itertools.zip_longest(fences, fences[1:]):
         if fence[1] == "python":
             shown = following and following[1] == "text" and not text[fence.end() : following.start()].strip()
             line = text[: fence.start(2)].count("\n")
