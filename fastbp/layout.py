@@ -160,11 +160,10 @@ def weights_of(parameters: Parameters, i: int) -> Panels:
 @jitable
 def weights_span(parameters: Parameters, i: int) -> tuple[int, int]:
     """Return where layer i's weights begin, and how many numbers a panel of them takes; a narrow Ω_K is one panel."""
-    rows, columns, lanes = parameters.sizes[i], parameters.sizes[i + 1], parameters.lanes
+    weights, panels = weights_of(parameters, i), 1
     if parameters.narrow and i == parameters.n_layers - 1:
-        rows, columns = columns, rows
-        return parameters.weights_at[i], rows * (-(-columns // lanes) * lanes)
-    return parameters.weights_at[i], pitch(-(-rows // lanes) * lanes) * lanes
+        panels = -(-weights.columns // parameters.lanes)
+    return weights.at, weights.stride * panels
 
 
 @jitable
