@@ -107,9 +107,10 @@ class Team:
             while len(self._others) < count - 1:
                 inbox: SimpleQueue[Any] = SimpleQueue()
                 thread = threading.Thread(target=_work, args=(inbox, self._answers), name="fastbp")
+                self._others.append((thread, inbox))  # first, so that whatever interrupts the start, it is let go
                 thread.start()
-                self._others.append((thread, inbox))
         except RuntimeError as error:  # the system has no more
+            self._others.pop()
             return None, error
         barrier = new_barrier()
         try:

@@ -258,6 +258,21 @@ def test_ctrl_c_at_any_moment_ends_a_fit_of_several_threads():
     assert (done.returncode, done.stdout.strip()) == (0, "300"), done.stderr
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_an_interrupt_while_a_thread_starts_leaves_none_behind(started, monkeypatch):
+    before, start = threading.active_count(), threading.Thread.start
+
+    def interrupted(self):
+        if started:
+            start(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Network((5, 64, 2), seed=0).fit(X, targets((2,)), batch_size=75, n_threads=2)
+    assert threading.active_count() == before
+
+
 def test_an_interrupt_reaches_the_caller_and_leaves_no_thread_behind(monkeypatch):
     before = threading.active_count()
     failing(monkeypatch, 0, 2, KeyboardInterrupt())
