@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp.arithmetic import keep_lanes, sum_lanes
-from fastbp.jit import inlined, njit
+from fastbp.jit import inlined, jitable, njit
 from fastbp.layout import Floats, Integers, Panels, element_at
 from fastbp.line import line_length, load, pointer, store, zero_line
 
@@ -27,6 +27,26 @@ class Table(NamedTuple):
     rows: int  # n
 
 
+class TableAddresses(NamedTuple):
+    """The same by addresses, of which nobody counts references; see `layout.addresses_of`."""
+
+    x: Floats
+    y: Floats
+    classes: Integers
+    sample_weights: Floats
+    has_classes: bool
+    has_weights: bool
+
+
+@jitable
+def table_addresses(table: Table) -> TableAddresses:
+    """Return a table's addresses, for kernels; its owner must outlive them."""
+    x, y, classes, weights, _ = table
+    return TableAddresses(
+        pointer(x), pointer(y), pointer(classes), pointer(weights), classes.size > 0, weights.size > 0
+    )
+
+
 def random_state(seed: int | None) -> RandomState:
     """Return the state that `seed` stands for; fresh from the operating system for None."""
     return np.random.SeedSequence(seed).generate_state(4, np.uint64).astype(np.uint64, copy=False)
@@ -40,21 +60,19 @@ def _rotate(bits: np.uint64, by: np.uint64) -> np.uint64:
 @njit
 def random_bits(state: RandomState) -> np.uint64:
     """Return 64 random bits: xoshiro256++ (Blackman and Vigna 2021, ACM TOMS 47(4))."""
-    bits = _rotate(state[0] + state[3], np.uint64(23)) + state[0]
-    shifted = state[1] << np.uint64(17)
-    state[2] ^= state[0]
-    state[3] ^= state[1]
-    state[1] ^= state[2]
-    state[0] ^= state[3]
-    state[2] ^= shifted
-    state[3] = _rotate(state[3], np.uint64(45))
+    a, b, c, d = state[0], state[1], state[2], state[3]
+    bits = _rotate(a + d, np.uint64(23)) + a
+    state[0] = a ^ b ^ d
+    state[1] = a ^ b ^ c
+    state[2] = a ^ c ^ (b << np.uint64(17))
+    state[3] = _rotate(b ^ d, np.uint64(45))
     return bits
 
 
 @njit
-def shuffle(order: Integers, state: RandomState) -> None:
+def shuffle(order: Integers, n: int, state: RandomState) -> None:
     """Write a random permutation of 0, …, n − 1 (Fisher and Yates; n below 2³²)."""
-    for i in range(order.size):
+    for i in range(n):
         # The upper 32 bits times i + 1, of which the upper half is uniform over 0, …, i to within i / 2³².
         j = np.int64(((random_bits(state) >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
         order[i] = order[j]
@@ -139,7 +157,8 @@ def gather_classes(
 
 @njit
 def gather_weights(
-    source: Floats,  # sample weights, or empty where all are 1
+    source: Floats,  # sample weights, unless all are 1
+    are_given: bool,
     order: Integers,  # which rows, from `first` on
     first: int,
     count: int,
@@ -150,7 +169,7 @@ def gather_weights(
     lanes = line_length(out)
     for row in range(0, count, lanes):
         store(out, at + row, keep_lanes(zero_line(out) + 1, count - row, 0))
-    if source.size > 0:
+    if are_given:
         for row in range(count):
             out[at + row] = source[order[first + row]]
 

@@ -18,10 +18,12 @@ from typing import Any, TypeVar
 
 import llvmlite
 import numba
-from numba.core import config
+from numba.core import config, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import CPUDispatcher
 from numba.extending import register_jitable
+
+from fastbp import compiler
 
 T = TypeVar("T")
 
@@ -33,20 +35,34 @@ if config.DISABLE_JIT:
 
 # `contract` lets a*b + c become one fused multiply-add. Nothing that reorders sums (reassoc) or assumes
 # finite numbers (nnan, ninf): divergence is found by looking for NaN.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+# An option that is not named here is taken over from whichever caller is compiled first.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "forceinline": False}
 _WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` for Python to call, and keep its machine code in fastbp's own cache."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher = numba.njit(**OPTIONS, **compiler.ENTRY)(function)
+    dispatcher.__class__ = _Entry
     if cache_directory() is not None:
         dispatcher._cache = _Cache(function)
     return dispatcher
 
 
+class _Entry(CPUDispatcher):
+    """A function for Python to call."""
+
+    def compile(self, signature: Any) -> Any:
+        with compiler.resting_collector():
+            return super().compile(signature)
+
+
 class _Kernel(CPUDispatcher):
     """A function for other kernels to call. Where Python calls it, it is compiled once more, as an entry."""
+
+    def get_call_template(self, arguments: Any, keywords: Any) -> Any:
+        """Resolve a call: constants are numbers like others, so that they make no further specialisation."""
+        return super().get_call_template([types.unliteral(argument) for argument in arguments], keywords)
 
     def __call__(self, *arguments: Any) -> Any:
         return self.entry(*arguments)
@@ -62,27 +78,26 @@ def njit(function: Callable[..., Any]) -> Any:
     Without the code that unpacks Python's arguments, and unsaved, since it is compiled into whatever calls it: that
     halves the time of a first fit.
     """
-    return _kernel(function, inline="never")
+    return _kernel(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile `function`, which does little but call kernels, into its callers and never by itself.
 
-    Numba optimises every function with all that it calls, so each storey between `training.train` and a kernel
-    cost a tenth of a first fit.
+    Calls with a dozen arguments each, from `training.train` down to a kernel, would be a tenth of a small step.
     """
-    return _kernel(function, inline="always")
+    return _kernel(function, forceinline=True)
 
 
-def _kernel(function: Callable[..., Any], inline: str) -> Any:
-    dispatcher = numba.njit(inline=inline, **_WITHOUT_WRAPPERS, **OPTIONS)(function)
+def _kernel(function: Callable[..., Any], **how: Any) -> Any:
+    dispatcher = numba.njit(**OPTIONS | how, **_WITHOUT_WRAPPERS, **compiler.KERNEL)(function)
     dispatcher.__class__ = _Kernel
     return dispatcher
 
 
 def jitable(function: Callable[..., T]) -> Callable[..., T]:
     """Let kernels call `function`, which stays plain Python everywhere else."""
-    jitable_function: Callable[..., T] = register_jitable(**_WITHOUT_WRAPPERS, **OPTIONS)(function)
+    jitable_function: Callable[..., T] = register_jitable(**_WITHOUT_WRAPPERS, **OPTIONS, **compiler.KERNEL)(function)
     return jitable_function
 
 

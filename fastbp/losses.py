@@ -6,23 +6,12 @@ sums of those are in float64. This file must not know how ŷ came about, nor wha
 
 from typing import NamedTuple
 
-from fastbp.arithmetic import (
-    fma_along,
-    keep_lanes,
-    maximum,
-    minimum,
-    sum_lanes,
-    sum_rows,
-    transpose,
-    where_positive,
-)
+from fastbp.arithmetic import keep_lanes, maximum, minimum, sum_lanes, transpose, where_positive
 from fastbp.elementary import exp, log, log_1p
 from fastbp.jit import inlined, njit
 from fastbp.layout import Floats, Panels, element_at
-from fastbp.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, zero_line, zero_tile
+from fastbp.line import TILE_ROWS, Line, line_length, load, load_tile, store, zero_line
 from fastbp.schedules import check_rate
-
-_ROWS = 2  # of ŷ at a time: all losses are compiled for so many lines at once, and more take longer to compile
 
 
 class Loss(NamedTuple):
@@ -166,30 +155,29 @@ def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Lin
     return value * scale, derivative * scale
 
 
-# --- a tile of rows of ŷ ------------------------------------------------------------------------------------
+# --- a row of ŷ ---------------------------------------------------------------------------------------------
 
 
-@njit
-def _separate_tile(
+@inlined
+def _separate_row(
     loss: int,
     parameter: float,
     f: Panels,  # (n, C): ŷ
     y: Panels,  # (n, C)
-    row: int,  # the first of the tile's rows
-    weights: Tile,  # w of each row, in all its lanes
-    total_weight: float,
-    out: Panels,  # (n, C): ∂L/∂ŷ, 0 where a row weighs nothing
-) -> float:
-    """Σ w ℓ of a tile of rows, for the losses that take each output alone."""
-    scale = weights / total_weight if total_weight > 0 else weights
-    total = zero_tile(f.data, _ROWS)
+    row: int,
+    weight: Line,  # w of the row, in all lanes
+    scale: Line,
+    out: Panels,  # (n, C): ∂L/∂ŷ times scale, 0 where that is 0
+) -> Line:
+    """Numbers whose sum is Σ_o w ℓ(ŷ_o, y_o) of the row, for the losses that take each output alone."""
+    total = zero_line(f.data)
     for o in range(0, f.columns, line_length(f.data)):
-        f_at, left = element_at(f, row, o), f.columns - o
-        predictions, targets = load_tile(f.data, f_at, _ROWS), load_tile(y.data, element_at(y, row, o), _ROWS)
+        predictions, targets = load(f.data, element_at(f, row, o)), load(y.data, element_at(y, row, o))
         value, derivative = _line_loss(loss, parameter, predictions, targets)
+        left = f.columns - o
         store(out.data, element_at(out, row, o), keep_lanes(where_positive(scale, derivative) * scale, left, 0))
-        total = total + keep_lanes(where_positive(weights, value) * weights, left, 0)
-    return sum_lanes(sum_rows(total))
+        total = total + keep_lanes(where_positive(weight, value) * weight, left, 0)
+    return total
 
 
 # --- a line of samples of ŷ ---------------------------------------------------------------------------------
@@ -299,19 +287,20 @@ def loss_and_gradient(
 ) -> None:
     """L = Σ_n w_n ℓ_n / Σ_n w_n, and ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n."""
     lanes = line_length(out.data)
-    ones, end = zero_line(out.data) + 1, (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
+    end = (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
     for first in range(0, f.rows, lanes):
-        total = 0.0
         if loss == _CROSS_ENTROPY:
             weights = load(sample_weights, sample_weights_at + first)
             scale = weights / total_weight if total_weight > 0 else weights
             values = _wide_cross_entropy_samples(f, y, first, scale, out)
-            total += sum_lanes(where_positive(weights, values) * weights)
+            total = where_positive(weights, values) * weights
         else:
-            for row in range(first, min(first + lanes, end), _ROWS):
-                spread = fma_along(zero_tile(out.data, _ROWS), sample_weights, sample_weights_at + row, ones)
-                total += _separate_tile(loss, parameter, f, y, row, spread, total_weight, out)
-        line_losses[line_losses_at + first // lanes] = total
+            total = zero_line(out.data)
+            for row in range(first, min(first + lanes, end)):
+                weight = zero_line(out.data) + sample_weights[sample_weights_at + row]
+                scale = weight / total_weight if total_weight > 0 else weight
+                total = total + _separate_row(loss, parameter, f, y, row, weight, scale, out)
+        line_losses[line_losses_at + first // lanes] = sum_lanes(total)
 
 
 @njit

@@ -169,9 +169,9 @@ class Pace(NamedTuple):
 @njit
 def pace_of(rule: Rule, learning_rate: float, step: int) -> Pace:
     """Return the pace of step t = 1, 2, …; here, as powers cost more than a small layer's step."""
-    mean_rate, square_scale = learning_rate, 1.0
+    mean_rate, square_scale, t = learning_rate, 1.0, np.float64(step)
     if rule.kind == ADAM:
-        mean_rate, square_scale = learning_rate / (1 - rule.beta_1**step), 1 / math.sqrt(1 - rule.beta_2**step)
+        mean_rate, square_scale = learning_rate / (1 - rule.beta_1**t), 1 / math.sqrt(1 - rule.beta_2**t)
     return Pace(learning_rate, 1 - learning_rate * rule.weight_decay, mean_rate, square_scale)
 
 

@@ -15,6 +15,7 @@ from fastbp.barrier import Crew, meet
 from fastbp.batches import (
     RandomState,
     Table,
+    TableAddresses,
     gather_classes,
     gather_rows,
     gather_targets,
@@ -22,6 +23,7 @@ from fastbp.batches import (
     load_plain_rows,
     scatter_outputs,
     shuffle,
+    table_addresses,
 )
 from fastbp.denormals import flush_denormals, restore_mode
 from fastbp.jit import entry, inlined, njit
@@ -92,23 +94,23 @@ def _share(rows: int, lanes: int, thread: int, n_threads: int) -> Rows:
 
 
 @inlined
-def load_batch(table: Table, order: Integers, first: int, rows: Rows, workspace: Workspace) -> None:
+def load_batch(table: TableAddresses, order: Integers, first: int, rows: Rows, workspace: Workspace) -> None:
     """Gather a batch that begins at order[first]: x to h_0, y to the targets, and its sample weights."""
     first += rows.first
     gather_rows(table.x, order, first, activations_of(workspace, 0, rows))
     y = targets_of(workspace, rows)
-    if table.classes.size > 0:
+    if table.has_classes:
         gather_classes(table.classes, order, first, y, workspace.narrow)
     else:
         gather_targets(table.y, order, first, y, workspace.narrow)
     at = workspace.sample_weights_at + rows.first
-    gather_weights(table.sample_weights, order, first, rows.n, workspace.data, at)
+    gather_weights(table.sample_weights, table.has_weights, order, first, rows.n, workspace.data, at)
 
 
 @njit
-def batch_weight(table: Table, order: Integers, first: int, count: int) -> float:
+def batch_weight(table: TableAddresses, order: Integers, first: int, count: int) -> float:
     """Return Σ w of a batch."""
-    if table.sample_weights.size == 0:
+    if not table.has_weights:
         return np.float64(count)
     total = 0.0
     for row in range(first, first + count):
@@ -233,7 +235,7 @@ def _count(
         return ended
     epoch_losses[ended] = sums[LOSS] / sums[WEIGHT]
     counts[EPOCH] += 1
-    sums[:] = 0
+    sums[LOSS] = sums[WEIGHT] = 0
     return ended + 1
 
 
@@ -254,26 +256,30 @@ def train(
     mode = flush_denormals()
     # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
     parameters, gradient_data, mean, square, order, random, counts, sums = state
+    n_table, n_steps = order.size, learning_rates.size
+    order, random, counts, sums = pointer(order), pointer(random), pointer(counts), pointer(sums)
+    learning_rates, epoch_losses = pointer(learning_rates), pointer(epoch_losses)
     batch_size, n, shuffled, loss_code, loss_parameter, rule = plan
     thread, n_threads, barrier = crew
+    barrier, rows_of_table = pointer(barrier), table_addresses(table)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
     gradients = Parameters(pointer(gradient_data), φ.n_layers, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes, φ.narrow)
     learner = _Learner(φ, gradients, pointer(mean), pointer(square), rule)
     step, first, ended = counts[STEP], counts[ROW], 0
     steps_before = step
-    for learning_rate in learning_rates:
+    for k in range(n_steps):
         if first == 0 and shuffled and thread == 0:
-            shuffle(order, random)
+            shuffle(order, n_table, random)
         if not meet(barrier, n_threads):  # the parameters and the order are ready
             break
         batch = Rows(0, min(batch_size, n - first))
         rows = _share(batch.n, workspace.lanes, thread, n_threads)
-        weight = batch_weight(table, order, first, batch.n)
+        weight = batch_weight(rows_of_table, order, first, batch.n)
         if rows.n > 0:
-            load_batch(table, order, first, rows, workspace)
+            load_batch(rows_of_table, order, first, rows, workspace)
             forward_pass(φ, workspace, rows)
             batch_loss(workspace, rows, weight, loss_code, loss_parameter)
-        pace = pace_of(rule, learning_rate, step + 1)
+        pace = pace_of(rule, learning_rates[k], step + 1)
         loss = _descend(learner, workspace, pace, batch, rows, thread, n_threads, barrier)
         if not np.isfinite(loss):
             break
@@ -296,13 +302,14 @@ def evaluate(
     loss_parameter: float,
 ) -> float:
     """Return the weighted mean loss over a table, a workspace of rows at a time."""
+    n, order, rows_of_table = order.size, pointer(order), table_addresses(table)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
     total, total_weight = 0.0, 0.0
-    for first in range(0, order.size, workspace.capacity):
-        rows = Rows(0, min(workspace.capacity, order.size - first))
-        load_batch(table, order, first, rows, workspace)
+    for first in range(0, n, workspace.capacity):
+        rows = Rows(0, min(workspace.capacity, n - first))
+        load_batch(rows_of_table, order, first, rows, workspace)
         forward_pass(φ, workspace, rows)
-        weight = batch_weight(table, order, first, rows.n)
+        weight = batch_weight(rows_of_table, order, first, rows.n)
         batch_loss(workspace, rows, weight, loss, loss_parameter)
         total += total_loss(workspace, rows.n)
         total_weight += weight
@@ -321,10 +328,10 @@ def differentiate(
 ) -> float:
     """Return the weighted mean loss over a table, and write its gradient in every parameter, f_i and x."""
     φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
-    rows = Rows(0, order.size)
-    load_batch(table, order, 0, rows, workspace)
+    rows, order, rows_of_table = Rows(0, order.size), pointer(order), table_addresses(table)
+    load_batch(rows_of_table, order, 0, rows, workspace)
     forward_pass(φ, workspace, rows)
-    weight = batch_weight(table, order, 0, rows.n)
+    weight = batch_weight(rows_of_table, order, 0, rows.n)
     batch_loss(workspace, rows, weight, loss, loss_parameter)
     for i in range(φ.n_layers - 1, -1, -1):
         first, end = share_of_panels(workspace, i, 0, 1)
@@ -344,7 +351,7 @@ def trace(
 ) -> None:
     """Every h_i and f_i of a forward pass."""
     φ, workspace, rows = addresses_of(parameters), workspace_addresses(workspace), Rows(0, order.size)
-    gather_rows(x, order, 0, activations_of(workspace, 0, rows))
+    gather_rows(pointer(x), pointer(order), 0, activations_of(workspace, 0, rows))
     forward_pass(φ, workspace, rows)
     preactivations(φ, workspace, rows)
 

@@ -46,7 +46,7 @@ def test_random_bits_are_those_of_xoshiro256():
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 1000])
 def test_shuffling_permutes(n):
     order, state = np.zeros(n, np.int64), batches.random_state(0)
-    shuffle(order, state)
+    shuffle(order, order.size, state)
     assert sorted(order) == list(range(n))
 
 
@@ -54,7 +54,7 @@ def test_every_permutation_is_equally_likely():
     counts = dict.fromkeys(itertools.permutations(range(4)), 0)
     order, state, draws = np.zeros(4, np.int64), batches.random_state(1), 24_000
     for _ in range(draws):
-        shuffle(order, state)
+        shuffle(order, order.size, state)
         counts[tuple(int(i) for i in order)] += 1
     expected = draws / math.factorial(4)
     chi_squared = sum((count - expected) ** 2 / expected for count in counts.values())
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_order_and_others_another():
     orders = []
     for seed in (5, 5, 6):
         order = np.zeros(50, np.int64)
-        shuffle(order, batches.random_state(seed))
+        shuffle(order, order.size, batches.random_state(seed))
         orders.append(order.tolist())
     assert orders[0] == orders[1] != orders[2]
     assert batches.random_state(None).tolist() != batches.random_state(None).tolist()
@@ -114,9 +114,9 @@ def test_narrow_targets_are_gathered_with_lines_along_the_batch(outputs, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_weights_are_gathered_and_zero_past_the_batch(dtype):
     order, out = np.arange(10)[::-1].copy(), np.full(40, np.nan, dtype)
-    gather_weights(np.arange(10).astype(dtype), order, 2, 3, out, 16)
+    gather_weights(np.arange(10).astype(dtype), True, order, 2, 3, out, 16)
     assert out[16 : 16 + lanes_of(dtype)].tolist() == [7, 6, 5] + [0] * (lanes_of(dtype) - 3)
-    gather_weights(np.zeros(0, dtype), order, 2, 3, out, 16)
+    gather_weights(np.zeros(0, dtype), False, order, 2, 3, out, 16)
     assert out[16 : 16 + lanes_of(dtype)].tolist() == [1, 1, 1] + [0] * (lanes_of(dtype) - 3)
 
 

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastbp import kernels
+from fastbp import compiler, kernels
 from fastbp.arithmetic import fma_along, fma_down, relu, square_root, sum_rows, transpose, where_positive
 from fastbp.jit import OPTIONS, entry
 from fastbp.layout import panels_from
@@ -96,7 +96,7 @@ def innermost_loops(assembly):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["linear_relu_forward", "backward_input", "backward_parameters", "descend_weights"])
 def test_the_innermost_loop_is_fused_multiply_adds_without_a_spill(name, dtype):
-    kernel = numba.njit(**OPTIONS)(getattr(kernels, name).py_func)  # code from a cache cannot be read
+    kernel = numba.njit(**OPTIONS, **compiler.ENTRY)(getattr(kernels, name).py_func)  # code from a cache cannot be read
     matrix = panels_from(np.zeros((33, 33)), dtype)
     numbers = (0.1, 0.1) if name == "descend_weights" else ()
     operands = [matrix] * (len(inspect.signature(kernel.py_func).parameters) - len(numbers))

@@ -42,7 +42,7 @@ def twin_fit(net, X, y, loss, optimizer, batch_size, epochs, sample_weight, rand
     moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
     shuffle, order, step, history = batches.shuffle, np.zeros(len(X), np.int64), 0, []
     for _ in range(epochs):
-        shuffle(order, random)
+        shuffle(order, order.size, random)
         total = total_weight = 0.0
         for first in range(0, len(X), batch_size):
             rows = order[first : first + batch_size]

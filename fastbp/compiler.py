@@ -1,0 +1,112 @@
+"""How Numba compiles fastbp: each function is lowered once, and the whole of an entry is optimised once.
+
+Numba by itself optimises and assembles every function with all that it calls, and again as a part of each of its
+callers, though Python calls a handful of them. Here a kernel stays as it was lowered until an entry that calls it is
+complete, which took a third off the time of a first fit; passes for what kernels never contain (closures, `with`,
+array expressions) are left out, and the garbage collector rests, which is another fifth.
+
+All this builds on Numba's inner parts. Where they are not as they were, `ENTRY` and `KERNEL` are empty, and Numba
+compiles in its own way. This file must not know what a kernel computes, nor where compiled code is kept.
+"""
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+from numba.core import compiler
+from numba.core.codegen import JITCodeLibrary
+
+_UNNEEDED = {
+    "DeadBranchPrune",
+    "FindLiterallyCalls",
+    "InlineClosureLikes",
+    "InlineInlinables",
+    "InlineOverloads",
+    "LiteralPropagationSubPipelinePass",
+    "LiteralUnroll",
+    "MakeFunctionToJitFunction",
+    "NopythonRewrites",
+    "RewriteSemanticConstants",
+    "WithLifting",
+}
+
+
+class _KernelLibrary(JITCodeLibrary):
+    """Code that waits to be linked into an entry, and never runs by itself."""
+
+    def finalize(self) -> None:
+        self._raise_if_finalized()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002 (Numba's)
+        return 0
+
+    @property
+    def codegen(self) -> "_KernelLibrary":
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Do nothing: the entry's module has the place for it."""
+
+
+class _EntryLibrary(JITCodeLibrary):
+    """Code that Python calls, with that of all kernels that it calls directly or through others."""
+
+    def finalize(self) -> None:
+        found: dict[Any, None] = {}
+        todo = list(self._linking_libraries)
+        while todo:
+            library = todo.pop(0)
+            if library not in found:
+                found[library] = None
+                todo += library._linking_libraries if isinstance(library, _KernelLibrary) else []
+        self._linking_libraries: list[Any] = list(found)
+        super().finalize()
+
+
+class _Compiler(compiler.CompilerBase):
+    """Numba's compiler, but for the passes that no kernel needs and for what becomes of the code."""
+
+    library_class: type[JITCodeLibrary]
+
+    def __init__(self, typing_context: Any, target_context: Any, library: Any, *rest: Any) -> None:
+        if library is None:
+            library = self.library_class(target_context.codegen(), "fastbp")
+            library.enable_object_caching()
+        super().__init__(typing_context, target_context, library, *rest)
+
+    def define_pipelines(self) -> list[Any]:
+        pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.passes = [step for step in pipeline.passes if step[0].__name__ not in _UNNEEDED]
+        pipeline.finalize()
+        return [pipeline]
+
+
+class _KernelCompiler(_Compiler):
+    library_class = _KernelLibrary
+
+
+class _EntryCompiler(_Compiler):
+    library_class = _EntryLibrary
+
+
+_IS_AS_EXPECTED = all(
+    hasattr(JITCodeLibrary, name)
+    for name in ("_raise_if_finalized", "finalize", "get_pointer_to_function", "enable_object_caching", "codegen")
+)
+# What `numba.njit` is given for a function that Python calls, and for one that only other kernels call.
+ENTRY: dict[str, Any] = {"pipeline_class": _EntryCompiler} if _IS_AS_EXPECTED else {}
+KERNEL: dict[str, Any] = {"pipeline_class": _KernelCompiler} if _IS_AS_EXPECTED else {}
+
+
+@contextlib.contextmanager
+def resting_collector() -> Iterator[None]:
+    """Let the garbage collector rest: it would search a compiler's many objects for cycles that are not there."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
