@@ -49,20 +49,41 @@ class _KernelLibrary(JITCodeLibrary):
     def set_env(self, name: str, environment: Any) -> None:
         """Do nothing: the entry's module has the place for it."""
 
+    def own_module(self) -> Any:
+        """Return this function's code alone, to be linked."""
+        return super()._get_module_for_linking()
+
+    def _get_module_for_linking(self) -> Any:
+        """Return this function's code with all that it calls: somebody else's function calls it."""
+        module = self.own_module().clone()
+        for library in _called_by(self):
+            code = library.own_module() if isinstance(library, _KernelLibrary) else library._get_module_for_linking()
+            module.link_in(code, preserve=True)
+        return module
+
 
 class _EntryLibrary(JITCodeLibrary):
     """Code that Python calls, with that of all kernels that it calls directly or through others."""
 
     def finalize(self) -> None:
-        found: dict[Any, None] = {}
-        todo = list(self._linking_libraries)
-        while todo:
-            library = todo.pop(0)
-            if library not in found:
-                found[library] = None
-                todo += library._linking_libraries if isinstance(library, _KernelLibrary) else []
-        self._linking_libraries: list[Any] = list(found)
+        libraries = _called_by(self)
+        for library in libraries:
+            if isinstance(library, _KernelLibrary):
+                self._final_module.link_in(library.own_module(), preserve=True)
+        self._linking_libraries: list[Any] = [one for one in libraries if not isinstance(one, _KernelLibrary)]
         super().finalize()
+
+
+def _called_by(library: JITCodeLibrary) -> list[JITCodeLibrary]:
+    """Return the libraries that a library needs, and those that the kernels among them need, each once."""
+    found: dict[Any, None] = {}
+    todo = list(library._linking_libraries)
+    while todo:
+        needed = todo.pop(0)
+        if needed not in found:
+            found[needed] = None
+            todo += needed._linking_libraries if isinstance(needed, _KernelLibrary) else []
+    return list(found)
 
 
 class _Compiler(compiler.CompilerBase):

@@ -1,29 +1,21 @@
-"""The one `njit`: its one set of options, and where compiled code is kept.
+"""The one `njit`: its one set of options, for every kernel.
 
-Every kernel of fastbp is decorated with this module's `njit`, `inlined` or `entry` and nothing else. Numba's cache
-knows neither the options of a function nor the callees that were compiled into it, so both are fixed here: the options
-are the same everywhere, and the cache directory is named by a hash of everything that goes into compiled code.
-This file must not know what a kernel computes.
+Every kernel of fastbp is decorated with this module's `njit`, `inlined`, `jitable` or `entry` and nothing else, so
+that all are compiled by the same options, by the same compiler (see `compiler`), and what Python calls is kept in the
+same cache (see `cache`). This file must not know what a kernel computes.
 """
 
 import functools
-import hashlib
-import os
-import sys
-import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import llvmlite
 import numba
 from numba.core import config, types
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import CPUDispatcher
 from numba.extending import register_jitable
 
-from fastbp import compiler
+from fastbp import cache, compiler
 
 T = TypeVar("T")
 
@@ -40,21 +32,38 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "for
 _WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
+class _Entry(CPUDispatcher):
+    """A function for Python to call, whose machine code is kept."""
+
+    def compile(self, signature: Any) -> Any:
+        try:
+            with compiler.resting_collector():
+                return super().compile(signature)
+        finally:
+            self._cache.release()
+
+
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` for Python to call, and keep its machine code in fastbp's own cache."""
+    if not cache.IS_SUPPORTED:
+        return _with_numbas_cache(function)
     dispatcher = numba.njit(**OPTIONS, **compiler.ENTRY)(function)
     dispatcher.__class__ = _Entry
-    if cache_directory() is not None:
-        dispatcher._cache = _Cache(function)
+    dispatcher._cache = cache.Cache(function, cache_directory())
     return dispatcher
 
 
-class _Entry(CPUDispatcher):
-    """A function for Python to call."""
+def _with_numbas_cache(function: Callable[..., Any]) -> Any:
+    """Do the same with Numba's own cache, which misses an edit of a callee; without any where it finds no place."""
+    try:
+        return numba.njit(cache=True, **OPTIONS, **compiler.ENTRY)(function)
+    except RuntimeError:
+        return numba.njit(**OPTIONS, **compiler.ENTRY)(function)
 
-    def compile(self, signature: Any) -> Any:
-        with compiler.resting_collector():
-            return super().compile(signature)
+
+def cache_directory() -> Path | None:
+    """Return the directory where compiled code is kept, if there is one."""
+    return cache.directory(f"{OPTIONS} {bool(compiler.ENTRY)}")
 
 
 class _Kernel(CPUDispatcher):
@@ -75,8 +84,7 @@ class _Kernel(CPUDispatcher):
 def njit(function: Callable[..., Any]) -> Any:
     """Compile `function` for other kernels to call.
 
-    Without the code that unpacks Python's arguments, and unsaved, since it is compiled into whatever calls it: that
-    halves the time of a first fit.
+    Without the code that unpacks Python's arguments, and unsaved, since it becomes a part of whatever calls it.
     """
     return _kernel(function)
 
@@ -99,78 +107,3 @@ def jitable(function: Callable[..., T]) -> Callable[..., T]:
     """Let kernels call `function`, which stays plain Python everywhere else."""
     jitable_function: Callable[..., T] = register_jitable(**_WITHOUT_WRAPPERS, **OPTIONS, **compiler.KERNEL)(function)
     return jitable_function
-
-
-def _source_stamp() -> str:
-    """Name the code that is compiled: every kernel source of fastbp, Numba's and llvmlite's versions."""
-    digest = hashlib.sha256(f"{sys.version_info} {numba.__version__} {llvmlite.__version__} {OPTIONS}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:24]
-
-
-def _user_cache() -> Path:
-    """Where this system keeps a user's caches."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-@functools.cache
-def cache_directory() -> Path | None:
-    """Make and return the writable place for compiled code, or None: `FASTBP_CACHE_DIR`, else the user's cache."""
-    chosen = os.environ.get("FASTBP_CACHE_DIR")
-    try:
-        directory = (Path(chosen) if chosen else _user_cache() / "fastbp") / _source_stamp()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=directory).close()
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
-        warnings.warn(f"fastbp compiles afresh in each process: no writable cache ({error})", stacklevel=2)
-        return None
-    return directory
-
-
-class _Locator(_CacheLocator):
-    """Put the compiled code of every fastbp function in the one directory."""
-
-    def __init__(self, line: int) -> None:
-        self._line = line
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator":  # noqa: ARG003 (Numba's)
-        return cls(py_func.__code__.co_firstlineno)
-
-    def get_cache_path(self) -> str:
-        return str(cache_directory())
-
-    def get_source_stamp(self) -> str:
-        return "named by the directory"
-
-    def get_disambiguator(self) -> str:
-        return str(self._line)
-
-
-class _CacheImpl(CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class _Cache(FunctionCache):
-    """Numba's cache, for which a damaged or unwritable file is a miss and not an error."""
-
-    _impl_class = _CacheImpl
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception as error:  # unpickling damaged bytes can raise anything
-            warnings.warn(f"fastbp recompiles: a file in {self.cache_path} is damaged ({error!r})", stacklevel=2)
-            self.flush()
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            warnings.warn(f"fastbp could not keep compiled code in {self.cache_path} ({error})", stacklevel=2)
