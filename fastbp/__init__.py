@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastbp.network import Network
     from fastbp.optimizers import SGD, Adam
     from fastbp.results import Gradients, History, Trace
+    from fastbp.startup import warmup
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ _PLACES = {
     "Network": "fastbp.network",
     "Trace": "fastbp.results",
     "check_gradients": "fastbp.gradient_check",
+    "warmup": "fastbp.startup",
 }
 _MODULES = ("losses", "schedules", "toy")
 
@@ -41,6 +43,7 @@ __all__ = [
     "losses",
     "schedules",
     "toy",
+    "warmup",
 ]
 
 

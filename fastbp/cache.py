@@ -54,7 +54,7 @@ _SETTINGS = (  # Numba's, that change the code it makes
     "LLVM_REFPRUNE_FLAGS",
 )
 
-_warned: set[str] = set()
+warned: dict[str, str] = {}  # what there was to warn of in this process, by its kind
 
 # Numba's inner parts that this file builds on; where they are gone, `jit.entry` has Numba's own cache.
 IS_SUPPORTED = hasattr(CompileResult, "_reduce") and hasattr(CompileResult, "_rebuild")
@@ -136,8 +136,8 @@ def _check_trust(place: Path) -> None:
 
 def warn_once(kind: str, message: str) -> None:
     """Warn, once a process for each kind of problem, however many files or functions have it."""
-    if kind not in _warned:
-        _warned.add(kind)
+    if kind not in warned:
+        warned[kind] = message
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 

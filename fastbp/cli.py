@@ -6,6 +6,7 @@ import is imported where it is needed, so that `fastbp --help` answers at once.
 
 import math
 import sys
+import time
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -210,6 +211,50 @@ def toy(
     from fastbp.toy import worked_example
 
     typer.echo(str(worked_example(x, y, weight, bias)))
+
+
+class Dtype(str, Enum):
+    """What networks compute in."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+@app.command(short_help="Compile all kernels for this CPU ahead of time.")
+def warmup(
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="What networks will compute in; both if left out.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Compile all kernels for this CPU ahead of time, so that no first call has to, and say where they are kept.
+
+    What is kept already is loaded, which takes a second.
+    """
+    from fastbp.report import WarmupProgress
+    from fastbp.startup import DTYPES, ENTRIES, warmup
+
+    dtypes = [dtype.value] if dtype else DTYPES
+    started = time.perf_counter()
+    with WarmupProgress(len(dtypes) * len(ENTRIES), quiet) as progress:
+        place = warmup(dtypes, progress)
+    seconds = time.perf_counter() - started
+    where = f"kept in {place}" if place else "kept nowhere: every process will compile again"
+    typer.echo(f"{' and '.join(dtypes)} ready after {seconds:.1f} s, {where}")
+
+
+@app.command(short_help="Report the cache of compiled code, and what is wrong.")
+def doctor() -> None:
+    """Report where compiled code is kept, what is there and what is not, the CPU it is for, and what is wrong.
+
+    Nothing is compiled. The exit code is 1 if something is wrong.
+    """
+    from fastbp.report import diagnosis_text
+    from fastbp.startup import diagnose
+
+    diagnosis = diagnose()
+    typer.echo(diagnosis_text(diagnosis))
+    sys.exit(1 if diagnosis.problems else 0)
 
 
 def _widths(hidden: str) -> list[int]:

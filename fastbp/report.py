@@ -1,4 +1,4 @@
-"""What the command says about a training run: what it found in the table, a progress bar, and the scores.
+"""What the command says: about a table, a training run under a progress bar, its scores, and compiled code.
 
 It knows numbers and words. It must not know how anything is read, encoded or trained.
 """
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from fastbp.network import Network
+from fastbp.startup import Diagnosis
 from fastbp.tabular.encoding import Encoding, NumberColumn
 from fastbp.tabular.target import Classes
 from fastbp.tabular.training_data import Score, TrainingData
@@ -65,6 +66,50 @@ class TrainingProgress:
             rate = self._n_rows / max(history.seconds[-1], 1e-9)
             text = f"loss {history.loss[-1]:.4f}  validation {history.validation_loss[-1]:.4f}  {rate:,.0f} samples/s"
             self._progress.update(self._task, completed=self.epochs_done, description=text)
+
+
+class WarmupProgress:
+    """A bar on stderr with the function that is being compiled; it is what `startup.warmup` reports to."""
+
+    def __init__(self, steps: int, quiet: bool) -> None:
+        columns = [TextColumn("{task.completed}/{task.total}"), BarColumn(20), TextColumn("{task.description}")]
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
+        self._task = self._progress.add_task("", total=steps, completed=-1)
+
+    def __enter__(self) -> WarmupProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, dtype: str, name: str) -> None:
+        """Show what comes next."""
+        self._progress.update(self._task, advance=1, description=f"{dtype} {name}")
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> str:
+    """Give versions, CPU and the cache of compiled code, a line each, and at the end what is wrong."""
+    lines = [
+        ("versions", ", ".join(f"{name} {version}" for name, version in diagnosis.versions.items())),
+        ("CPU", f"{diagnosis.cpu}, {diagnosis.cores} core{'s' * (diagnosis.cores > 1)} to use"),
+    ]
+    if diagnosis.place is None:
+        lines.append(("cache", "nowhere: every process compiles"))
+    else:
+        access = "" if diagnosis.place_is_writable else ", read-only"
+        lines.append(("cache", f"{diagnosis.place}, {diagnosis.bytes / 1e6:.1f} MB{access}"))
+    for dtype, kept in diagnosis.kept.items():
+        hits = [f"{name} ({seconds:.1f} s spared)" for name, seconds in kept.items()]
+        missing = diagnosis.missing[dtype]
+        parts = ["hit: " + ", ".join(hits)] * bool(hits) + ["to be compiled: " + ", ".join(missing)] * bool(missing)
+        lines.append((dtype, "; ".join(parts)))
+    if diagnosis.older:
+        where = ", ".join(sorted({str(path.parent) for path in diagnosis.older}))
+        size = f"{len(diagnosis.older)} of other versions, CPUs or settings, {diagnosis.older_bytes / 1e6:.1f} MB"
+        lines.append(("folders", f"{size}, in {where}; they may be deleted"))
+    lines += [("problem", problem) for problem in diagnosis.problems] or [("problems", "none")]
+    return "\n".join(f"{name:9} {text}" for name, text in lines)
 
 
 def target_text(data: TrainingData) -> str:
