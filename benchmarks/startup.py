@@ -1,0 +1,109 @@
+"""The first second of a process: `python -m benchmarks.startup`, which prints a table in Markdown.
+
+Every figure is from a process of its own, by its own clock; the processes take turns, round by round, so that a machine
+that changes its speed changes it for all, and a figure is the median of its rounds. A cold process has an empty cache
+of compiled code, a warm one what a cold one has left. This file must not know how code is compiled or kept.
+"""
+
+import argparse
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.common import machine
+
+FIRST_FIT = """
+import numpy as np
+import fastbp
+X = np.random.default_rng(0).standard_normal((256, 16))
+net = fastbp.Network([16, 64, 64, 1], dtype={dtype!r}, seed=0)
+net.fit(X, X[:, 0], epochs=1)
+net.predict(X)
+"""
+SECOND_FIT = """
+net = fastbp.Network([16, 64, 64, 3], dtype={dtype!r}, seed=0)
+net.fit(X, np.arange(256) % 3, loss="cross_entropy", optimizer=fastbp.Adam(), epochs=1)
+net.predict(X)
+"""
+IMPORTS = {
+    "import numpy": ("numpy", "import numpy"),
+    "import fastbp": ("fastbp", "import fastbp"),
+    "import fastbp, and Numba with the first network": ("fastbp", "import fastbp; fastbp.Network([1, 1])"),
+    "import torch": ("torch", "import torch"),
+    "import sklearn.neural_network": ("sklearn", "import sklearn.neural_network"),
+    "import jax": ("jax", "import jax"),
+}
+# What a process does before its clock starts, and what is timed.
+FITS = {
+    "import, first fit and predict, float32": ("", FIRST_FIT.format(dtype="float32")),
+    "import, first fit and predict, float64": ("", FIRST_FIT.format(dtype="float64")),
+    "then another dtype": (FIRST_FIT.format(dtype="float32"), SECOND_FIT.format(dtype="float64")),
+    "then another loss and optimizer": (FIRST_FIT.format(dtype="float32"), SECOND_FIT.format(dtype="float32")),
+}
+TIMED = """
+import sys, time
+before, timed = sys.argv[1:]
+exec(before)
+wall, cpu = time.perf_counter(), time.process_time()
+exec(timed)
+print(time.perf_counter() - wall, time.process_time() - cpu)
+"""
+
+
+def seconds(before, timed, cache):
+    """Return the seconds that `timed` takes in a new process, by the wall and of CPU."""
+    done = subprocess.run(
+        [sys.executable, "-c", TIMED, before, timed],
+        env={**os.environ, "FASTBP_CACHE_DIR": cache},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"error: a process failed\n{done.stderr}")
+    wall, cpu = map(float, done.stdout.split())
+    return wall, cpu
+
+
+def measure(rounds):
+    """Return the rounds' seconds by title: an import's, and a fit's when cold and when warm."""
+    present = {title: code for title, (package, code) in IMPORTS.items() if importlib.util.find_spec(package)}
+    imports = {title: [] for title in present}
+    fits = {title: ([], []) for title in FITS}
+    began = time.monotonic()
+    for done in range(1, rounds + 1):
+        with tempfile.TemporaryDirectory() as kept:
+            for title, code in present.items():
+                imports[title].append(seconds("", code, kept))
+            for number, (title, code) in enumerate(FITS.items()):
+                cache = os.path.join(kept, str(number))
+                for found in fits[title]:  # first cold, then warm
+                    found.append(seconds(*code, cache))
+        print(f"{done} of {rounds} rounds in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return imports, fits
+
+
+def median(found):
+    """Return the medians of the wall's seconds and of the CPU's, as text."""
+    wall, cpu = (statistics.median(column) for column in zip(*found, strict=True))
+    return f"{wall:.2f} ({cpu:.2f})"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="processes for each figure; 5 if left out")
+    imports, fits = measure(parser.parse_args().rounds)
+    print(f"{machine(['fastbp', 'numpy', 'numba', 'llvmlite', 'scikit-learn', 'torch', 'jax'])}\n")
+    print("| seconds (of CPU) | cold | warm |\n| --- | --- | --- |")
+    for title, found in imports.items():
+        print(f"| {title} | | {median(found)} |")
+    for title, (cold, warm) in fits.items():
+        print(f"| {title} | {median(cold)} | {median(warm)} |")
+
+
+if __name__ == "__main__":
+    main()
