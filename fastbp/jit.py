@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numba
 from numba.core import config, types
 from numba.core.registry import CPUDispatcher
-from numba.extending import register_jitable
 
 from fastbp import cache, compiler
 
@@ -28,8 +27,13 @@ if config.DISABLE_JIT:
 # `contract` lets a*b + c become one fused multiply-add. Nothing that reorders sums (reassoc) or assumes
 # finite numbers (nnan, ninf): divergence is found by looking for NaN.
 # An option that is not named here is taken over from whichever caller is compiled first.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "forceinline": False}
-_WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract"},
+    "forceinline": False,
+    "no_cfunc_wrapper": True,
+}
 
 
 class _Entry(CPUDispatcher):
@@ -81,6 +85,13 @@ class _Kernel(CPUDispatcher):
         return entry(self.py_func)
 
 
+class _PlainInPython(_Kernel):
+    """A function for kernels to call, which Python calls as it was written."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.py_func(*arguments)
+
+
 def njit(function: Callable[..., Any]) -> Any:
     """Compile `function` for other kernels to call.
 
@@ -98,12 +109,14 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def _kernel(function: Callable[..., Any], **how: Any) -> Any:
-    dispatcher = numba.njit(**OPTIONS | how, **_WITHOUT_WRAPPERS, **compiler.KERNEL)(function)
+    dispatcher = numba.njit(no_cpython_wrapper=True, **OPTIONS | how, **compiler.KERNEL)(function)
     dispatcher.__class__ = _Kernel
     return dispatcher
 
 
 def jitable(function: Callable[..., T]) -> Callable[..., T]:
     """Let kernels call `function`, which stays plain Python everywhere else."""
-    jitable_function: Callable[..., T] = register_jitable(**_WITHOUT_WRAPPERS, **OPTIONS, **compiler.KERNEL)(function)
+    kernel = _kernel(function)
+    kernel.__class__ = _PlainInPython
+    jitable_function: Callable[..., T] = kernel
     return jitable_function
