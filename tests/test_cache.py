@@ -303,7 +303,7 @@ import fastbp.cache, fastbp.compiler
 fastbp.cache.IS_SUPPORTED, fastbp.compiler.ENTRY, fastbp.compiler.KERNEL = False, {}, {}
 from fastbp import training
 net = __import__("fastbp").Network([2, 3, 1], seed=0)
-print(net.predict([[1.0, 2.0]])[0, 0], *(sum(c.values()) for c in training.predict.stats[1:]), 0)
+print(float(net.predict([[1.0, 2.0]])[0, 0]), *(sum(c.values()) for c in training.predict.stats[1:]), 0)
 """
     numbas = {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
     first, second = (run(tmp_path, program=program, **numbas) for _ in range(2))
