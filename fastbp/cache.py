@@ -17,6 +17,7 @@ import pickle
 import stat
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -240,8 +241,7 @@ class Cache:
         self._source = function.__code__.co_code
         with suppress(OSError):  # a function that was typed in has no file, nor has one in a zipped package
             self._source += Path(function.__code__.co_filename).read_bytes()
-        self._turn: _Turn | None = None
-        self._started = 0.0
+        self._of_thread = threading.local()  # its turn, and when it began to compile
 
     @property
     def cache_path(self) -> str | None:
@@ -258,12 +258,12 @@ class Cache:
         path = self.path(signature)
         result = self._load(path, target_context)
         if result is None and path is not None:
-            self._turn = _Turn(path.with_suffix(".lock"))
-            if self._turn.take():
+            turn = self._of_thread.turn = _Turn(path.with_suffix(".lock"))
+            if turn.take():
                 result = self._load(path, target_context)
         if result is None:
             announce(self._place is not None)
-        self._started = time.perf_counter()
+        self._of_thread.started = time.perf_counter()
         return result
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -271,7 +271,7 @@ class Cache:
         path = self.path(signature)
         if path is None:
             return
-        seconds = time.perf_counter() - self._started
+        seconds = time.perf_counter() - self._of_thread.started
         try:
             code = serialize.dumps(result._reduce())
             write_code(path, Kept(self._name, str(signature), cpu(), round(seconds, 2), _digest(code)), code)
@@ -279,10 +279,10 @@ class Cache:
             warn_once("save", f"fastbp could not keep compiled code in {self._place} ({error})")
 
     def release(self) -> None:
-        """Let other processes go on: this one has compiled, or failed to."""
-        if self._turn is not None:
-            self._turn.give_back()
-            self._turn = None
+        """Let other processes go on: this thread has compiled, or failed to."""
+        turn = self._of_thread.__dict__.pop("turn", None)
+        if turn is not None:
+            turn.give_back()
 
     def _load(self, path: Path | None, target_context: Any) -> Any:
         if path is None:
