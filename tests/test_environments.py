@@ -377,7 +377,7 @@ def learned_after_others():
     def call_entry(table, plan, state, workspace, rates, losses, crew):
         return train(table, plan, state, workspace, rates, losses, crew)
 
-    h, weights, biases, out = (panels_from(np.ones(shape), "float32") for shape in ((9, 5), (5, 20), (1, 20), (9, 20)))
+    h, weights, biases, out = (panels_from(np.ones(shape), "float32") for shape in ((9, 5), (5, 3), (1, 3), (9, 3)))
     call_kernel(h, weights, biases, out)
     fitting.train = call_entry
     theirs = learned()
@@ -387,5 +387,5 @@ def learned_after_others():
 
 def test_options_of_somebodys_own_function_do_not_change_fastbps_code(tmp_path):
     alone = learned()
-    wanted = [np.full((9, 20), 6.0).tolist(), alone, alone]
+    wanted = [np.full((9, 3), 6.0).tolist(), alone, alone]
     assert call("learned_after_others()", FASTBP_CACHE_DIR=tmp_path) == wanted
