@@ -8,26 +8,10 @@ import importlib
 import json
 import os
 import sys
-import time
 
 from benchmarks.common import Problem
 from benchmarks.peers import IMPLEMENTATIONS, prepare
-
-
-def seconds_of(train, epochs):
-    start = time.perf_counter()
-    train(epochs)
-    return time.perf_counter() - start
-
-
-def warm_up(train, seconds):
-    """Let everything be compiled; return the number of epochs, at least one, that last about `seconds`."""
-    train(1)
-    epochs, took = 1, seconds_of(train, 1)
-    while took < seconds / 2:  # a call has costs of its own, so one epoch would promise too few
-        epochs = max(epochs + 1, min(8 * epochs, round(epochs * seconds / took)))
-        took = seconds_of(train, epochs)
-    return epochs
+from benchmarks.timing import seconds_of, warm_up
 
 
 def serve(name, seconds, answer):

@@ -1,10 +1,15 @@
 """Every implementation does the same descent: the same parameters, to rounding, after unshuffled epochs."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from benchmarks import bench_training
 from benchmarks.common import BATCH_SIZES, HIDDEN_LAYERS, WIDTHS, Problem, cell_problem, initial_parameters, step_flops
+from benchmarks.kernel_calls import fastbp_calls, numpy_calls
 from benchmarks.peers import IMPLEMENTATIONS, prepare
+from fastbp import losses
 
 TOLERANCE = {"float32": 2e-4, "float64": 1e-11}  # relative to the largest value of an array
 
@@ -58,3 +63,35 @@ def test_the_grid_is_whole_batches_and_short_epochs():
 def test_rows_that_are_no_whole_batches_are_refused():
     with pytest.raises(ValueError, match="whole number"):
         Problem((16, 1), 32, "float32", 33)
+
+
+def test_a_kernel_and_its_rival_multiply_the_same_matrices():
+    for kernel in ("forward", "backward_input", "backward_parameters"):
+        found, product = (make(kernel, 16, 32, "float32") for make in (fastbp_calls, numpy_calls))
+        found.repeat(2)
+        product.repeat(2)
+        kept = found.result() != 0  # the rest is what ReLU or its mask took away
+        assert kept.mean() == 1 if kernel == "backward_parameters" else 0.3 < kept.mean() < 0.7
+        np.testing.assert_allclose(found.result()[kept], product.result()[kept], rtol=0, atol=1e-4)
+
+
+def test_no_loss_is_left_out_of_the_suite():
+    assert bench_training.Losses.params == losses.NAMES
+
+
+@pytest.mark.parametrize("name", list(IMPLEMENTATIONS))
+def test_an_epoch_of_the_suite_leaves_the_parameters_where_they_are(name):
+    pytest.importorskip(IMPLEMENTATIONS[name].module)
+    problem = cell_problem(2, 16, 256, "float32")
+    trainer = prepare(name, problem)
+    trainer.train(3)
+    for found, begun in zip(trainer.parameters(), initial_parameters(problem), strict=True):
+        for array, first in zip(found, begun, strict=True):
+            np.testing.assert_allclose(array, first, atol=1e-4)
+
+
+def test_a_peer_that_is_not_installed_is_a_skipped_cell(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    monkeypatch.setattr(bench_training, "pin_to_one_core", lambda: None)
+    with pytest.raises(NotImplementedError, match="jax is not installed"):
+        bench_training.Implementations().setup("jax", 2, 16)

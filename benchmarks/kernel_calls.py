@@ -1,0 +1,88 @@
+"""fastbp's kernels called again and again on a layer as wide as its input, and the same products by NumPy's BLAS.
+
+This file must not know how anything is timed.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp import kernels
+from fastbp.jit import entry
+from fastbp.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
+
+EQUATIONS = {
+    "forward": "relu(β + Ω h)",
+    "backward_input": "I[h > 0] ⊙ Ωᵀ g",
+    "backward_parameters": "g hᵀ",
+    "descend": "Ω − η g hᵀ",
+}
+
+
+class Calls(NamedTuple):
+    """A kernel and its operands."""
+
+    repeat: Callable  # repeat(times)
+    result: Callable  # result() returns the matrix that it writes
+
+
+@entry
+def repeat_forward(times, h, weights, biases, out):
+    for _ in range(times):
+        kernels.linear_relu_forward(h, weights, biases, out)
+
+
+@entry
+def repeat_backward_input(times, g, weights, h, out):
+    for _ in range(times):
+        kernels.backward_input(g, weights, h, out)
+
+
+@entry
+def repeat_backward_parameters(times, g, h, weights, biases):
+    for _ in range(times):
+        kernels.backward_parameters(g, h, weights, biases)
+
+
+@entry
+def repeat_descend(times, g, h, weights):
+    for _ in range(times):
+        kernels.descend_weights(g, h, 1e-30, 0.0, weights)
+
+
+def matrices(width, batch_size):
+    """Return h and g (batch_size, width), and a square matrix: Ωᵀ on the way forward, Ω on the way back."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((rows, width)) for rows in (batch_size, batch_size, width)]
+
+
+def fastbp_calls(kernel, width, batch_size, dtype):
+    """Return the calls of one of the kernels."""
+    h, g, weights = (panels_from(matrix, dtype) for matrix in matrices(width, batch_size))
+    out = panels_from(np.zeros((batch_size, width)), dtype)
+    biases = Panels(padded_rows(np.zeros((1, width)), dtype), 0, 1, width, lanes_of(dtype))
+    repeat, operands, written = {
+        "forward": (repeat_forward, (h, weights, biases, out), out),
+        "backward_input": (repeat_backward_input, (g, weights, h, out), out),
+        "backward_parameters": (repeat_backward_parameters, (g, h, weights, biases), weights),
+        "descend": (repeat_descend, (g, h, weights), weights),
+    }[kernel]
+    return Calls(lambda times: repeat(times, *operands), lambda: matrix_from(written))
+
+
+def numpy_calls(kernel, width, batch_size, dtype):
+    """Return the calls of the product alone, without bias, mask or update."""
+    h, g, weights = (matrix.astype(dtype) for matrix in matrices(width, batch_size))
+    left, right = {
+        "forward": (h, weights),
+        "backward_input": (g, weights),
+        "backward_parameters": (h.T, g),
+    }[kernel]
+    out = np.empty((left.shape[0], right.shape[1]), dtype)
+
+    def repeat(times):
+        for _ in range(times):
+            np.dot(left, right, out=out)
+
+    return Calls(repeat, lambda: out)
