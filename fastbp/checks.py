@@ -46,6 +46,15 @@ def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> 
     return int(value)
 
 
+def choice(name: str, value: Any, names: Sequence[str]) -> int:
+    """Return which of `names` the value is, or raise unless it is one."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(names)}; got {_shown(value)}")
+    if value not in names:
+        raise ValueError(f"{name} must be one of {', '.join(names)}; got {_shown(value)}")
+    return list(names).index(value)
+
+
 def thread_count(value: Any) -> int | None:
     """Return a number of threads, or raise unless it is None or one from 1 to 1024."""
     return None if value is None else whole_number("n_threads", value, 1, 1024)

@@ -201,7 +201,7 @@ class _Probe:
     def __init__(
         self, net: Network, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None, epsilon: float
     ) -> None:
-        self.net = type(net)(net.layer_sizes, dtype="float64")
+        self.net = type(net)(net.layer_sizes, dtype="float64", activation=net.activation)
         self.weights = [np.array(array, dtype=np.float64) for array in net.weights]
         self.biases = [np.array(array, dtype=np.float64) for array in net.biases]
         self.X, self.y, self.loss, self.sample_weight = X, y, loss, sample_weight
@@ -239,7 +239,7 @@ class _Probe:
         self.net.set_parameters(self.weights, self.biases)
         loss = self.net.loss(self.X, self.y, loss=self.loss, sample_weight=self.sample_weight)
         *hidden, output = self.net.forward(self.X).f
-        sides = [np.ravel(f > 0).astype(np.int8) for f in hidden]
+        sides = [np.ravel(f > 0).astype(np.int8) for f in hidden if self.net.activation == "relu"]
         return _Point(loss, np.concatenate([*sides, self._sides_of_loss(output)]))
 
     def _sides_of_loss(self, output: Floats) -> NDArray[np.int8]:

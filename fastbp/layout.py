@@ -50,6 +50,7 @@ class Parameters(NamedTuple):
     biases_at: Integers  # (K + 1,): where β_i begins
     lanes: int  # numbers in a line
     narrow: bool  # whether Ω_K lies the other way round
+    activation: int  # between the layers; a number from `activations`
 
 
 class Rows(NamedTuple):
@@ -92,8 +93,9 @@ def addresses_of(parameters: Parameters) -> Parameters:
 
     Counting took a quarter to a half of a small network's step.
     """
-    data, n_layers, sizes, weights_at, biases_at, lanes, narrow = parameters
-    return Parameters(pointer(data), n_layers, pointer(sizes), pointer(weights_at), pointer(biases_at), lanes, narrow)
+    data, n_layers, sizes, weights_at, biases_at, lanes, narrow, activation = parameters
+    sizes, weights_at, biases_at = pointer(sizes), pointer(weights_at), pointer(biases_at)
+    return Parameters(pointer(data), n_layers, sizes, weights_at, biases_at, lanes, narrow, activation)
 
 
 @jitable
@@ -299,7 +301,7 @@ def matrix_from(panels: Panels) -> Floats:
     return lines.swapaxes(0, 1).reshape(panels.rows, lines.shape[0] * lines.shape[2])[:, : panels.columns].copy()
 
 
-def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Parameters:
+def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike, activation: int = 0) -> Parameters:
     """Return zeros for every parameter of a network of these sizes (D_0, …, D_{K+1})."""
     lanes = lanes_of(dtype)
     weights_at, biases_at, size = [], [], 0
@@ -309,9 +311,8 @@ def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Paramet
         biases_at.append(size)
         size += round_up(outputs, lanes)
     sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))
-    return Parameters(
-        aligned_zeros(size, dtype), sizes.size - 1, sizes, at[0], at[1], lanes, _is_narrow(layer_sizes[-1], dtype)
-    )
+    narrow = _is_narrow(layer_sizes[-1], dtype)
+    return Parameters(aligned_zeros(size, dtype), sizes.size - 1, sizes, at[0], at[1], lanes, narrow, activation)
 
 
 def weight_matrices(parameters: Parameters) -> tuple[Floats, ...]:

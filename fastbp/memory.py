@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import checks, layout
+from fastbp import activations, checks, layout
 from fastbp.batches import RandomState, random_state
 from fastbp.layout import Floats, Parameters
 from fastbp.optimizers import SGD, Adam, describe, moments_of
@@ -39,6 +39,11 @@ class Memory:
         """float32 or float64."""
         return self.parameters.data.dtype
 
+    @property
+    def activation(self) -> str:
+        """The name of what stands between the layers."""
+        return activations.NAMES[self.parameters.activation]
+
     def begun(self, optimizer: SGD | Adam, seed: int | None) -> "Memory":
         """Return what a fit is to work with, which takes this one's place with the first step that it makes.
 
@@ -67,7 +72,7 @@ class Memory:
                 pairs = zip(layout.weight_matrices(held), layout.bias_vectors(held), strict=True)
                 for i, (weights, biases) in enumerate(pairs):
                     tensors |= {f"{prefix}weights.{i}": weights, f"{prefix}biases.{i}": biases}
-        metadata = {"layer_sizes": list(self.sizes), "dtype": self.dtype.name}
+        metadata = {"layer_sizes": list(self.sizes), "dtype": self.dtype.name, "activation": self.activation}
         return tensors, {**metadata, "optimizer": self.optimizer, "step": self.step}
 
     @classmethod
@@ -77,7 +82,8 @@ class Memory:
             sizes = checks.layer_sizes(metadata["layer_sizes"])
             dtype = checks.float_dtype(metadata["dtype"])
             step = checks.whole_number("step", metadata["step"], 0)
-            held = [_parameters(tensors, prefix, sizes, dtype) for prefix in ("", "mean.", "square.")]
+            activation = checks.choice("activation", metadata.get("activation", "relu"), activations.NAMES)
+            held = [_parameters(tensors, prefix, sizes, dtype, activation) for prefix in ("", "mean.", "square.")]
             random = tensors["random"].copy()
             if random.shape != (4,) or random.dtype != np.uint64 or not random.any():
                 found = f"{random.dtype} of shape {random.shape}"
@@ -96,28 +102,33 @@ class Memory:
             raise ValueError(f"this is not the description of a network: {error}") from None
 
 
-def initial(sizes: tuple[int, ...], dtype: npt.DTypeLike, seed: int | None) -> Memory:
-    """Return a new network's memory: weights from N(0, 2 / D_i), biases 0."""
+def initial(
+    sizes: tuple[int, ...], dtype: npt.DTypeLike, seed: int | None, activation: int = activations.RELU
+) -> Memory:
+    """Return a new network's memory: weights from N(0, 2 / D_i), or N(0, 1 / D_i) where it is not ReLU; biases 0."""
     generator = np.random.default_rng(seed)
     shapes = zip(sizes[1:], sizes[:-1], strict=True)
-    weights = [generator.standard_normal(shape) * np.sqrt(2 / shape[1]) for shape in shapes]
-    parameters = layout.zero_parameters(sizes, dtype)
+    gain = 2 if activation == activations.RELU else 1
+    weights = [generator.standard_normal(shape) * np.sqrt(gain / shape[1]) for shape in shapes]
+    parameters = layout.zero_parameters(sizes, dtype, activation)
     layout.write_parameters(parameters, weights, [np.zeros(size) for size in sizes[1:]])
     nothing = layout.aligned_zeros(0, dtype)
     return Memory(parameters, random_state(seed), None, 0, nothing, nothing)
 
 
-def _parameters(tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
+def _parameters(
+    tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np.dtype[Any], activation: int
+) -> Parameters:
     """Return parameters or moments from their tensors; without any, where moments are not kept, an empty buffer."""
     if prefix and f"{prefix}weights.0" not in tensors:
-        return layout.zero_parameters(sizes, dtype)._replace(data=layout.aligned_zeros(0, dtype))
+        return layout.zero_parameters(sizes, dtype, activation)._replace(data=layout.aligned_zeros(0, dtype))
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
     weights = [tensors[f"{prefix}weights.{i}"] for i in range(len(shapes))]
     biases = [tensors[f"{prefix}biases.{i}"] for i in range(len(shapes))]
     found = {array.dtype for array in (*weights, *biases)}
     if found != {dtype}:
         raise ValueError(f"{prefix}weights and biases must be {dtype}, got {', '.join(map(str, found))}")
-    parameters = layout.zero_parameters(sizes, dtype)
+    parameters = layout.zero_parameters(sizes, dtype, activation)
     layout.write_parameters(
         parameters,
         checks.arrays(f"{prefix}weights", weights, shapes, dtype),

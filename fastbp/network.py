@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import checks, fitting, layout, model_file, training
+from fastbp import activations, checks, fitting, layout, model_file, training
 from fastbp.batches import Table
 from fastbp.layout import Floats
 from fastbp.losses import Loss, resolve
@@ -24,7 +24,8 @@ _BLOCK_ROWS = 240  # rows whose loss is taken at once; `layout.pitch` has nothin
 class Network:
     """K hidden layers with ReLU between them, and a linear output: h_{i+1} = ReLU(β_i + Ω_i h_i), ŷ = β_K + Ω_K h_K.
 
-    Weights are drawn from N(0, 2 / D_i) (He et al. 2015, "Delving deep into rectifiers", ICCV); biases are 0.
+    Weights are drawn from N(0, 2 / D_i) (He et al. 2015, "Delving deep into rectifiers", ICCV), for other activations
+    from N(0, 1 / D_i); biases are 0.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ class Network:
         What parameters are kept and computed in.
     seed : int, optional
         Of the weights, and of the shuffling of `fit`. Left out, both differ from run to run.
+    activation : {"relu", "identity", "tanh", "logistic"}, default "relu"
+        What stands between the layers. The logistic function is 1 / (1 + exp(−f)).
 
     Raises
     ------
@@ -47,14 +50,22 @@ class Network:
     Network([16, 64, 64, 1], dtype='float32')
     """
 
-    def __init__(self, layer_sizes: Sequence[int], dtype: npt.DTypeLike = "float32", seed: int | None = None) -> None:
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        dtype: npt.DTypeLike = "float32",
+        seed: int | None = None,
+        activation: str = "relu",
+    ) -> None:
         self._sizes = checks.layer_sizes(layer_sizes)
         self._dtype = checks.float_dtype(dtype)
-        self._memory = initial(self._sizes, self._dtype, checks.seed(seed))
+        code = checks.choice("activation", activation, activations.NAMES)
+        self._memory = initial(self._sizes, self._dtype, checks.seed(seed), code)
         self._predictor = Predictor(self._sizes, self._dtype)
 
     def __repr__(self) -> str:
-        return f"Network({list(self._sizes)}, dtype={self._dtype.name!r})"
+        activation = "" if self.activation == "relu" else f", activation={self.activation!r}"
+        return f"Network({list(self._sizes)}, dtype={self._dtype.name!r}{activation})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_tensors, self.to_tensors()
@@ -75,6 +86,11 @@ class Network:
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self._dtype
+
+    @property
+    def activation(self) -> str:
+        """What stands between the layers."""
+        return self._memory.activation
 
     @property
     def n_parameters(self) -> int:
@@ -198,7 +214,8 @@ class Network:
     ) -> Gradients:
         """Return the loss and its gradient by backpropagation.
 
-        ∂L/∂β_i = ∂L/∂f_i, ∂L/∂Ω_i = ∂L/∂f_i h_iᵀ and ∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), as in the slides.
+        ∂L/∂β_i = ∂L/∂f_i, ∂L/∂Ω_i = ∂L/∂f_i h_iᵀ and ∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), as in the slides;
+        for another activation a, a'(f_{i-1}) stands for I[f_{i-1} > 0].
 
         Parameters
         ----------

@@ -5,6 +5,7 @@ all rows, but come in pieces, its panels, each of which is one thread's. This fi
 from, nor what an optimizer does with gradients.
 """
 
+from fastbp.activations import IDENTITY, RELU, activate, multiply_by_derivative
 from fastbp.jit import inlined, jitable, njit
 from fastbp.kernels import (
     backward_input,
@@ -71,11 +72,16 @@ def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: Rows, ou
 
 @inlined
 def forward_pass(parameters: Parameters, workspace: Workspace, rows: Rows) -> None:
-    """h_{i+1} = ReLU(β_i + Ω_i h_i) for i < K, and ŷ = β_K + Ω_K h_K."""
-    last = parameters.n_layers - 1
+    """h_{i+1} = a(β_i + Ω_i h_i) for i < K, and ŷ = β_K + Ω_K h_K."""
+    last, activation = parameters.n_layers - 1, parameters.activation
     for i in range(last):
         h, out = activations_of(workspace, i, rows), activations_of(workspace, i + 1, rows)
-        linear_relu_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
+        if activation == RELU:
+            linear_relu_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
+        else:
+            linear_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
+            if activation != IDENTITY:
+                activate(activation, out)
     _linear(parameters, workspace, last, rows, activations_of(workspace, last + 1, rows))
 
 
@@ -87,21 +93,31 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: Rows) -> 
 
 
 @inlined
+def _multiply_by_derivative(activation: int, h: Panels, g: Panels) -> None:
+    if activation != IDENTITY:
+        multiply_by_derivative(activation, h, g)
+
+
+@inlined
 def _backward_block(
     parameters: Parameters, workspace: Workspace, i: int, block: int, rows: Rows, few: bool, thread: int
 ) -> None:
-    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for as many inputs of a wide layer as a line has lanes."""
-    lanes = workspace.lanes
+    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for as many inputs of a wide layer as a line has lanes."""
+    lanes, is_relu = workspace.lanes, parameters.activation == RELU
     weights = input_block(weights_of(parameters, i), block, lanes)
     g = gradients_of(workspace, i + 1, rows)
     h = panel_of(activations_of(workspace, i, rows), block, lanes)
     out = panel_of(gradients_of(workspace, i, rows), block, lanes)
-    if few:
+    if few and is_relu:
         backward_input_few(g, weights, h, out)
     else:
         Ω = turned_of(workspace, i, thread)
         transpose_weights(weights, Ω)
-        backward_input(g, Ω, h, out)
+        if is_relu:
+            backward_input(g, Ω, h, out)
+        else:
+            backward_linear_input(g, Ω, out)
+            _multiply_by_derivative(parameters.activation, h, out)
 
 
 @inlined
@@ -126,14 +142,19 @@ def backward_layer(
     learning_rate: float,
     weight_decay: float,
 ) -> None:
-    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1.
+    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1; for ReLU, a'(f) = I[f > 0].
 
     A batch of `few` rows, of which these may be a part, is not worth transposing Ω_i for. If `descending`, a wide
     layer's Ω_i is stepped too, a block of inputs at a time, while the block is in the cache.
     """
     if _is_narrow_layer(workspace, i):
         g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
-        narrow_backward_input(g, weights_of(parameters, i), h, gradients_of(workspace, i, rows))
+        out = gradients_of(workspace, i, rows)
+        if parameters.activation == RELU:
+            narrow_backward_input(g, weights_of(parameters, i), h, out)
+        else:
+            narrow_backward_linear_input(g, weights_of(parameters, i), out)
+            _multiply_by_derivative(parameters.activation, h, out)
     else:
         for block in range((workspace.sizes[i] + workspace.lanes - 1) // workspace.lanes):
             _backward_block(parameters, workspace, i, block, rows, few, thread)

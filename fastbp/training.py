@@ -263,7 +263,8 @@ def train(
     thread, n_threads, barrier = crew
     barrier, rows_of_table = pointer(barrier), table_addresses(table)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
-    gradients = Parameters(pointer(gradient_data), φ.n_layers, φ.sizes, φ.weights_at, φ.biases_at, φ.lanes, φ.narrow)
+    _, n_layers, sizes, weights_at, biases_at, lanes, narrow, activation = φ
+    gradients = Parameters(pointer(gradient_data), n_layers, sizes, weights_at, biases_at, lanes, narrow, activation)
     learner = _Learner(φ, gradients, pointer(mean), pointer(square), rule)
     step, first, ended = counts[STEP], counts[ROW], 0
     steps_before = step

@@ -55,6 +55,16 @@ TABLE = [
     ("Network(5)", TypeError, "layer_sizes must be a list such as [16, 64, 1], got 5"),
     ("Network('3, 1')", TypeError, "layer_sizes must be a list such as [16, 64, 1], got '3, 1'"),
     ("Network(np.array(3))", TypeError, "layer_sizes must be a list such as [16, 64, 1], got array(3)"),
+    (
+        "Network([3, 1], activation='selu')",
+        ValueError,
+        "activation must be one of relu, identity, tanh, logistic; got 'selu'",
+    ),
+    (
+        "Network([3, 1], activation=None)",
+        TypeError,
+        "activation must be one of relu, identity, tanh, logistic; got None",
+    ),
     ("Network([3])", ValueError, "layer_sizes must hold at least the inputs and the outputs, got [3]"),
     ("Network([3, 0, 1])", ValueError, "layer_sizes[1] must be at least 1, got 0"),
     ("Network([3, -4, 1])", ValueError, "layer_sizes[1] must be at least 1, got -4"),
@@ -241,6 +251,11 @@ TABLE = [
     ("with_tensor('random', np.full(4, 0.5))", ValueError, "random must be 4 numbers of uint64, … got float64"),
     ("with_metadata(step=-1)", ValueError, "step must be at least 0, got -1"),
     ("with_metadata(dtype='int8')", ValueError, "dtype must be float32 or float64, got 'int8'"),
+    (
+        "with_metadata(activation='selu')",
+        ValueError,
+        "activation must be one of relu, identity, tanh, logistic; got 'selu'",
+    ),
     ("with_metadata(layer_sizes=[3, 5, 1])", ValueError, "weights[0] must be of shape (5, 3), got (4, 3)"),
     (
         "with_metadata(optimizer={'optimizer': 'Adamant'})",

@@ -1,4 +1,4 @@
-"""exp and log(1 + x) of lines are within 2 units in the last place, at both ends of the range too."""
+"""exp, logarithms and activations of lines are within 2 units in the last place, at both ends of the range too."""
 
 import numpy as np
 import pytest
@@ -27,6 +27,18 @@ def log_1p(x, out):
 def log(x, out):
     for at in range(0, x.size, line_length(x)):
         store(out, at, elementary.log(load(x, at)))
+
+
+@entry
+def tanh(x, out):
+    for at in range(0, x.size, line_length(x)):
+        store(out, at, elementary.tanh(load(x, at)))
+
+
+@entry
+def logistic(x, out):
+    for at in range(0, x.size, line_length(x)):
+        store(out, at, elementary.logistic(load(x, at)))
 
 
 def compute(function, values, dtype):
@@ -79,3 +91,30 @@ def test_log_is_within_2_ulp_from_1_on(dtype):
 def test_log_1p_keeps_nan(dtype):
     assert np.isnan(compute(log_1p, [np.nan], dtype)[1])
     assert np.isnan(compute(log, [np.nan], dtype)[1])
+
+
+BOTH_SIDES = np.concatenate([np.linspace(-25, 25, 200_001), np.linspace(-1, 1, 50_001), np.geomspace(1e-30, 1, 10_000)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tanh_is_within_2_ulp(dtype):
+    x, got = compute(tanh, np.append(BOTH_SIDES, 0.0), dtype)
+    assert_within_2_ulp(got, np.tanh(x.astype(np.longdouble)))
+    assert got[-1] == 0
+    assert np.array_equal(compute(tanh, -x, dtype)[1], -got)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_logistic_function_is_within_2_ulp(dtype):
+    x, got = compute(logistic, BOTH_SIDES, dtype)
+    assert_within_2_ulp(got, 1 / (1 + np.exp(-x.astype(np.longdouble))))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activations_go_to_their_limits_and_keep_nan(dtype):
+    far = [-np.inf, -1e30, -1e4, 1e4, 1e30, np.inf, np.nan]
+    assert compute(tanh, far, dtype)[1][:6].tolist() == [-1, -1, -1, 1, 1, 1]
+    assert compute(logistic, far, dtype)[1][3:6].tolist() == [1, 1, 1]
+    assert compute(logistic, far, dtype)[1][:3].max() <= np.finfo(dtype).tiny
+    assert np.isnan(compute(tanh, far, dtype)[1][6])
+    assert np.isnan(compute(logistic, far, dtype)[1][6])

@@ -18,8 +18,8 @@ from fastbp.gradient_check import check_gradients
 class NumpyNetwork:
     """The public face of a network, around the naive twins of its kernels."""
 
-    def __init__(self, layer_sizes, dtype="float64", seed=0):
-        random = np.random.default_rng(seed)
+    def __init__(self, layer_sizes, dtype="float64", seed=0, activation="relu"):
+        random, self.activation = np.random.default_rng(seed), activation
         self.layer_sizes, self.dtype = tuple(layer_sizes), np.dtype(dtype)
         pairs = list(itertools.pairwise(layer_sizes))
         self.weights = tuple(random.normal(0, (2 / d) ** 0.5, (e, d)).astype(dtype) for d, e in pairs)
@@ -336,3 +336,12 @@ def test_the_networks_bits_are_left_as_they_were():
     before = [array.tobytes() for array in (*net.weights, *net.biases)]
     fastbp.check_gradients(net, *batch(4, [3, 2]))
     assert [array.tobytes() for array in (*net.weights, *net.biases)] == before
+
+
+@pytest.mark.parametrize("activation", ["identity", "tanh", "logistic"])
+def test_smooth_activations_have_no_kinks(activation):
+    net = fastbp.Network((3, 7, 6, 2), "float64", 0, activation)
+    rng = np.random.default_rng(1)
+    check = fastbp.check_gradients(net, rng.standard_normal((9, 3)), rng.standard_normal((9, 2)))
+    assert check.ok
+    assert sum(array.kinks for array in check.arrays) == 0

@@ -24,14 +24,17 @@ class Problem(NamedTuple):
     sample_weight: np.ndarray | None
 
 
-def problem(seed, dtype):
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda f: f}
+
+
+def problem(seed, dtype, activation="relu"):
     """Draw K from 0 to 7, widths from 1 to 75 and a batch of 1 to 90 rows; each loss has its turn."""
     rng = np.random.default_rng(seed)
     K, loss, n = seed % 8, LOSSES[seed % 7], int(rng.integers(1, 91))
     sizes = [int(size) for size in rng.integers(1, 76, K + 2)]
     if loss.name == "cross_entropy":
         sizes[-1] = max(sizes[-1], 2)  # one class has nothing to learn
-    net = Network(sizes, dtype, seed)
+    net = Network(sizes, dtype, seed, activation)
     net.set_parameters(net.weights, [rng.normal(0, 0.3, b.shape) for b in net.biases])
     X, y = rng.standard_normal((n, sizes[0])), rng.standard_normal((n, sizes[-1]))
     if loss.name == "binary_cross_entropy":
@@ -75,7 +78,7 @@ def autograd(p):
     for Ω, β in zip(weights, biases, strict=True):
         f.append(h @ Ω.T + β)
         f[-1].retain_grad()
-        h = torch.relu(f[-1])
+        h = ACTIVATIONS[p.net.activation](f[-1])
     y = torch.tensor(p.y if p.y.ndim == 1 else p.y.astype(float))
     w = torch.tensor(np.ones(len(y)) if p.sample_weight is None else p.sample_weight.astype(float))
     loss = (w * torch_loss(p.loss, f[-1], y)).sum() / w.sum()
@@ -115,6 +118,21 @@ def test_gradients_equal_pytorchs(seed):
     assert [a.shape for a in got] == [a.shape for a in wanted]
     # No absolute term: an array whose gradient is truly 0 is 0 to the bit on both sides.
     assert max(errors(got, wanted)) <= 1e-11
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("activation", ["identity", "tanh", "logistic"])
+@pytest.mark.parametrize("seed", range(16))
+def test_gradients_equal_pytorchs_with_other_activations(seed, activation, dtype):
+    p = problem(seed, dtype, activation)
+    if p.loss.name in ("absolute_error", "quantile"):
+        p = away_from_kinks(p)
+    wanted_loss, wanted, _ = autograd(p)
+    loss, got = backpropagation(p)
+    n = sum(p.net.layer_sizes) + len(p.X)
+    tolerance = n * float(np.finfo("float32").eps) / 4 if dtype == "float32" else 1e-11
+    assert loss == pytest.approx(wanted_loss, rel=tolerance)
+    assert max(errors(got, wanted)) <= tolerance
 
 
 @pytest.mark.parametrize("seed", range(64))

@@ -32,6 +32,21 @@ def test_a_network_knows_its_sizes():
     assert repr(Network(np.array([2, 1]), np.float64)) == "Network([2, 1], dtype='float64')"
 
 
+@pytest.mark.parametrize("activation", ["identity", "tanh", "logistic"])
+def test_a_network_keeps_its_activation(activation, tmp_path):
+    net = Network([3, 4, 1], seed=0, activation=activation)
+    assert repr(net) == f"Network([3, 4, 1], dtype='float32', activation={activation!r})"
+    net.save(tmp_path / "net.fastbp")
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net.fastbp")):
+        assert other.activation == activation
+        assert np.array_equal(other.predict(X), net.predict(X))
+
+
+def test_a_network_without_a_named_activation_is_one_of_relu():
+    tensors, metadata = Network([3, 4, 1], seed=0).to_tensors()
+    assert Network.from_tensors(tensors, {k: v for k, v in metadata.items() if k != "activation"}).activation == "relu"
+
+
 def test_weights_begin_normal_with_variance_two_over_inputs_and_biases_at_zero():
     net = Network([100, 400, 50], dtype="float64", seed=1)
     for w, b in zip(net.weights, net.biases, strict=True):

@@ -8,7 +8,7 @@ import reference
 from numba.core.runtime import _nrt_python, rtsys
 
 import fastbp
-from fastbp import batches, layout, losses, optimizers, training
+from fastbp import activations, batches, layout, losses, optimizers, training
 from fastbp.barrier import Crew, new_barrier
 from fastbp.denormals import flush_denormals, restore_mode
 from fastbp.jit import entry
@@ -80,13 +80,13 @@ def test_training_goes_the_way_of_its_twin(sizes, n, batch_size, loss, optimizer
         np.testing.assert_allclose(a, wanted, rtol=1e-9, atol=1e-11)
 
 
-def make_run(sizes, optimizer, dtype, n=70, batch_size=13):
+def make_run(sizes, optimizer, dtype, n=70, batch_size=13, activation=activations.RELU):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((n, sizes[0])), rng.standard_normal((n, sizes[-1]))
     rows = layout.padded_rows(x, dtype), layout.target_rows(y, dtype)
     table = batches.Table(*rows, np.zeros(0, np.int64), np.zeros(0, dtype), n)
     plan = training.Plan(batch_size, n, True, 0, 0.0, optimizer.rule)
-    state = initial(sizes, dtype, 0).begun(optimizer, 0).state(n)
+    state = initial(sizes, dtype, 0, activation).begun(optimizer, 0).state(n)
     return table, plan, state, layout.workspace_for(sizes, batch_size, dtype)
 
 
@@ -100,9 +100,10 @@ def is_padding(parameters):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", range(len(activations.NAMES)), ids=activations.NAMES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_padding_is_exactly_zero_after_100_steps(optimizer, dtype):
-    run = make_run((3, 17, 5, 2), optimizer, dtype)
+def test_padding_is_exactly_zero_after_100_steps(optimizer, activation, dtype):
+    run = make_run((3, 17, 5, 2), optimizer, dtype, activation=activation)
     state = run[2]
     assert training.train(*run, np.full(100, 0.01), np.zeros(100), ALONE) == 100
     padding = is_padding(state.parameters)

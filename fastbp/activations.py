@@ -1,0 +1,45 @@
+"""What stands between layers in ReLU's stead: a hidden layer's h = a(f) in the place of f, and a'(f) from h.
+
+ReLU itself is part of the kernels of a product. This file must not know of layers.
+"""
+
+from fastbp.arithmetic import keep_lanes
+from fastbp.elementary import logistic, tanh
+from fastbp.jit import njit
+from fastbp.layout import Panels
+from fastbp.line import TILE_ROWS, line_length, load_tile, store
+
+NAMES = ("relu", "identity", "tanh", "logistic")
+RELU, IDENTITY, TANH, LOGISTIC = range(len(NAMES))
+
+
+@njit
+def activate(
+    activation: int,  # TANH or LOGISTIC
+    h: Panels,  # (n, D): f, in whose place comes a(f)
+) -> None:
+    """h = tanh f, or h = σ(f)."""
+    lanes = line_length(h.data)
+    for column in range(0, h.columns, lanes):
+        h_at = h.at + column // lanes * h.stride
+        for row in range(0, h.rows, TILE_ROWS):
+            f = load_tile(h.data, h_at + row * lanes, TILE_ROWS)
+            value = tanh(f) if activation == TANH else logistic(f)
+            # σ(0) is not 0, and padding must be.
+            store(h.data, h_at + row * lanes, keep_lanes(value, h.columns - column, 0))
+
+
+@njit
+def multiply_by_derivative(
+    activation: int,  # TANH or LOGISTIC
+    h: Panels,  # (n, D): a(f)
+    g: Panels,  # (n, D): ∂L/∂h, in whose place comes ∂L/∂f
+) -> None:
+    """∂L/∂f = ∂L/∂h ⊙ a'(f): tanh' = 1 − h² and σ' = h (1 − h)."""
+    lanes = line_length(h.data)
+    for column in range(0, h.columns, lanes):
+        h_at, g_at = h.at + column // lanes * h.stride, g.at + column // lanes * g.stride
+        for row in range(0, h.rows * lanes, lanes * TILE_ROWS):
+            value = load_tile(h.data, h_at + row, TILE_ROWS)
+            derivative = 1 - value * value if activation == TANH else value * (1 - value)
+            store(g.data, g_at + row, load_tile(g.data, g_at + row, TILE_ROWS) * derivative)
