@@ -7,7 +7,7 @@ from fastbp.arithmetic import keep_lanes
 from fastbp.elementary import logistic, tanh
 from fastbp.jit import njit
 from fastbp.layout import Panels
-from fastbp.line import TILE_ROWS, line_length, load_tile, store
+from fastbp.line import line_length, load, store
 
 NAMES = ("relu", "identity", "tanh", "logistic")
 RELU, IDENTITY, TANH, LOGISTIC = range(len(NAMES))
@@ -22,11 +22,10 @@ def activate(
     lanes = line_length(h.data)
     for column in range(0, h.columns, lanes):
         h_at = h.at + column // lanes * h.stride
-        for row in range(0, h.rows, TILE_ROWS):
-            f = load_tile(h.data, h_at + row * lanes, TILE_ROWS)
+        for at in range(h_at, h_at + h.rows * lanes, lanes):
+            f = load(h.data, at)
             value = tanh(f) if activation == TANH else logistic(f)
-            # σ(0) is not 0, and padding must be.
-            store(h.data, h_at + row * lanes, keep_lanes(value, h.columns - column, 0))
+            store(h.data, at, keep_lanes(value, h.columns - column, 0))  # σ(0) is not 0, and padding must be
 
 
 @njit
@@ -39,7 +38,7 @@ def multiply_by_derivative(
     lanes = line_length(h.data)
     for column in range(0, h.columns, lanes):
         h_at, g_at = h.at + column // lanes * h.stride, g.at + column // lanes * g.stride
-        for row in range(0, h.rows * lanes, lanes * TILE_ROWS):
-            value = load_tile(h.data, h_at + row, TILE_ROWS)
+        for row in range(0, h.rows * lanes, lanes):
+            value = load(h.data, h_at + row)
             derivative = 1 - value * value if activation == TANH else value * (1 - value)
-            store(g.data, g_at + row, load_tile(g.data, g_at + row, TILE_ROWS) * derivative)
+            store(g.data, g_at + row, load(g.data, g_at + row) * derivative)
