@@ -47,6 +47,9 @@ def table_addresses(table: Table) -> TableAddresses:
     )
 
 
+MERSENNE_TWISTER = 624  # words of its state, behind which lies how many are used up
+
+
 def random_state(seed: int | None) -> RandomState:
     """Return the state that `seed` stands for; fresh from the operating system for None."""
     return np.random.SeedSequence(seed).generate_state(4, np.uint64).astype(np.uint64, copy=False)
@@ -77,6 +80,39 @@ def shuffle(order: Integers, n: int, state: RandomState) -> None:
         j = np.int64(((random_bits(state) >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
         order[i] = order[j]
         order[j] = i
+
+
+@njit
+def _mersenne_bits(state: RandomState) -> np.uint64:
+    """Return 32 random bits as NumPy's RandomState does: MT19937 (Matsumoto and Nishimura 1998, ACM TOMACS 8(1))."""
+    words, one = MERSENNE_TWISTER, np.uint64(1)
+    if state[words] >= words:
+        for k in range(words):
+            bits = (state[k] & np.uint64(0x80000000)) | (state[(k + 1) % words] & np.uint64(0x7FFFFFFF))
+            twisted = (bits >> one) ^ (np.uint64(0x9908B0DF) if bits & one else np.uint64(0))
+            state[k] = state[(k + 397) % words] ^ twisted
+        state[words] = 0
+    bits = state[np.int64(state[words])]
+    state[words] += one
+    bits ^= bits >> np.uint64(11)
+    bits ^= (bits << np.uint64(7)) & np.uint64(0x9D2C5680)
+    bits ^= (bits << np.uint64(15)) & np.uint64(0xEFC60000)
+    return bits ^ (bits >> np.uint64(18))
+
+
+@njit
+def shuffle_like_numpy(order: Integers, n: int, state: RandomState) -> None:
+    """Permute order[:n] as `RandomState.shuffle` does: n below 2³², drawn within the least power of 2 until it fits."""
+    mask = np.uint64(0)
+    while np.int64(mask) < n - 1:
+        mask = mask << np.uint64(1) | np.uint64(1)
+    for i in range(n - 1, 0, -1):
+        while i <= np.int64(mask >> np.uint64(1)):
+            mask >>= np.uint64(1)
+        j = np.int64(_mersenne_bits(state) & mask)
+        while j > i:
+            j = np.int64(_mersenne_bits(state) & mask)
+        order[i], order[j] = order[j], order[i]
 
 
 @njit

@@ -15,11 +15,10 @@ import numpy.typing as npt
 from fastbp.barrier import Crew, new_barrier
 from fastbp.batches import Table
 from fastbp.layout import Workspace, workspace_for
-from fastbp.optimizers import SGD, Adam
 from fastbp.results import History
-from fastbp.schedules import Rates, evaluate
+from fastbp.schedules import Rates, Schedule, evaluate
 from fastbp.threads import Team, available, counts_up_to
-from fastbp.training import EPOCH, ROW, STEP, Plan, State, train
+from fastbp.training import EPOCH, ROW, STALE, STEP, Plan, State, train
 
 SLICE_SECONDS = 0.1
 _GROWTH = 8  # a slice is at most so many times as long as the one before, whatever the clock says
@@ -69,14 +68,19 @@ def run(
     table: Table,
     plan: Plan,
     state: State,
-    optimizer: SGD | Adam,
+    learning_rate: "float | Schedule",
     epochs: int,
     validate: Callable[[], float] | None,
     callback: Callable[[int, History], object] | None,
     n_threads: int | None,
+    history: History | None = None,
 ) -> History:
-    """Train for `epochs` epochs, or until `callback` returns True; see `Network.fit`."""
-    history = History()
+    """Train for `epochs` epochs, or until `callback` returns True or the plan's patience ends; see `Network.fit`.
+
+    A `history` that is handed in is added to, so that it has what was done when Ctrl-C ends the call.
+    """
+    history = History() if history is None else history
+    before = len(history.loss)
     steps_per_epoch = -(-plan.rows // plan.batch_size)
     stops_at_epochs = validate is not None or callback is not None
     sizes, dtype = state.parameters.sizes.tolist(), state.parameters.data.dtype
@@ -87,10 +91,10 @@ def run(
     clock, last_end = 0.0, 0.0
     _alone(job, np.zeros(0), np.zeros(0))  # compiles, or loads what was: here, where Ctrl-C is heard, and off the clock
     with Team(counts) as team:
-        while (done := len(history.loss)) < epochs:
+        while (done := len(history.loss) - before) < epochs:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
             left = (1 if stops_at_epochs else epochs - done) * steps_per_epoch - steps_in
-            rates = evaluate(optimizer.learning_rate, int(state.counts[STEP]), team.steps(min(slice_steps, left)))
+            rates = evaluate(learning_rate, int(state.counts[STEP]), team.steps(min(slice_steps, left)))
             ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
             losses = np.empty(ends.size)
             started = time.perf_counter()
@@ -103,6 +107,8 @@ def run(
             history.learning_rate += rates[ends - 1].tolist()
             history.seconds += np.diff(moments, prepend=last_end).tolist()
             clock, last_end = clock + rates.size * per_step, moments[-1] if ends.size else last_end
+            if state.counts[STALE] > plan.patience:
+                break
             if made < rates.size:
                 raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
             if ends.size and validate is not None:
@@ -132,8 +138,8 @@ def _advance(job: Job, team: Team, rates: Rates, losses: Rates) -> int:
         if made is None:  # a thread failed before the first step; the rows may be shuffled already
             _restore(state, before)
             made = _alone(job, rates, losses)
-        if made == rates.size and _is_finite(state):
-            return rates.size
+        if (made == rates.size or state.counts[STALE] > job.plan.patience) and _is_finite(state):
+            return made
         # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
         _restore(state, before)
         job.workspace.data[: job.workspace.sample_weights_at] = 0  # rows past a short batch must hold finite numbers

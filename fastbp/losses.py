@@ -6,6 +6,8 @@ sums of those are in float64. This file must not know how ŷ came about, nor wha
 
 from typing import NamedTuple
 
+import numpy as np
+
 from fastbp.arithmetic import keep_lanes, maximum, minimum, sum_lanes, transpose, where_positive
 from fastbp.elementary import exp, log, log_1p
 from fastbp.jit import inlined, njit
@@ -15,7 +17,11 @@ from fastbp.schedules import check_rate
 
 
 class Loss(NamedTuple):
-    """A loss by name, and the one parameter that some have (δ of huber, q of quantile)."""
+    """A loss by name, and the one parameter that some have: δ of huber, q of quantile, a cross-entropy's bound.
+
+    Where probabilities are clipped at ε, as in scikit-learn, a target's −log p counts for −log ε at most; the gradient
+    is not clipped. Without a parameter there is no bound.
+    """
 
     name: str
     parameter: float = 0.0
@@ -145,7 +151,8 @@ def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Lin
     if loss == _SQUARED_ERROR:
         return squared_error(f, y)
     if loss == _BINARY_CROSS_ENTROPY:
-        return binary_cross_entropy(f, y)
+        value, derivative = binary_cross_entropy(f, y)
+        return minimum(value, parameter) if parameter > 0 else value, derivative
     if loss == _POISSON:
         return poisson(f, y)
     if loss == _HUBER:
@@ -227,11 +234,13 @@ def _cross_entropy_samples(
     y: Panels,  # probabilities, likewise
     narrow: bool,
     outputs: int,  # C
+    most: float,  # that −log softmax(ŷ)_o counts for, or 0 for no bound
     row: int,  # the first of the line's samples
     scale: Line,
     out: Panels,  # ∂L/∂ŷ times scale, 0 where that is 0, likewise
 ) -> Line:
     """−Σ_o y_o log softmax(ŷ)_o of each sample; ∂L/∂ŷ = softmax(ŷ) Σ_o y_o − y."""
+    most = most if most > 0 else np.inf
     largest = load(f.data, _output_at(f, 0, row, narrow))
     for o in range(1, outputs):
         largest = maximum(largest, load(f.data, _output_at(f, o, row, narrow)))
@@ -246,7 +255,8 @@ def _cross_entropy_samples(
         target, at = load(y.data, _output_at(y, o, row, narrow)), _output_at(out, o, row, narrow)
         derivative = load(out.data, at) / normaliser * total_y - target
         store(out.data, at, where_positive(scale, derivative) * scale)
-        total = total + target * (log_normaliser - (load(f.data, _output_at(f, o, row, narrow)) - largest))
+        surprise = log_normaliser - (load(f.data, _output_at(f, o, row, narrow)) - largest)
+        total = total + target * minimum(surprise, most)
     return total
 
 
@@ -254,6 +264,7 @@ def _cross_entropy_samples(
 def _wide_cross_entropy_samples(
     f: Panels,  # (n, C): ŷ; the line's samples are left turned
     y: Panels,  # (n, C): probabilities; likewise
+    most: float,
     row: int,  # the first of the line's samples
     scale: Line,
     out: Panels,  # (n, C): ∂L/∂ŷ times scale, 0 where that is 0
@@ -262,7 +273,7 @@ def _wide_cross_entropy_samples(
     lanes = line_length(out.data)
     _turn(f, row)
     _turn(y, row)
-    values = _cross_entropy_samples(f, y, False, f.columns, row, scale, out)
+    values = _cross_entropy_samples(f, y, False, f.columns, most, row, scale, out)
     for o in range(f.columns, (f.columns + lanes - 1) // lanes * lanes):
         store(out.data, _output_at(out, o, row, False), zero_line(out.data))
     _turn(out, row)
@@ -292,7 +303,7 @@ def loss_and_gradient(
         if loss == _CROSS_ENTROPY:
             weights = load(sample_weights, sample_weights_at + first)
             scale = weights / total_weight if total_weight > 0 else weights
-            values = _wide_cross_entropy_samples(f, y, first, scale, out)
+            values = _wide_cross_entropy_samples(f, y, parameter, first, scale, out)
             total = where_positive(weights, values) * weights
         else:
             total = zero_line(out.data)
@@ -321,7 +332,7 @@ def narrow_loss_and_gradient(
         weights = load(sample_weights, sample_weights_at + row)
         scale = weights / total_weight if total_weight > 0 else weights
         if loss == _CROSS_ENTROPY:
-            values = _cross_entropy_samples(f, y, True, f.rows, row, scale, out)
+            values = _cross_entropy_samples(f, y, True, f.rows, parameter, row, scale, out)
         else:
             values = _separate_samples(loss, parameter, f, y, row, scale, out)
         at = line_losses_at + row // line_length(out.data)

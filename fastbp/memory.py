@@ -60,7 +60,7 @@ class Memory:
     def state(self, rows: int) -> State:
         """Return the memory as a run over so many rows takes it."""
         gradients = layout.aligned_zeros(self.mean.size, self.dtype)
-        position = np.array([self.step, 0, 0]), np.zeros(2)
+        position = np.array([self.step, 0, 0, 0]), np.array([0, 0, np.inf])
         return State(self.parameters, gradients, self.mean, self.square, np.arange(rows), self.random, *position)
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:

@@ -136,16 +136,17 @@ def narrow_descend(
     g: Panels,  # (C, n): ∂L/∂f_K
     h: Panels,  # (n, D): h_K
     learning_rate: float,  # η
-    weight_decay: float,  # λ
+    weight_decay: float,  # λ of Ω_K
+    bias_decay: float,  # λ of β_K
     weights: Panels,  # (C, D): Ω_K, stepped
     biases: Panels,  # (1, C): β_K, stepped
 ) -> None:
     """φ ← φ − η (∂L/∂φ + λ φ) for Ω_K and β_K."""
-    kept = 1 - learning_rate * weight_decay
+    kept, bias_kept = 1 - learning_rate * weight_decay, 1 - learning_rate * bias_decay
     for o in range(g.rows):
         for column in range(0, h.columns, line_length(g.data)):
             at = element_at(weights, o, column)
             d = _outer(g, o, h, column)
             store(weights.data, at, load(weights.data, at) * kept - d * learning_rate)
         at = biases.at + o
-        biases.data[at] = biases.data[at] * kept - _row_sum(g, o) * learning_rate
+        biases.data[at] = biases.data[at] * bias_kept - _row_sum(g, o) * learning_rate

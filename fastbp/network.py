@@ -333,7 +333,7 @@ class Network:
 
         watched = None if callback is None else after_epoch
         try:
-            return fitting.run(table, plan, state, optimizer, epochs, validate, watched, n_threads)
+            return fitting.run(table, plan, state, optimizer.learning_rate, epochs, validate, watched, n_threads)
         finally:
             keep()
 

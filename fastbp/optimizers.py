@@ -24,12 +24,15 @@ class Rule(NamedTuple):
     """An optimizer as a kernel takes it: the learning rate comes apart, one a step."""
 
     kind: int  # PLAIN, MOMENTUM or ADAM
-    weight_decay: float  # λ
+    weight_decay: float  # λ, on weights and biases; Adam's is decoupled
+    penalty: float  # α: L gains α ‖Ω‖² / 2 Σ w of the batch, as in scikit-learn
     momentum: float  # μ
     nesterov: bool
+    is_rate_in_velocity: bool  # v ← μ v + η g, φ ← φ − v, as in scikit-learn: what is on its way keeps its rate
     beta_1: float
     beta_2: float
     epsilon: float
+    is_epsilon_scaled: bool  # whether ε is added to √v, as in scikit-learn and section 2 of the paper, not to √v̂
 
     @property
     def n_moments(self) -> int:
@@ -88,7 +91,8 @@ class SGD:
     def rule(self) -> Rule:
         """The numbers that a kernel needs."""
         kind = PLAIN if self.momentum == 0 else MOMENTUM
-        return Rule(kind, float(self.weight_decay), float(self.momentum), bool(self.nesterov), 0.0, 0.0, 0.0)
+        momentum, nesterov = float(self.momentum), bool(self.nesterov)
+        return Rule(kind, float(self.weight_decay), 0.0, momentum, nesterov, False, 0.0, 0.0, 0.0, False)
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class Adam:
     def rule(self) -> Rule:
         """The numbers that a kernel needs."""
         betas = float(self.beta_1), float(self.beta_2)
-        return Rule(ADAM, float(self.weight_decay), 0.0, False, *betas, float(self.epsilon))
+        return Rule(ADAM, float(self.weight_decay), 0.0, 0.0, False, False, *betas, float(self.epsilon), False)
 
 
 def describe(optimizer: SGD | Adam) -> dict[str, Any]:
@@ -161,24 +165,29 @@ class Pace(NamedTuple):
     """What a step multiplies by, the same for all parameters."""
 
     learning_rate: float  # η
+    penalty: float  # α / Σ w
     kept: float  # 1 − η λ
     mean_rate: float  # Adam's η / (1 − β₁ᵗ)
     square_scale: float  # Adam's 1 / √(1 − β₂ᵗ)
+    epsilon: float
 
 
 @njit
-def pace_of(rule: Rule, learning_rate: float, step: int) -> Pace:
-    """Return the pace of step t = 1, 2, …; here, as powers cost more than a small layer's step."""
+def pace_of(rule: Rule, learning_rate: float, step: int, weight: float) -> Pace:
+    """Return the pace of step t = 1, 2, … on a batch with Σ w; here, as powers cost more than a small layer's step."""
     mean_rate, square_scale, t = learning_rate, 1.0, np.float64(step)
     if rule.kind == ADAM:
         mean_rate, square_scale = learning_rate / (1 - rule.beta_1**t), 1 / math.sqrt(1 - rule.beta_2**t)
-    return Pace(learning_rate, 1 - learning_rate * rule.weight_decay, mean_rate, square_scale)
+    epsilon = rule.epsilon * square_scale if rule.is_epsilon_scaled else rule.epsilon
+    penalty = rule.penalty / weight if rule.penalty > 0 else 0.0
+    return Pace(learning_rate, penalty, 1 - learning_rate * rule.weight_decay, mean_rate, square_scale, epsilon)
 
 
 @njit
 def momentum_step(
     rule: Rule,
     pace: Pace,
+    penalty: float,  # that of the pace for weights, 0 for biases
     parameters: Floats,  # φ, stepped from `first` to `end`
     gradients: Floats,  # ∂L/∂φ
     velocity: Floats,  # v, updated
@@ -186,19 +195,22 @@ def momentum_step(
     end: int,
 ) -> None:
     """v ← μ v + g, φ ← φ − η v, or φ − η (g + μ v) by Nesterov, with g = ∂L/∂φ + λ φ."""
+    λ, η = rule.weight_decay + penalty, pace.learning_rate
+    inner, outer = (η, 1.0) if rule.is_rate_in_velocity else (1.0, η)
     for at in range(first, end, line_length(parameters)):
         φ = load(parameters, at)
-        g = load(gradients, at) + φ * rule.weight_decay
+        g = (load(gradients, at) + φ * λ) * inner
         v = load(velocity, at) * rule.momentum + g
         store(velocity, at, v)
         direction = g + v * rule.momentum if rule.nesterov else v
-        store(parameters, at, φ - direction * pace.learning_rate)
+        store(parameters, at, φ - direction * outer)
 
 
 @njit
 def adam_step(
     rule: Rule,
     pace: Pace,
+    penalty: float,  # that of the pace for weights, 0 for biases
     parameters: Floats,  # φ, stepped from `first` to `end`
     gradients: Floats,  # ∂L/∂φ
     mean: Floats,  # m, updated
@@ -208,10 +220,11 @@ def adam_step(
 ) -> None:
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², φ ← φ − η λ φ − η m̂ / (√v̂ + ε)."""
     for at in range(first, end, line_length(parameters)):
-        g = load(gradients, at)
+        φ = load(parameters, at)
+        g = load(gradients, at) + φ * penalty
         m = load(mean, at) * rule.beta_1 + g * (1 - rule.beta_1)
         v = load(square, at) * rule.beta_2 + g * g * (1 - rule.beta_2)
         store(mean, at, m)
         store(square, at, v)
-        step_size = m * pace.mean_rate / (square_root(v) * pace.square_scale + rule.epsilon)
-        store(parameters, at, load(parameters, at) * pace.kept - step_size)
+        step_size = m * pace.mean_rate / (square_root(v) * pace.square_scale + pace.epsilon)
+        store(parameters, at, φ * pace.kept - step_size)

@@ -204,15 +204,16 @@ def descend_layer(
     few: bool,
     learning_rate: float,
     weight_decay: float,
+    bias_decay: float,
     descended: bool,
 ) -> None:
     """Step Ω_i, unless it has been, and β_i by plain SGD over all rows, panels from `first` to `end`."""
     g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
     weights, biases, lanes = weights_of(parameters, i), biases_of(parameters, i), workspace.lanes
     if _is_narrow_layer(workspace, i):
-        narrow_descend(g, h, learning_rate, weight_decay, weights, biases)
+        narrow_descend(g, h, learning_rate, weight_decay, bias_decay, weights, biases)
     else:
         g, biases = panels_of(g, first, end, lanes), panels_of(biases, first, end, lanes)
         if not descended:
             _descend_weights(few, g, h, learning_rate, weight_decay, panels_of(weights, first, end, lanes))
-        descend_biases(g, learning_rate, weight_decay, biases)
+        descend_biases(g, learning_rate, bias_decay, biases)

@@ -180,13 +180,34 @@ class WarmUp:
         return np.asarray(rise * (self.then(later) if callable(self.then) else self.then))
 
 
+@dataclass(frozen=True)
+class ByEpoch:
+    """One rate after another, each for `steps` steps from step `first` on, and the last one for good.
+
+    Parameters
+    ----------
+    rates : tuple of float
+    steps : int
+    first : int, default 0
+    """
+
+    rates: tuple[float, ...]
+    steps: int
+    first: int = 0
+
+    def __call__(self, step: Steps) -> Rates:
+        """Return the rate of a step, or of each of an array of steps."""
+        epoch = np.clip((np.asarray(step) - self.first) // self.steps, 0, len(self.rates) - 1)
+        return np.asarray(self.rates, np.float64)[epoch]
+
+
 _BLOCK = 1024  # steps
 
 
 def _takes_arrays(schedule: Any) -> bool:
     if isinstance(schedule, WarmUp):
         return not callable(schedule.then) or _takes_arrays(schedule.then)
-    return isinstance(schedule, Constant | Step | InverseScaling | Cosine)
+    return isinstance(schedule, Constant | Step | InverseScaling | Cosine | ByEpoch)
 
 
 def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates:

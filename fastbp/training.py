@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastbp.arithmetic import sum_lanes
 from fastbp.barrier import Crew, meet
 from fastbp.batches import (
+    MERSENNE_TWISTER,
     RandomState,
     Table,
     TableAddresses,
@@ -23,6 +25,7 @@ from fastbp.batches import (
     load_plain_rows,
     scatter_outputs,
     shuffle,
+    shuffle_like_numpy,
     table_addresses,
 )
 from fastbp.denormals import flush_denormals, restore_mode
@@ -41,7 +44,7 @@ from fastbp.layout import (
     weights_span,
     workspace_addresses,
 )
-from fastbp.line import pointer
+from fastbp.line import load, pointer, zero_line
 from fastbp.losses import loss_and_gradient, narrow_loss_and_gradient
 from fastbp.optimizers import ADAM, PLAIN, Pace, Rule, adam_step, momentum_step, pace_of
 from fastbp.propagation import (
@@ -54,8 +57,8 @@ from fastbp.propagation import (
     share_of_panels,
 )
 
-STEP, EPOCH, ROW = range(3)  # what State.counts holds
-LOSS, WEIGHT = range(2)  # what State.sums holds
+STEP, EPOCH, ROW, STALE = range(4)  # what State.counts holds
+LOSS, WEIGHT, BEST = range(3)  # what State.sums holds
 ABANDONED = -1
 
 
@@ -67,9 +70,9 @@ class State(NamedTuple):
     mean: Floats  # Adam's m, or the velocity v; empty where the optimizer has none
     square: Floats  # Adam's v; empty where the optimizer has none
     order: Integers  # (n,): this epoch's permutation of the rows
-    random: RandomState  # (4,)
-    counts: Integers  # (3,): the optimizer's steps so far, the run's epochs, and rows of this epoch
-    sums: npt.NDArray[np.float64]  # (2,): this epoch's Σ w ℓ and Σ w
+    random: RandomState  # (4,), or NumPy's Mersenne Twister
+    counts: Integers  # (4,): the optimizer's steps, the run's epochs, rows of this epoch, epochs without improvement
+    sums: npt.NDArray[np.float64]  # (3,): this epoch's Σ w ℓ and Σ w, and the least loss of an epoch
 
 
 class Plan(NamedTuple):
@@ -81,6 +84,10 @@ class Plan(NamedTuple):
     loss: int
     loss_parameter: float
     rule: Rule
+    loss_scale: float = 1.0  # what ℓ counts for in an epoch's loss
+    is_mean_of_batches: bool = False  # whether a batch counts in that by its rows, not by its weight
+    tolerance: float = 0.0  # an epoch improves if its loss is at least so much below the least before
+    patience: float = np.inf  # more epochs in a row that do not improve end a call
 
 
 @njit
@@ -150,13 +157,13 @@ class _Learner(NamedTuple):
 
 
 @inlined
-def _step_numbers(learner: _Learner, pace: Pace, first: int, end: int) -> None:
+def _step_numbers(learner: _Learner, pace: Pace, penalty: float, first: int, end: int) -> None:
     """Step the numbers from `first` to `end` of the flat buffers from their gradients and moments."""
     parameters, gradients = learner.parameters.data, learner.gradients.data
     if learner.rule.kind == ADAM:
-        adam_step(learner.rule, pace, parameters, gradients, learner.mean, learner.square, first, end)
+        adam_step(learner.rule, pace, penalty, parameters, gradients, learner.mean, learner.square, first, end)
     else:
-        momentum_step(learner.rule, pace, parameters, gradients, learner.mean, first, end)
+        momentum_step(learner.rule, pace, penalty, parameters, gradients, learner.mean, first, end)
 
 
 @inlined
@@ -177,13 +184,14 @@ def _step_layer(
         return
     if rule.kind == PLAIN:
         few = rows_in_tiles(rows.n) == 0
-        descend_layer(φ, workspace, i, first, end, rows, few, pace.learning_rate, rule.weight_decay, descended)
+        η, bias_decay = pace.learning_rate, rule.weight_decay
+        descend_layer(φ, workspace, i, first, end, rows, few, η, bias_decay + pace.penalty, bias_decay, descended)
     else:
         differentiate_layer(learner.gradients, workspace, i, first, end, rows)
         at, stride = weights_span(φ, i)
-        _step_numbers(learner, pace, at + first * stride, at + end * stride)
+        _step_numbers(learner, pace, pace.penalty, at + first * stride, at + end * stride)
         at, lanes = φ.biases_at[i], φ.lanes
-        _step_numbers(learner, pace, at + first * lanes, at + end * lanes)
+        _step_numbers(learner, pace, 0.0, at + first * lanes, at + end * lanes)
 
 
 @inlined
@@ -209,17 +217,29 @@ def _descend(
         for i in range(φ.n_layers - 1, -1, -1):
             descending = alone and i > 0 and rule.kind == PLAIN
             if i > 0 and rows.n > 0 and (alone or not stepping):
-                η, λ = pace.learning_rate, rule.weight_decay
+                η, λ = pace.learning_rate, rule.weight_decay + pace.penalty
                 backward_layer(φ, workspace, i, rows, few, thread, descending, η, λ)
             if stepping:
                 _step_layer(learner, workspace, pace, i, batch, thread, n_threads, descending)
     return loss
 
 
+@njit
+def _squares(parameters: Parameters) -> float:
+    """Return Σ_i ‖Ω_i‖²."""
+    total = zero_line(parameters.data)
+    for i in range(parameters.n_layers):
+        for at in range(parameters.weights_at[i], parameters.biases_at[i], parameters.lanes):
+            Ω = load(parameters.data, at)
+            total = total + Ω * Ω
+    return np.float64(sum_lanes(total))
+
+
 @inlined
 def _count(
     counts: Integers,
     sums: npt.NDArray[np.float64],
+    tolerance: float,
     step: int,
     row: int,
     loss: float,
@@ -233,8 +253,11 @@ def _count(
     sums[WEIGHT] += weight
     if row > 0:
         return ended
-    epoch_losses[ended] = sums[LOSS] / sums[WEIGHT]
+    mean = sums[LOSS] / sums[WEIGHT]
+    epoch_losses[ended] = mean
     counts[EPOCH] += 1
+    counts[STALE] = counts[STALE] + 1 if mean > sums[BEST] - tolerance else 0
+    sums[BEST] = min(sums[BEST], mean)
     sums[LOSS] = sums[WEIGHT] = 0
     return ended + 1
 
@@ -249,17 +272,18 @@ def train(
     epoch_losses: npt.NDArray[np.float64],  # written: the mean loss of each epoch that ends here
     crew: Crew,  # each of its threads makes the same call, but for its own number
 ) -> int:
-    """Make one step per learning rate; return how many were made, which are fewer if a batch's loss was not finite.
+    """Make one step per learning rate; return how many were made.
 
+    They are fewer if a batch's loss was not finite, or if the epochs without improvement have outlasted the patience.
     ABANDONED, where a thread of the crew did not come.
     """
     mode = flush_denormals()
     # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
     parameters, gradient_data, mean, square, order, random, counts, sums = state
-    n_table, n_steps = order.size, learning_rates.size
+    n_table, n_steps, like_numpy = order.size, learning_rates.size, random.size > MERSENNE_TWISTER
     order, random, counts, sums = pointer(order), pointer(random), pointer(counts), pointer(sums)
     learning_rates, epoch_losses = pointer(learning_rates), pointer(epoch_losses)
-    batch_size, n, shuffled, loss_code, loss_parameter, rule = plan
+    batch_size, n, shuffled, loss_code, loss_parameter, rule, scale, is_mean_of_batches, tolerance, patience = plan
     thread, n_threads, barrier = crew
     barrier, rows_of_table = pointer(barrier), table_addresses(table)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
@@ -269,9 +293,13 @@ def train(
     step, first, ended = counts[STEP], counts[ROW], 0
     steps_before = step
     for k in range(n_steps):
-        if first == 0 and shuffled and thread == 0:
-            shuffle(order, n_table, random)
-        if not meet(barrier, n_threads):  # the parameters and the order are ready
+        if first == 0 and shuffled and thread == 0 and counts[STALE] <= patience:
+            if like_numpy:
+                shuffle_like_numpy(order, n_table, random)
+            else:
+                shuffle(order, n_table, random)
+        # Now the parameters and the order are ready.
+        if not meet(barrier, n_threads) or counts[STALE] > patience:
             break
         batch = Rows(0, min(batch_size, n - first))
         rows = _share(batch.n, workspace.lanes, thread, n_threads)
@@ -280,14 +308,17 @@ def train(
             load_batch(rows_of_table, order, first, rows, workspace)
             forward_pass(φ, workspace, rows)
             batch_loss(workspace, rows, weight, loss_code, loss_parameter)
-        pace = pace_of(rule, learning_rates[k], step + 1)
+        pace = pace_of(rule, learning_rates[k], step + 1, weight)
+        penalty = 0.5 * rule.penalty * _squares(φ) if rule.penalty > 0 and thread == 0 else 0.0
         loss = _descend(learner, workspace, pace, batch, rows, thread, n_threads, barrier)
         if not np.isfinite(loss):
             break
         step += 1
         first = first + batch.n if first + batch.n < n else 0
         if thread == 0:
-            ended = _count(counts, sums, step, first, loss, weight, epoch_losses, ended)
+            counted = np.float64(batch.n) if is_mean_of_batches else weight
+            loss = (loss * scale + penalty) * (counted / weight) if counted != weight else loss * scale + penalty
+            ended = _count(counts, sums, tolerance, step, first, loss, counted, epoch_losses, ended)
     finished = meet(barrier, n_threads)  # so nobody steps any more
     restore_mode(mode)
     return step - steps_before if finished else ABANDONED

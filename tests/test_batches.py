@@ -15,6 +15,7 @@ from fastbp.batches import (
     random_bits,
     scatter_outputs,
     shuffle,
+    shuffle_like_numpy,
 )
 from fastbp.layout import lanes_of, matrix_from, padded_rows, panels_from, target_rows
 
@@ -48,6 +49,20 @@ def test_shuffling_permutes(n):
     order, state = np.zeros(n, np.int64), batches.random_state(0)
     shuffle(order, order.size, state)
     assert sorted(order) == list(range(n))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 63, 64, 65, 1000, 20_000])
+def test_shuffling_like_numpy_is_numpys(n):
+    random = np.random.RandomState(n)
+    random.random_sample(n % 7)  # so the state is somewhere within a block of words
+    _, words, position, *_ = random.get_state()
+    state, order, wanted = np.append(words, position).astype(np.uint64), np.arange(n), np.arange(n)
+    for _ in range(3):
+        shuffle_like_numpy(order, n, state)
+        random.shuffle(wanted)
+        assert np.array_equal(order, wanted)
+    _, words, position, *_ = random.get_state()
+    assert np.array_equal(state, np.append(words, position))
 
 
 def test_every_permutation_is_equally_likely():

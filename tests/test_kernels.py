@@ -168,7 +168,7 @@ def test_kernels_of_narrow_outputs_equal_their_twins(n, inputs, outputs, dtype):
 
     of_weights, of_biases = p.blank(outputs, inputs), p.row(np.full(outputs, np.nan))
     narrow.narrow_backward_parameters(g, h, of_weights, of_biases)
-    narrow.narrow_descend(g, h, 0.3, 0.1, weights, biases)
+    narrow.narrow_descend(g, h, 0.3, 0.1, 0.1, weights, biases)
     wanted = reference.backward_parameters(p.g, p.h)
     stepped = reference.descend(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
     magnitudes = np.abs(p.g.T) @ np.abs(p.h), np.abs(p.g).sum(0)
