@@ -33,16 +33,16 @@ def narrow_forward(
     """f_K = β_K + Ω_K h_K, for as many samples at once as a line has lanes."""
     lanes = line_length(out.data)
     in_lines = (h.rows + lanes - TILE_ROWS // 2) // lanes * lanes  # a last line of few samples goes one by one
-    for o in range(out.rows):
-        β = biases.data[biases.at + o]
-        for row in range(0, in_lines, lanes):
+    for row in range(0, in_lines, lanes):
+        for o in range(out.rows):  # while the samples are in the nearest cache
             sums = zero_tile(out.data, lanes)
             for column in range(0, h.columns, lanes):
                 samples = load_tile(h.data, element_at(h, row, column), lanes)
                 sums = fma(samples, load(weights.data, element_at(weights, o, column)), sums)
-            store(out.data, element_at(out, o, row), sum_rows(transpose(sums)) + β)
-        for row in range(in_lines, h.rows):
-            out.data[element_at(out, o, row)] = β + _output(h, row, weights, o)
+            store(out.data, element_at(out, o, row), sum_rows(transpose(sums)) + biases.data[biases.at + o])
+    for row in range(in_lines, h.rows):
+        for o in range(out.rows):
+            out.data[element_at(out, o, row)] = biases.data[biases.at + o] + _output(h, row, weights, o)
 
 
 @njit
@@ -125,9 +125,10 @@ def narrow_backward_parameters(
     biases: Panels,  # (1, C): ∂L/∂β_K, written
 ) -> None:
     """∂L/∂Ω_K = ∂L/∂f_K h_Kᵀ and ∂L/∂β_K = ∂L/∂f_K, summed over the batch."""
-    for o in range(g.rows):
-        for column in range(0, h.columns, line_length(g.data)):
+    for column in range(0, h.columns, line_length(g.data)):
+        for o in range(g.rows):  # while the panel of h is in the nearest cache
             store(weights.data, element_at(weights, o, column), _outer(g, o, h, column))
+    for o in range(g.rows):
         biases.data[biases.at + o] = _row_sum(g, o)
 
 
@@ -143,10 +144,11 @@ def narrow_descend(
 ) -> None:
     """φ ← φ − η (∂L/∂φ + λ φ) for Ω_K and β_K."""
     kept, bias_kept = 1 - learning_rate * weight_decay, 1 - learning_rate * bias_decay
-    for o in range(g.rows):
-        for column in range(0, h.columns, line_length(g.data)):
+    for column in range(0, h.columns, line_length(g.data)):
+        for o in range(g.rows):
             at = element_at(weights, o, column)
             d = _outer(g, o, h, column)
             store(weights.data, at, load(weights.data, at) * kept - d * learning_rate)
+    for o in range(g.rows):
         at = biases.at + o
         biases.data[at] = biases.data[at] * bias_kept - _row_sum(g, o) * learning_rate

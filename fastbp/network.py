@@ -239,6 +239,7 @@ class Network:
         value = training.differentiate(
             table, self._memory.parameters, gradients, workspace, np.arange(n), resolved.code, resolved.parameter
         )
+        training.differentiate_input(self._memory.parameters, workspace, n)
         x, *f = layout.gradient_matrices(workspace, n)
         return Gradients(value, layout.weight_matrices(gradients), layout.bias_vectors(gradients), tuple(f), x)
 

@@ -358,7 +358,7 @@ def differentiate(
     loss: int,
     loss_parameter: float,
 ) -> float:
-    """Return the weighted mean loss over a table, and write its gradient in every parameter, f_i and x."""
+    """Return the weighted mean loss over a table, and write its gradient in every parameter and every f_i."""
     φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
     rows, order, rows_of_table = Rows(0, order.size), pointer(order), table_addresses(table)
     load_batch(rows_of_table, order, 0, rows, workspace)
@@ -370,8 +370,13 @@ def differentiate(
         if i > 0:
             backward_layer(φ, workspace, i, rows, rows_in_tiles(rows.n) == 0, 0, False, 0.0, 0.0)
         differentiate_layer(by_φ, workspace, i, first, end, rows)
-    input_gradient(φ, workspace, rows)
     return total_loss(workspace, rows.n) / weight
+
+
+@entry
+def differentiate_input(parameters: Parameters, workspace: Workspace, rows: int) -> None:
+    """Write ∂L/∂x to the workspace that `differentiate` has written."""
+    input_gradient(addresses_of(parameters), workspace_addresses(workspace), Rows(0, rows))
 
 
 @entry

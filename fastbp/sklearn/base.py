@@ -86,8 +86,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
         """Return the outputs behind their activation."""
 
     @abstractmethod
-    def _validation_score(self, f: Array, y: Array, sample_weight: Array | None) -> float:
-        """Return the score of outputs before their activation, against targets as numbers."""
+    def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
+        """Return what gives the score of outputs before their activation, against targets as numbers."""
 
     @abstractmethod
     def _stratify(self, y: Array) -> Array | None:
@@ -170,7 +170,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
         objective = self._objective(np.float64)
         sizes = [self.coefs_[0].shape[0], *(matrix.shape[1] for matrix in self.coefs_)]
         self._coef_indptr, self._intercept_indptr = lbfgs.places(sizes)
-        value = lbfgs.packed(sizes, self.activation, objective, X, y, sample_weight, self.alpha)
+        value = lbfgs.WholeTable(sizes, self.activation, objective, X, y, sample_weight, self.alpha)
         x = lbfgs.pack(self.coefs_, self.intercepts_)
         found = lbfgs.minimize(value, x, self.max_iter, self.max_fun, self.tol, self.verbose)
         self.n_iter_, self.loss_ = found.n_iter, found.loss
@@ -187,7 +187,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
         self._unpack(packed)
         sizes = [self.coefs_[0].shape[0], *(matrix.shape[1] for matrix in self.coefs_)]
         objective = self._objective(np.float64)
-        return lbfgs.packed(sizes, self.activation, objective, X, y, sample_weight, self.alpha)(packed)
+        return lbfgs.WholeTable(sizes, self.activation, objective, X, y, sample_weight, self.alpha)(packed)
 
     # --- a stochastic fit -----------------------------------------------------------------------------------
 
@@ -229,6 +229,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
         finally:
             self.coefs_, self.intercepts_ = descent.parameters()
             descent.finish()
+            if descent.best is not None:
+                self._best_coefs, self._best_intercepts = descent.best
         if self.early_stopping:
             self.coefs_ = [array.copy() for array in self._best_coefs]
             self.intercepts_ = [array.copy() for array in self._best_intercepts]
@@ -314,24 +316,24 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
         self, descent: Descent, n: int, held_out: tuple[Array, Array, Array | None] | None
     ) -> Callable[[float], bool]:
         """Return what is done after each epoch, where Python is needed; it returns whether patience has ended."""
+        score = None if held_out is None else self._scorer(*held_out[1:])
 
         def note(loss: float) -> bool:
             self._note([loss], n)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
-            if held_out is None:
+            if held_out is None or score is None:
                 stopping = Stopping(self.tol, self.n_iter_no_change, self.best_loss_, self._no_improvement_count)
                 stopping.note(loss)
                 self.best_loss_, self._no_improvement_count = stopping.best_loss, stopping.count
             else:
-                self._note_score(descent, *held_out)
+                f = descent.outputs(held_out[0])
+                self._note_score(score(f) if np.isfinite(f).all() else np.nan, descent)
             return bool(self._no_improvement_count > self.n_iter_no_change)
 
         return note
 
-    def _note_score(self, descent: Descent, X: Array, y: Array, sample_weight: Array | None) -> None:
-        f = descent.outputs(X)
-        score = self._validation_score(f, y, sample_weight) if np.isfinite(f).all() else np.nan
+    def _note_score(self, score: float, descent: Descent) -> None:
         self.validation_scores_.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")
@@ -340,7 +342,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
         )
         if score > self.best_validation_score_:
             self.best_validation_score_ = score
-            self._best_coefs, self._best_intercepts = descent.parameters()
+            descent.keep_best()
 
     def _stops_or_slows(self) -> bool:
         """Return whether to stop, now that nothing has improved; if not, the learning rate has been lowered."""

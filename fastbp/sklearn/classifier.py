@@ -1,5 +1,6 @@
 """`MLPClassifier`: labels as numbers and back, probabilities, accuracy. This file must not know how a fit proceeds."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -220,7 +221,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
-        return X, self._label_binarizer.transform(y).astype(bool)
+        return X, self._indicators(y)
+
+    def _indicators(self, y: Array) -> Array:
+        """Return checked labels as columns of truths: one for two classes, else one for each."""
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+        places = np.searchsorted(self.classes_, y)  # the binarizer checks labels once more, longer than a short fit
+        wanted = np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1)
+        return np.equal(places[:, None], wanted)
 
     def _check_classes(self, classes: Array) -> None:
         """Raise unless the classes are those of the fits before."""
@@ -250,10 +259,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         e = np.exp(-np.abs(f))
         return np.asarray(np.where(f > 0, 1, e) / (1 + e))
 
-    def _validation_score(self, f: Array, y: Array, sample_weight: Array | None) -> float:
-        p = self._activated(f)
-        right = p.argmax(axis=1) == y.argmax(axis=1) if self.out_activation_ == "softmax" else ((p > 0.5) == y).all(1)
-        return float(np.average(right, weights=sample_weight))
+    def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
+        """Return the accuracy; of indicators, the share of rows that have all right."""
+        total = len(y) if sample_weight is None else sample_weight.sum()
+        labels = y.argmax(axis=1) if self.out_activation_ == "softmax" else y
+
+        def score(f: Array) -> float:
+            p = self._activated(f)
+            right = p.argmax(axis=1) == labels if self.out_activation_ == "softmax" else ((p > 0.5) == y).all(axis=1)
+            return float((right if sample_weight is None else right * sample_weight).sum() / total)
+
+        return score
 
     def _stratify(self, y: Array) -> Array | None:
         return y if self.n_outputs_ == 1 else None

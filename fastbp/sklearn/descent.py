@@ -1,11 +1,10 @@
-"""scikit-learn's minibatch descent as runs of the compiled core, and its loss and gradient over a whole table.
+"""scikit-learn's minibatch descent as runs of the compiled core.
 
 Coefficients are (inputs, outputs), as in scikit-learn: the transposes of Ω_i. This file must not know estimators.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,11 @@ from fastbp import activations, fitting, layout, losses, training
 from fastbp.batches import MERSENNE_TWISTER, Table
 from fastbp.prediction import Predictor
 from fastbp.results import History
-from fastbp.schedules import ByEpoch
+from fastbp.schedules import ByEpoch, Schedule
 from fastbp.sklearn.optimizers import AdamOptimizer, Arrays, SGDOptimizer
 
 Array = npt.NDArray[Any]
+Rate = float | Schedule
 
 
 @dataclass
@@ -144,7 +144,7 @@ class Descent:
         random = np.zeros(4, np.uint64)
         if self._is_compiled:
             random = np.append(twister["state"]["key"], twister["state"]["pos"]).astype(np.uint64)
-        self._shuffle = shuffle
+        self._is_shuffled_here = shuffle and not self._is_compiled
         self._plan = training.Plan(
             batch_size,
             n,
@@ -162,6 +162,7 @@ class Descent:
         position = np.array([optimizer.t, 0, 0, 0]), np.array([0, 0, np.inf])
         self._state = training.State(parameters, gradients, mean, square, np.arange(n), random, *position)
         self._predictor = Predictor(parameters.sizes.tolist(), dtype)
+        self._best: Array | None = None
         self.losses: list[float] = []  # of all epochs so far
 
     def run(self, rates: Sequence[float], stopping: Stopping, after_epoch: Callable[[float], bool] | None) -> None:
@@ -180,37 +181,51 @@ class Descent:
         DivergenceError
             If a loss leaves the finite numbers.
         """
-        if after_epoch is None and self._constants is None and (self._is_compiled or not self._shuffle):
-            self._run_compiled(rates, stopping)
-            return
-        for rate in rates:
-            if self._shuffle and not self._is_compiled:
-                self._state.order[:] = self._state.order[self._random.permutation(len(self._state.order))]
-            unbounded = Stopping(0.0, np.inf, np.inf, 0)
-            self._run_compiled([rate], unbounded)
-            if self._constants is not None:
-                self.losses[-1] += self._weighted_constant() - self._constant
-            ended = stopping.note(self.losses[-1]) if after_epoch is None else after_epoch(self.losses[-1])
-            if ended:
-                return
+        if after_epoch is None and (self._constants is not None or self._is_shuffled_here):
+            after_epoch = stopping.note
+        same = len(set(rates)) == 1
+        rate = rates[0] if same else ByEpoch(tuple(rates), self._steps, int(self._state.counts[training.STEP]))
+        if after_epoch is None:
+            self._run_alone(rate, len(rates), stopping)
+        else:
+            self._run_with(rate, len(rates), after_epoch)
 
-    def _run_compiled(self, rates: Sequence[float], stopping: Stopping) -> None:
+    def _run_alone(self, rate: Rate, epochs: int, stopping: Stopping) -> None:
+        """Make epochs with nothing between them, until the compiled run's patience ends."""
         state, history = self._state, History()
         # A count that is over patience already, from a fit before, ends the call after its first epoch, not before.
         excess = int(max(0, stopping.count - stopping.patience))
         state.counts[training.STALE] = stopping.count - excess
         state.sums[training.BEST] = stopping.best_loss - self._constant
         plan = self._plan._replace(tolerance=float(stopping.tol), patience=float(stopping.patience))
-        same = len(set(rates)) == 1
-        rate = rates[0] if same else ByEpoch(tuple(rates), self._steps, int(state.counts[training.STEP]))
         try:
-            fitting.run(self._table, plan, state, rate, len(rates), None, None, None, history)
+            fitting.run(self._table, plan, state, rate, epochs, None, None, None, history)
         finally:
             self.losses += [loss + self._constant for loss in history.loss]
             stopping.count = int(state.counts[training.STALE])
             if stopping.count > stopping.patience and len(history.loss) == 1:
                 stopping.count += excess
             stopping.best_loss = float(state.sums[training.BEST]) + self._constant
+
+    def _run_with(self, rate: Rate, epochs: int, after_epoch: Callable[[float], bool]) -> None:
+        """Make epochs with Python between them."""
+
+        def between(epoch: int, history: History) -> bool:
+            constant = self._constant if self._constants is None else self._weighted_constant()
+            self.losses.append(history.loss[-1] + constant)
+            ended = after_epoch(self.losses[-1])
+            if epoch < epochs and not ended:
+                self._shuffle_here()
+            return ended
+
+        self._shuffle_here()
+        self._state.counts[training.STALE] = 0
+        fitting.run(self._table, self._plan, self._state, rate, epochs, None, between, None)
+
+    def _shuffle_here(self) -> None:
+        """Shuffle the rows, if the stream is one that kernels do not know."""
+        if self._is_shuffled_here:
+            self._state.order[:] = self._state.order[self._random.permutation(len(self._state.order))]
 
     def _weighted_constant(self) -> float:
         """Return what the constants add to the loss of an epoch in the present order."""
@@ -230,6 +245,15 @@ class Descent:
         """Return the present coefficients and intercepts: copies."""
         return arrays_of(self._state.parameters)
 
+    def keep_best(self) -> None:
+        """Keep the present parameters as the best."""
+        self._best = self._state.parameters.data.copy()
+
+    @property
+    def best(self) -> tuple[Arrays, Arrays] | None:
+        """The best coefficients and intercepts: copies; None if none were kept."""
+        return None if self._best is None else arrays_of(self._state.parameters._replace(data=self._best))
+
     def finish(self) -> None:
         """Hand moments and the count of steps back to the optimizer, and its state to the random stream."""
         state = self._state
@@ -246,52 +270,3 @@ class Descent:
 def _halves(arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]:
     """Return coefficients and intercepts of a list of both."""
     return arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :]
-
-
-class WholeTable:
-    """The loss over a whole table, and its gradient, for one set of parameters after another.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Inputs, hidden widths, outputs.
-    activation, objective, X, y, sample_weight, alpha
-        As for `Descent`; computed in float64.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str,
-        objective: Objective,
-        X: Array,
-        y: Array,
-        sample_weight: Array | None,
-        alpha: float,
-    ) -> None:
-        dtype = np.dtype(np.float64)
-        code = activations.NAMES.index(activation)
-        self._parameters, self._gradients = (layout.zero_parameters(sizes, dtype, code) for _ in range(2))
-        self._shapes = list(pairwise(sizes))
-        self._table = table_of(X, y, sample_weight, dtype)
-        self._workspace = layout.workspace_for(sizes, len(X), dtype)
-        self._order, self._objective, self._alpha = np.arange(len(X)), objective, alpha
-        self._scale = objective.scale(y.shape[1])
-        constants = objective.constants(y)
-        self._constant = 0.0 if constants is None else float(np.average(constants, weights=sample_weight))
-        self._weight = float(len(X) if sample_weight is None else np.sum(sample_weight))
-
-    def __call__(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> tuple[float, Arrays, Arrays]:
-        """Return the loss and its gradient in the coefficients and the intercepts."""
-        layout.write_parameters(self._parameters, [matrix.T for matrix in coefs], intercepts)
-        loss = self._objective.loss
-        value = training.differentiate(
-            self._table, self._parameters, self._gradients, self._workspace, self._order, loss.code, loss.parameter
-        )
-        by_coefs, by_intercepts = arrays_of(self._gradients)
-        squares = 0.0
-        for gradient, matrix in zip(by_coefs, coefs, strict=True):
-            gradient += self._alpha / self._weight * matrix
-            squares += float(np.vdot(matrix, matrix))
-        penalty = 0.5 * self._alpha * squares / self._weight
-        return value * self._scale + self._constant + penalty, by_coefs, by_intercepts

@@ -1,9 +1,9 @@
-"""The loss over the whole table, lowered by SciPy's L-BFGS-B over one packed vector of parameters.
+"""The loss over a whole table, lowered by SciPy's L-BFGS-B over one packed vector of parameters.
 
 The vector holds all coefficients and then all intercepts. This file must not know estimators.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ import scipy.optimize
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp.sklearn.descent import Array, Objective, WholeTable
+from fastbp import activations, layout, training
+from fastbp.sklearn.descent import Array, Objective, table_of
 
 CoefPlaces = list[tuple[int, int, tuple[int, int]]]
 InterceptPlaces = list[tuple[int, int]]
@@ -51,28 +52,61 @@ def unpack(packed: Array, coefs: CoefPlaces, intercepts: InterceptPlaces) -> tup
     return matrices, [packed[start:end] for start, end in intercepts]
 
 
-def packed(
-    sizes: Sequence[int],
-    activation: str,
-    objective: Objective,
-    X: Array,
-    y: Array,
-    sample_weight: Array | None,
-    alpha: float,
-) -> Callable[[Array], tuple[float, Array]]:
-    """Return the loss and its gradient as a function of the vector."""
-    whole, (coefs, intercepts) = WholeTable(sizes, activation, objective, X, y, sample_weight, alpha), places(sizes)
+class WholeTable:
+    """The loss over a whole table, and its gradient, at one vector of parameters after another.
 
-    def value(x: Array) -> tuple[float, Array]:
-        loss, by_coefs, by_intercepts = whole(*unpack(x, coefs, intercepts))
-        return loss, pack(by_coefs, by_intercepts)
+    Parameters
+    ----------
+    sizes : sequence of int
+        Inputs, hidden widths, outputs.
+    activation, objective, X, y, sample_weight, alpha
+        As for `Descent`; computed in float64.
+    """
 
-    return value
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str,
+        objective: Objective,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None,
+        alpha: float,
+    ) -> None:
+        dtype = np.dtype(np.float64)
+        code = activations.NAMES.index(activation)
+        self._parameters, self._gradients = (layout.zero_parameters(sizes, dtype, code) for _ in range(2))
+        self._at = _addresses(sizes, self._parameters)
+        self._n_weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+        self._table = table_of(X, y, sample_weight, dtype)
+        self._workspace = layout.workspace_for(sizes, len(X), dtype)
+        self._order, self._loss, self._alpha = np.arange(len(X)), objective.loss, alpha
+        self._scale = objective.scale(y.shape[1])
+        constants = objective.constants(y)
+        self._constant = 0.0 if constants is None else float(np.average(constants, weights=sample_weight))
+        self._weight = float(len(X) if sample_weight is None else np.sum(sample_weight))
+
+    def __call__(self, x: Array) -> tuple[float, Array]:
+        """Return the loss and its gradient."""
+        self._parameters.data[self._at] = x
+        operands = self._table, self._parameters, self._gradients, self._workspace, self._order
+        value = training.differentiate(*operands, self._loss.code, self._loss.parameter)
+        gradient, weights = self._gradients.data[self._at], x[: self._n_weights]
+        decay = self._alpha / self._weight
+        gradient[: self._n_weights] += decay * weights
+        return value * self._scale + self._constant + 0.5 * decay * float(weights @ weights), gradient
 
 
-def minimize(
-    value: Callable[[Array], tuple[float, Array]], x: Array, max_iter: int, max_fun: int, tol: float, verbose: Any
-) -> Found:
+def _addresses(sizes: Sequence[int], parameters: layout.Parameters) -> Array:
+    """Return where each number of a packed vector lies in the parameters' buffer, which is all zeros."""
+    coefs, intercepts = places(sizes)
+    numbers = np.arange(1.0, intercepts[-1][1] + 1)
+    matrices, vectors = unpack(numbers, coefs, intercepts)
+    layout.write_parameters(parameters, [matrix.T for matrix in matrices], vectors)
+    return np.argsort(parameters.data)[-len(numbers) :]
+
+
+def minimize(value: WholeTable, x: Array, max_iter: int, max_fun: int, tol: float, verbose: Any) -> Found:
     """Run L-BFGS-B from `x`, with scikit-learn's options and its warning if it did not converge."""
     shown = _get_additional_lbfgs_options_dict("iprint", 1 if verbose is True or verbose >= 1 else -1)
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol, **shown}

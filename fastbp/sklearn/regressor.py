@@ -1,5 +1,6 @@
 """`MLPRegressor`: losses of numbers, R². This file must not know how a fit proceeds."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -164,13 +165,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     def _activated(self, f: Array) -> Array:
         return np.exp(f) if self.out_activation_ == "exp" else f
 
-    def _validation_score(self, f: Array, y: Array, sample_weight: Array | None) -> float:
+    def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
         """Return R², the mean over outputs."""
         weights = np.ones(len(y)) if sample_weight is None else sample_weight
-        errors = np.average((y - self._activated(f)) ** 2, axis=0, weights=weights)
-        spread = np.average((y - np.average(y, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
-        unexplained = np.divide(errors, spread, out=(errors > 0).astype(np.float64), where=spread > 0)
-        return float(np.mean(1 - unexplained))
+        spread = weights @ (y - np.average(y, axis=0, weights=weights)) ** 2
+
+        def score(f: Array) -> float:
+            errors = weights @ (y - self._activated(f)) ** 2
+            unexplained = np.divide(errors, spread, out=(errors > 0).astype(np.float64), where=spread > 0)
+            return float(np.mean(1 - unexplained))
+
+        return score
 
     def _stratify(self, y: Array) -> Array | None:  # noqa: ARG002
         return None
