@@ -177,6 +177,37 @@ def exponent(_context: Any, lines: Lines) -> Any:
 
 
 @intrinsic
+def random_lanes(_context: Any, line: Line, _key: types.Integer, _share: types.Float) -> Any:
+    """Return a line like the given one with 1 in about this share (below 1) of its lanes, drawn by the key, else 0.
+
+    Each lane hashes the key's halves and its own number by MurmurHash3's last step (Appleby 2011).
+    """
+    integers = ir.VectorType(ir.IntType(32), line.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        def constant(number: int) -> Any:
+            return ir.Constant(integers, [number] * line.lanes)
+
+        def mixed(bits: Any) -> Any:
+            for by, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+                bits = builder.mul(builder.xor(bits, builder.lshr(bits, constant(by))), constant(factor))
+            return builder.xor(bits, builder.lshr(bits, constant(16)))
+
+        _, key, share = values
+        low, high = (
+            splat(builder, integers, builder.trunc(half, ir.IntType(32)))
+            for half in (key, builder.lshr(key, ir.Constant(key.type, 32)))
+        )
+        number = ir.Constant(integers, [lane * 0x9E3779B9 % 2**32 for lane in range(line.lanes)])
+        bits = mixed(builder.xor(mixed(builder.add(low, number)), high))
+        most = builder.fptoui(builder.fmul(share, ir.Constant(share.type, 2.0**32)), ir.IntType(32))
+        ones, zeros = (ir.Constant(line.vector, [number] * line.lanes) for number in (1.0, 0.0))
+        return builder.select(builder.icmp_unsigned("<", bits, splat(builder, integers, most)), ones, zeros)
+
+    return line(line, types.uint64, types.float64), generate
+
+
+@intrinsic
 def keep_lanes(_context: Any, lines: Lines, _count: types.Integer, _other: types.Float) -> Any:
     """Return the lines with their first `count` lanes as they are, and a number in all the others."""
     integers = ir.VectorType(ir.IntType(32), lines.lanes)

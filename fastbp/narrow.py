@@ -35,14 +35,16 @@ def narrow_forward(
     in_lines = (h.rows + lanes - TILE_ROWS // 2) // lanes * lanes  # a last line of few samples goes one by one
     for row in range(0, in_lines, lanes):
         for o in range(out.rows):  # while the samples are in the nearest cache
+            β = biases.data[biases.at + o]
             sums = zero_tile(out.data, lanes)
             for column in range(0, h.columns, lanes):
                 samples = load_tile(h.data, element_at(h, row, column), lanes)
                 sums = fma(samples, load(weights.data, element_at(weights, o, column)), sums)
-            store(out.data, element_at(out, o, row), sum_rows(transpose(sums)) + biases.data[biases.at + o])
+            store(out.data, element_at(out, o, row), sum_rows(transpose(sums)) + β)
     for row in range(in_lines, h.rows):
         for o in range(out.rows):
-            out.data[element_at(out, o, row)] = biases.data[biases.at + o] + _output(h, row, weights, o)
+            β = biases.data[biases.at + o]
+            out.data[element_at(out, o, row)] = β + _output(h, row, weights, o)
 
 
 @njit

@@ -5,7 +5,7 @@ all rows, but come in pieces, its panels, each of which is one thread's. This fi
 from, nor what an optimizer does with gradients.
 """
 
-from fastbp.activations import IDENTITY, RELU, activate, multiply_by_derivative
+from fastbp.activations import IDENTITY, RELU, Dropout, activate, drop, multiply_by_derivative
 from fastbp.jit import inlined, jitable, njit
 from fastbp.kernels import (
     backward_input,
@@ -71,8 +71,8 @@ def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: Rows, ou
 
 
 @inlined
-def forward_pass(parameters: Parameters, workspace: Workspace, rows: Rows) -> None:
-    """h_{i+1} = a(β_i + Ω_i h_i) for i < K, and ŷ = β_K + Ω_K h_K."""
+def forward_pass(parameters: Parameters, workspace: Workspace, rows: Rows, dropout: Dropout) -> None:
+    """h_{i+1} = a(β_i + Ω_i h_i) for i < K, some of it dropped, and ŷ = β_K + Ω_K h_K."""
     last, activation = parameters.n_layers - 1, parameters.activation
     for i in range(last):
         h, out = activations_of(workspace, i, rows), activations_of(workspace, i + 1, rows)
@@ -82,6 +82,8 @@ def forward_pass(parameters: Parameters, workspace: Workspace, rows: Rows) -> No
             linear_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
             if activation != IDENTITY:
                 activate(activation, out)
+        if dropout.kept < 1:
+            drop(dropout, i, rows.first, out)
     _linear(parameters, workspace, last, rows, activations_of(workspace, last + 1, rows))
 
 
@@ -93,14 +95,21 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: Rows) -> 
 
 
 @inlined
-def _multiply_by_derivative(activation: int, h: Panels, g: Panels) -> None:
+def _multiply_by_derivative(activation: int, h: Panels, kept: float, g: Panels) -> None:
     if activation != IDENTITY:
-        multiply_by_derivative(activation, h, g)
+        multiply_by_derivative(activation, h, kept, g)
 
 
 @inlined
 def _backward_block(
-    parameters: Parameters, workspace: Workspace, i: int, block: int, rows: Rows, few: bool, thread: int
+    parameters: Parameters,
+    workspace: Workspace,
+    i: int,
+    block: int,
+    rows: Rows,
+    few: bool,
+    thread: int,
+    dropout: Dropout,
 ) -> None:
     """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for as many inputs of a wide layer as a line has lanes."""
     lanes, is_relu = workspace.lanes, parameters.activation == RELU
@@ -117,7 +126,7 @@ def _backward_block(
             backward_input(g, Ω, h, out)
         else:
             backward_linear_input(g, Ω, out)
-            _multiply_by_derivative(parameters.activation, h, out)
+            _multiply_by_derivative(parameters.activation, h, dropout.kept, out)
 
 
 @inlined
@@ -141,8 +150,9 @@ def backward_layer(
     descending: bool,
     learning_rate: float,
     weight_decay: float,
+    dropout: Dropout,
 ) -> None:
-    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1; for ReLU, a'(f) = I[f > 0].
+    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1, dropped as h_i was; for ReLU, a'(f) = I[f > 0].
 
     A batch of `few` rows, of which these may be a part, is not worth transposing Ω_i for. If `descending`, a wide
     layer's Ω_i is stepped too, a block of inputs at a time, while the block is in the cache.
@@ -154,15 +164,17 @@ def backward_layer(
             narrow_backward_input(g, weights_of(parameters, i), h, out)
         else:
             narrow_backward_linear_input(g, weights_of(parameters, i), out)
-            _multiply_by_derivative(parameters.activation, h, out)
+            _multiply_by_derivative(parameters.activation, h, dropout.kept, out)
     else:
         for block in range((workspace.sizes[i] + workspace.lanes - 1) // workspace.lanes):
-            _backward_block(parameters, workspace, i, block, rows, few, thread)
+            _backward_block(parameters, workspace, i, block, rows, few, thread, dropout)
             if descending:
                 h = panel_of(activations_of(workspace, i, rows), block, workspace.lanes)
                 weights = input_block(weights_of(parameters, i), block, workspace.lanes)
                 g = gradients_of(workspace, i + 1, rows)
                 _descend_weights(few, g, h, learning_rate, weight_decay, weights)
+    if dropout.kept < 1:
+        drop(dropout, i - 1, rows.first, gradients_of(workspace, i, rows))
 
 
 @njit

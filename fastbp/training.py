@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastbp.activations import Dropout
 from fastbp.arithmetic import sum_lanes
 from fastbp.barrier import Crew, meet
 from fastbp.batches import (
@@ -88,6 +89,7 @@ class Plan(NamedTuple):
     is_mean_of_batches: bool = False  # whether a batch counts in that by its rows, not by its weight
     tolerance: float = 0.0  # an epoch improves if its loss is at least so much below the least before
     patience: float = np.inf  # more epochs in a row that do not improve end a call
+    dropout: float = 0.0  # the share of hidden units that each step leaves out
 
 
 @njit
@@ -157,16 +159,6 @@ class _Learner(NamedTuple):
 
 
 @inlined
-def _step_numbers(learner: _Learner, pace: Pace, penalty: float, first: int, end: int) -> None:
-    """Step the numbers from `first` to `end` of the flat buffers from their gradients and moments."""
-    parameters, gradients = learner.parameters.data, learner.gradients.data
-    if learner.rule.kind == ADAM:
-        adam_step(learner.rule, pace, penalty, parameters, gradients, learner.mean, learner.square, first, end)
-    else:
-        momentum_step(learner.rule, pace, penalty, parameters, gradients, learner.mean, first, end)
-
-
-@inlined
 def _step_layer(
     learner: _Learner,
     workspace: Workspace,
@@ -187,11 +179,16 @@ def _step_layer(
         η, bias_decay = pace.learning_rate, rule.weight_decay
         descend_layer(φ, workspace, i, first, end, rows, few, η, bias_decay + pace.penalty, bias_decay, descended)
     else:
-        differentiate_layer(learner.gradients, workspace, i, first, end, rows)
+        gradients, mean, penalty = learner.gradients, learner.mean, pace.penalty
+        differentiate_layer(gradients, workspace, i, first, end, rows)
         at, stride = weights_span(φ, i)
-        _step_numbers(learner, pace, pace.penalty, at + first * stride, at + end * stride)
-        at, lanes = φ.biases_at[i], φ.lanes
-        _step_numbers(learner, pace, 0.0, at + first * lanes, at + end * lanes)
+        for _ in range(2):  # first the weights, then the biases: in one place, as each call is compiled anew
+            of, to = at + first * stride, at + end * stride
+            if rule.kind == ADAM:
+                adam_step(rule, pace, penalty, φ.data, gradients.data, mean, learner.square, of, to)
+            else:
+                momentum_step(rule, pace, penalty, φ.data, gradients.data, mean, of, to)
+            at, stride, penalty = φ.biases_at[i], φ.lanes, 0.0
 
 
 @inlined
@@ -204,6 +201,7 @@ def _descend(
     thread: int,
     n_threads: int,
     barrier: Integers,
+    dropout: Dropout,
 ) -> float:
     """Step all parameters, from ∂L/∂ŷ on; return Σ w ℓ, and make no step where that is not finite."""
     φ, rule, loss = learner.parameters, learner.rule, np.nan
@@ -218,7 +216,7 @@ def _descend(
             descending = alone and i > 0 and rule.kind == PLAIN
             if i > 0 and rows.n > 0 and (alone or not stepping):
                 η, λ = pace.learning_rate, rule.weight_decay + pace.penalty
-                backward_layer(φ, workspace, i, rows, few, thread, descending, η, λ)
+                backward_layer(φ, workspace, i, rows, few, thread, descending, η, λ, dropout)
             if stepping:
                 _step_layer(learner, workspace, pace, i, batch, thread, n_threads, descending)
     return loss
@@ -283,7 +281,7 @@ def train(
     n_table, n_steps, like_numpy = order.size, learning_rates.size, random.size > MERSENNE_TWISTER
     order, random, counts, sums = pointer(order), pointer(random), pointer(counts), pointer(sums)
     learning_rates, epoch_losses = pointer(learning_rates), pointer(epoch_losses)
-    batch_size, n, shuffled, loss_code, loss_parameter, rule, scale, is_mean_of_batches, tolerance, patience = plan
+    batch_size, n, rule, scale, patience = plan.batch_size, plan.rows, plan.rule, plan.loss_scale, plan.patience
     thread, n_threads, barrier = crew
     barrier, rows_of_table = pointer(barrier), table_addresses(table)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
@@ -293,7 +291,7 @@ def train(
     step, first, ended = counts[STEP], counts[ROW], 0
     steps_before = step
     for k in range(n_steps):
-        if first == 0 and shuffled and thread == 0 and counts[STALE] <= patience:
+        if first == 0 and plan.shuffled and thread == 0 and counts[STALE] <= patience:
             if like_numpy:
                 shuffle_like_numpy(order, n_table, random)
             else:
@@ -304,21 +302,22 @@ def train(
         batch = Rows(0, min(batch_size, n - first))
         rows = _share(batch.n, workspace.lanes, thread, n_threads)
         weight = batch_weight(rows_of_table, order, first, batch.n)
+        dropout = Dropout(1 - plan.dropout, random[0] + np.uint64(step) * np.uint64(0xBF58476D1CE4E5B9))
         if rows.n > 0:
             load_batch(rows_of_table, order, first, rows, workspace)
-            forward_pass(φ, workspace, rows)
-            batch_loss(workspace, rows, weight, loss_code, loss_parameter)
+            forward_pass(φ, workspace, rows, dropout)
+            batch_loss(workspace, rows, weight, plan.loss, plan.loss_parameter)
         pace = pace_of(rule, learning_rates[k], step + 1, weight)
         penalty = 0.5 * rule.penalty * _squares(φ) if rule.penalty > 0 and thread == 0 else 0.0
-        loss = _descend(learner, workspace, pace, batch, rows, thread, n_threads, barrier)
+        loss = _descend(learner, workspace, pace, batch, rows, thread, n_threads, barrier, dropout)
         if not np.isfinite(loss):
             break
         step += 1
         first = first + batch.n if first + batch.n < n else 0
         if thread == 0:
-            counted = np.float64(batch.n) if is_mean_of_batches else weight
+            counted = np.float64(batch.n) if plan.is_mean_of_batches else weight
             loss = (loss * scale + penalty) * (counted / weight) if counted != weight else loss * scale + penalty
-            ended = _count(counts, sums, tolerance, step, first, loss, counted, epoch_losses, ended)
+            ended = _count(counts, sums, plan.tolerance, step, first, loss, counted, epoch_losses, ended)
     finished = meet(barrier, n_threads)  # so nobody steps any more
     restore_mode(mode)
     return step - steps_before if finished else ABANDONED
@@ -340,7 +339,7 @@ def evaluate(
     for first in range(0, n, workspace.capacity):
         rows = Rows(0, min(workspace.capacity, n - first))
         load_batch(rows_of_table, order, first, rows, workspace)
-        forward_pass(φ, workspace, rows)
+        forward_pass(φ, workspace, rows, Dropout(1.0, np.uint64(0)))
         weight = batch_weight(rows_of_table, order, first, rows.n)
         batch_loss(workspace, rows, weight, loss, loss_parameter)
         total += total_loss(workspace, rows.n)
@@ -362,13 +361,14 @@ def differentiate(
     φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
     rows, order, rows_of_table = Rows(0, order.size), pointer(order), table_addresses(table)
     load_batch(rows_of_table, order, 0, rows, workspace)
-    forward_pass(φ, workspace, rows)
+    forward_pass(φ, workspace, rows, Dropout(1.0, np.uint64(0)))
     weight = batch_weight(rows_of_table, order, 0, rows.n)
     batch_loss(workspace, rows, weight, loss, loss_parameter)
     for i in range(φ.n_layers - 1, -1, -1):
         first, end = share_of_panels(workspace, i, 0, 1)
         if i > 0:
-            backward_layer(φ, workspace, i, rows, rows_in_tiles(rows.n) == 0, 0, False, 0.0, 0.0)
+            few = rows_in_tiles(rows.n) == 0
+            backward_layer(φ, workspace, i, rows, few, 0, False, 0.0, 0.0, Dropout(1.0, np.uint64(0)))
         differentiate_layer(by_φ, workspace, i, first, end, rows)
     return total_loss(workspace, rows.n) / weight
 
@@ -389,7 +389,7 @@ def trace(
     """Every h_i and f_i of a forward pass."""
     φ, workspace, rows = addresses_of(parameters), workspace_addresses(workspace), Rows(0, order.size)
     gather_rows(pointer(x), pointer(order), 0, activations_of(workspace, 0, rows))
-    forward_pass(φ, workspace, rows)
+    forward_pass(φ, workspace, rows, Dropout(1.0, np.uint64(0)))
     preactivations(φ, workspace, rows)
 
 
@@ -406,7 +406,7 @@ def predict(
     for first in range(0, x.shape[0], workspace.capacity):
         rows = Rows(0, min(workspace.capacity, x.shape[0] - first))
         finite &= load_plain_rows(x, first, activations_of(workspace, 0, rows))
-        forward_pass(φ, workspace, rows)
+        forward_pass(φ, workspace, rows, Dropout(1.0, np.uint64(0)))
         ŷ = activations_of(workspace, workspace.n_layers, rows)
         scatter_outputs(ŷ, out[first : first + rows.n], workspace.narrow)
     return finite

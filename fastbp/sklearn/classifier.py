@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
@@ -54,6 +56,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     epsilon : float, default=1e-8
     n_iter_no_change : int, default=10
     max_fun : int, default=15000
+    class_weight : dict, list of dict or "balanced", default=None
+        Not in scikit-learn's. What each row's weight is multiplied by, as in other classifiers.
+    scoring : str or callable, default=None
+        Not in scikit-learn's. What early stopping scores held-out rows by, as in `cross_val_score`; None is accuracy.
+    dropout : float, default=0.0
+        Not in scikit-learn's. The share of hidden units that each step leaves out, in [0, 1).
+    callback : callable, default=None
+        Not in scikit-learn's. Called with the estimator after each epoch (each iteration of "lbfgs"), whose
+        `coefs_`, `n_iter_` and histories are then up to date; the fit ends if it returns True.
 
     Attributes
     ----------
@@ -65,6 +76,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         The mean loss of each epoch, penalty included.
     validation_scores_ : list of float
     best_validation_score_ : float
+    validation_loss_curve_ : list of float
+        Not in scikit-learn's. The loss of the rows held out after each epoch, without penalty; None without such.
     n_features_in_, n_iter_, n_layers_, n_outputs_, t_ : int
     feature_names_in_ : ndarray
     out_activation_ : str
@@ -82,6 +95,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     >>> bool(model.score(X, y) > 0.95)
     True
     """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
 
     loss = "log_loss"
 
@@ -111,6 +129,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        class_weight: Any = None,
+        scoring: Any = None,
+        dropout: float = 0.0,
+        callback: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -135,6 +157,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.class_weight = class_weight
+        self.scoring = scoring
+        self.dropout = dropout
+        self.callback = callback
 
     def predict(self, X: Any) -> Array:
         """Predict the classes.
@@ -197,6 +223,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         -------
         self
         """
+        if self.class_weight is not None and not isinstance(self.class_weight, dict | list):
+            raise ValueError(
+                "partial_fit sees only some rows, so class_weight='balanced' cannot be known: pass "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y) as a dict"
+            )
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
@@ -230,6 +261,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         places = np.searchsorted(self.classes_, y)  # the binarizer checks labels once more, longer than a short fit
         wanted = np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1)
         return np.equal(places[:, None], wanted)
+
+    def _held_out_targets(self, y: Any) -> Array:
+        y = check_array(y, ensure_2d=False, dtype=None)
+        if y.ndim == 1 or y.shape[1] == 1:
+            y = column_or_1d(y)
+            unknown = np.setdiff1d(y, self.classes_)
+            if len(unknown):
+                raise ValueError(f"validation_data has classes that are not in y: {unknown}; y has {self.classes_}")
+        elif y.shape[1] != self.n_outputs_:
+            raise ValueError(f"validation_data has {y.shape[1]} labels, y has {self.n_outputs_}")
+        return self._indicators(y)
+
+    def _class_weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
+        if self.class_weight is None:
+            return sample_weight
+        weight = compute_sample_weight(self.class_weight, self._labels(y))
+        return np.asarray(weight) if sample_weight is None else np.asarray(weight * sample_weight, sample_weight.dtype)
+
+    def _labels(self, y: Array) -> Array:
+        return np.asarray(self._label_binarizer.inverse_transform(y.astype(int)))
 
     def _check_classes(self, classes: Array) -> None:
         """Raise unless the classes are those of the fits before."""
@@ -272,7 +323,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         return score
 
     def _stratify(self, y: Array) -> Array | None:
-        return y if self.n_outputs_ == 1 else None
+        """Return the classes, but of several labels none, nor of three classes and more that are too rare to share."""
+        if self.n_outputs_ == 1 or self.out_activation_ != "softmax":
+            return y if self.n_outputs_ == 1 else None
+        held_out = int(np.ceil(self.validation_fraction * len(y)))
+        has_room = y.sum(axis=0).min() >= 2 and min(held_out, len(y) - held_out) >= y.shape[1]
+        return np.asarray(y.argmax(axis=1)) if has_room else None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

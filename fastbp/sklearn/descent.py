@@ -15,10 +15,13 @@ from fastbp.batches import MERSENNE_TWISTER, Table
 from fastbp.prediction import Predictor
 from fastbp.results import History
 from fastbp.schedules import ByEpoch, Schedule
-from fastbp.sklearn.optimizers import AdamOptimizer, Arrays, SGDOptimizer
+from fastbp.sklearn import optimizers
+from fastbp.sklearn.optimizers import Arrays, Optimizer
 
 Array = npt.NDArray[Any]
 Rate = float | Schedule
+
+_BLOCK_ROWS = 240  # rows whose loss is taken at once; `layout.pitch` has nothing to add to them
 
 
 @dataclass
@@ -63,6 +66,11 @@ class Objective:
         y = y.astype(np.float64)
         logs = np.log(y, out=np.zeros_like(y), where=y > 0)
         return np.asarray((y * logs - y).sum(axis=1))
+
+    def constant(self, y: Array, sample_weight: Array | None) -> float:
+        """Return the weighted mean of the constants."""
+        constants = self.constants(y)
+        return 0.0 if constants is None else float(np.average(constants, weights=sample_weight))
 
 
 def parameters_of(coefs: Sequence[Array], intercepts: Sequence[Array], activation: str) -> layout.Parameters:
@@ -110,8 +118,10 @@ class Descent:
         Whose stream the shuffling takes, to the bit.
     alpha : float
         α: a batch's loss gains α ‖Ω‖² / 2 over its weight.
-    optimizer : SGDOptimizer or AdamOptimizer
+    optimizer : Optimizer
         Whose moments it starts from.
+    dropout : float
+        The share of hidden units that each step leaves out.
     """
 
     def __init__(
@@ -127,9 +137,10 @@ class Descent:
         shuffle: bool,
         random_state: np.random.RandomState,
         alpha: float,
-        optimizer: SGDOptimizer | AdamOptimizer,
+        optimizer: Optimizer,
+        dropout: float = 0.0,
     ) -> None:
-        self._optimizer, self._random = optimizer, random_state
+        self._optimizer, self._random, self._objective = optimizer, random_state, objective
         parameters = parameters_of(coefs, intercepts, activation)
         dtype, n = parameters.data.dtype, len(X)
         self._table = table_of(X, y, sample_weight, dtype)
@@ -151,15 +162,16 @@ class Descent:
             shuffle and self._is_compiled,
             objective.loss.code,
             objective.loss.parameter,
-            optimizer.rule(alpha),
+            optimizers.rule(optimizer, alpha),
             objective.scale(y.shape[1]),
             True,
+            dropout=float(dropout),
         )
-        moments = [parameters_of(*_halves(arrays), activation).data for arrays in optimizer.moments()]
+        moments = [parameters_of(*_halves(arrays), activation).data for arrays in optimizers.moments(optimizer)]
         empty = np.zeros(0, dtype)
         mean, square = [*moments, empty, empty][:2]
         gradients = layout.aligned_zeros(mean.size, dtype)
-        position = np.array([optimizer.t, 0, 0, 0]), np.array([0, 0, np.inf])
+        position = np.array([optimizers.steps(optimizer), 0, 0, 0]), np.array([0, 0, np.inf])
         self._state = training.State(parameters, gradients, mean, square, np.arange(n), random, *position)
         self._predictor = Predictor(parameters.sizes.tolist(), dtype)
         self._best: Array | None = None
@@ -241,6 +253,17 @@ class Descent:
         """Return ŷ with the present parameters, before any activation of the output."""
         return self._predictor.predict(self._state.parameters, X, None)
 
+    def evaluator(self, X: Array, y: Array, sample_weight: Array | None) -> Callable[[], float]:
+        """Return what gives the objective of other rows with the present parameters, penalty left out."""
+        parameters, loss, scale = self._state.parameters, self._objective.loss, self._objective.scale(y.shape[1])
+        table = table_of(X, y, sample_weight, parameters.data.dtype)
+        rows = min(len(X), _BLOCK_ROWS)
+        workspace = layout.workspace_for(parameters.sizes.tolist(), rows, parameters.data.dtype, backward=False)
+        order, constant = np.arange(len(X)), self._objective.constant(y, sample_weight)
+        return lambda: (
+            training.evaluate(table, parameters, workspace, order, loss.code, loss.parameter) * scale + constant
+        )
+
     def parameters(self) -> tuple[Arrays, Arrays]:
         """Return the present coefficients and intercepts: copies."""
         return arrays_of(self._state.parameters)
@@ -259,7 +282,8 @@ class Descent:
         state = self._state
         kept = [state.parameters._replace(data=data) for data in (state.mean, state.square) if data.size]
         halves = [arrays_of(held) for held in kept]
-        self._optimizer.keep([coefs + intercepts for coefs, intercepts in halves], int(state.counts[training.STEP]))
+        kept_moments = [coefs + intercepts for coefs, intercepts in halves]
+        optimizers.keep(self._optimizer, kept_moments, int(state.counts[training.STEP]))
         if self._is_compiled:
             twister: Any = self._random.get_state(legacy=False)
             words = state.random[:MERSENNE_TWISTER].astype(np.uint32)

@@ -3,7 +3,7 @@
 The vector holds all coefficients and then all intercepts. This file must not know estimators.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from fastbp.sklearn.descent import Array, Objective, table_of
 
 CoefPlaces = list[tuple[int, int, tuple[int, int]]]
 InterceptPlaces = list[tuple[int, int]]
+
+_STOPPED_BY_CALLBACK = 99  # SciPy's status
 
 
 class Found(NamedTuple):
@@ -82,8 +84,7 @@ class WholeTable:
         self._workspace = layout.workspace_for(sizes, len(X), dtype)
         self._order, self._loss, self._alpha = np.arange(len(X)), objective.loss, alpha
         self._scale = objective.scale(y.shape[1])
-        constants = objective.constants(y)
-        self._constant = 0.0 if constants is None else float(np.average(constants, weights=sample_weight))
+        self._constant = objective.constant(y, sample_weight)
         self._weight = float(len(X) if sample_weight is None else np.sum(sample_weight))
 
     def __call__(self, x: Array) -> tuple[float, Array]:
@@ -106,10 +107,28 @@ def _addresses(sizes: Sequence[int], parameters: layout.Parameters) -> Array:
     return np.argsort(parameters.data)[-len(numbers) :]
 
 
-def minimize(value: WholeTable, x: Array, max_iter: int, max_fun: int, tol: float, verbose: Any) -> Found:
-    """Run L-BFGS-B from `x`, with scikit-learn's options and its warning if it did not converge."""
+def minimize(
+    value: WholeTable,
+    x: Array,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    verbose: Any,
+    callback: Callable[[Array, float], bool] | None,
+) -> Found:
+    """Run L-BFGS-B from `x`, with scikit-learn's options and its warning if it did not converge.
+
+    A callback is given the vector and the loss after each iteration, and ends the run if it returns True.
+    """
     shown = _get_additional_lbfgs_options_dict("iprint", 1 if verbose is True or verbose >= 1 else -1)
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol, **shown}
-    result = scipy.optimize.minimize(value, x, method="L-BFGS-B", jac=True, options=options)
-    n_iter = _check_optimize_result("lbfgs", result, max_iter)
+
+    def watch(intermediate_result: Any) -> None:
+        if callback is not None and callback(intermediate_result.x, float(intermediate_result.fun)):
+            raise StopIteration
+
+    watching = None if callback is None else watch
+    result = scipy.optimize.minimize(value, x, method="L-BFGS-B", jac=True, options=options, callback=watching)
+    was_stopped = result.status == _STOPPED_BY_CALLBACK
+    n_iter = result.nit if was_stopped else _check_optimize_result("lbfgs", result, max_iter)
     return Found(result.x, result.fun, n_iter)

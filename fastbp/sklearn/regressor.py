@@ -1,13 +1,14 @@
 """`MLPRegressor`: losses of numbers, R². This file must not know how a fit proceeds."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
@@ -24,8 +25,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default="squared_error"
-        With "poisson" the model predicts exp(ŷ).
+    loss : {"squared_error", "poisson", "huber", "absolute_error", "quantile"}, default="squared_error"
+        With "poisson" the model predicts exp(ŷ). The last three are not in scikit-learn's.
     hidden_layer_sizes : array-like of shape (n_layers - 2,), default=(100,)
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
@@ -35,10 +36,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         As for `MLPClassifier`.
     n_iter_no_change, max_fun
         As for `MLPClassifier`.
+    delta : float, default=1.0
+        Not in scikit-learn's. δ of "huber", in the unit of y: ½ r² where |r| ≤ δ, and δ (|r| − ½ δ) beyond.
+    quantile : float, default=0.5
+        Not in scikit-learn's. Which quantile "quantile" learns, in (0, 1).
+    scoring, dropout, callback
+        As for `MLPClassifier`; `scoring=None` is R².
 
     Attributes
     ----------
-    coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_
+    coefs_, intercepts_, loss_, best_loss_, loss_curve_
+        As for `MLPClassifier`.
+    validation_scores_, best_validation_score_, validation_loss_curve_
         As for `MLPClassifier`; scores are R².
     n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, t_, out_activation_
         As for `MLPClassifier`.
@@ -55,7 +64,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [StrOptions({"squared_error", "poisson", "huber", "absolute_error", "quantile"})],
+        "delta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
 
     def __init__(
@@ -85,6 +96,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        delta: float = 1.0,
+        quantile: float = 0.5,
+        scoring: Any = None,
+        dropout: float = 0.0,
+        callback: Any = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -110,6 +126,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.delta = delta
+        self.quantile = quantile
+        self.scoring = scoring
+        self.dropout = dropout
+        self.callback = callback
 
     def predict(self, X: Any) -> Array:
         """Predict the targets.
@@ -156,11 +177,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         )
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
+    def _held_out_targets(self, y: Any) -> Array:
+        y = check_array(y, ensure_2d=False, dtype=np.float64)
+        return np.reshape(y, (-1, 1)) if y.ndim == 1 else np.asarray(y)
+
+    def _class_weighted(self, y: Array, sample_weight: Array | None) -> Array | None:  # noqa: ARG002
+        return sample_weight
+
+    def _labels(self, y: Array) -> Array:
+        return y.ravel() if y.shape[1] == 1 else y
+
     def _output_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
     def _objective(self, dtype: npt.DTypeLike) -> Objective:  # noqa: ARG002
-        return Objective(Loss(self.loss), mean_over_outputs=self.loss == "squared_error")
+        parameter = {"huber": self.delta, "quantile": self.quantile}.get(self.loss, 0.0)
+        return Objective(Loss(self.loss, float(parameter)), mean_over_outputs=self.loss != "poisson")
 
     def _activated(self, f: Array) -> Array:
         return np.exp(f) if self.out_activation_ == "exp" else f

@@ -1,0 +1,342 @@
+"""What fastbp's estimators have beyond scikit-learn's: class weights, validation data, losses, dropout, callbacks."""
+
+import itertools
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", minversion="1.9")
+
+from sklearn import neural_network
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import log_loss, make_scorer, mean_pinball_loss
+from sklearn.preprocessing import scale
+
+import fastbp.losses
+from fastbp import activations
+from fastbp.jit import entry
+from fastbp.layout import matrix_from, panels_from
+from fastbp.sklearn import MLPClassifier, MLPRegressor, advice, from_sklearn
+from fastbp.sklearn.descent import Descent, Objective, Stopping
+from fastbp.sklearn.optimizers import SGDOptimizer
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, species = load_iris(return_X_y=True)
+X = scale(X)
+names = np.array(["setosa", "versicolor", "virginica"])[species]
+rows, progression = (scale(array) for array in load_diabetes(return_X_y=True))
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True))
+
+
+# --- class_weight -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_class_weights_are_sample_weights(solver):
+    model = MLPClassifier((5,), solver=solver, max_iter=9, random_state=0)
+    weight = np.where(species == 1, 3.0, 1.0)
+    plain = clone(model).fit(X, names, sample_weight=weight)
+    assert same(clone(model).set_params(class_weight={"versicolor": 3}).fit(X, names), plain)
+    assert not same(clone(model).fit(X, names), plain)
+
+
+def test_class_weights_multiply_sample_weights():
+    model, weight = MLPClassifier((5,), max_iter=9, random_state=0), np.linspace(0.1, 2, 150)
+    few = species[:120]
+    both = clone(model).set_params(class_weight="balanced").fit(X[:120], few, sample_weight=weight[:120])
+    balance = 120 / 3 / np.bincount(few)[few]
+    assert same(both, clone(model).fit(X[:120], few, sample_weight=weight[:120] * balance))
+
+
+def test_balanced_weights_cannot_be_known_from_a_part():
+    with pytest.raises(ValueError, match="compute_class_weight"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, names, classes=np.unique(names))
+
+
+# --- validation data ----------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_validation_data_is_noted_after_each_epoch():
+    history = []
+    model = MLPClassifier(
+        (5,), max_iter=9, random_state=0, callback=lambda model: history.append(model.loss_curve_[-1])
+    )
+    assert model.fit(X[::2], names[::2]).validation_loss_curve_ is None
+    validated = clone(model).fit(X[::2], names[::2], validation_data=(X[1::2], names[1::2]))
+    assert same(validated, model)  # nothing else changes
+    assert len(validated.validation_loss_curve_) == 9
+    wanted = log_loss(names[1::2], validated.predict_proba(X[1::2]))
+    assert validated.validation_loss_curve_[-1] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_the_validation_loss_is_the_training_loss_of_the_same_rows(loss):
+    y, weight = np.random.default_rng(0).poisson(3, (442, 2)).astype(float), np.linspace(0.1, 2, 442)
+    model = MLPRegressor(loss, (5,), solver="sgd", alpha=0, batch_size=442, learning_rate_init=1e-300, max_iter=2)
+    model.fit(rows, y, sample_weight=weight, validation_data=(rows, y, weight))
+    assert model.validation_loss_curve_ == pytest.approx(model.loss_curve_)
+
+
+def test_early_stopping_scores_validation_data():
+    model = MLPClassifier((5,), early_stopping=True, n_iter_no_change=3, random_state=0, max_iter=50)
+    model.fit(X[::2], names[::2], validation_data=(X[1::2], names[1::2]))
+    assert model.score(X[1::2], names[1::2]) == pytest.approx(model.best_validation_score_)
+    assert len(model.validation_scores_) == len(model.validation_loss_curve_) == model.n_iter_
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (X, "validation_data must be"),
+        ((X, names, None, None), "validation_data must be"),
+        ((X, np.full(150, "rose")), "classes that are not in y.*rose"),
+        ((X[:, :2], names), "2 features"),
+        ((X[:9], names), "inconsistent numbers of samples"),
+    ],
+)
+def test_validation_data_that_does_not_fit_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(max_iter=2).fit(X, names, validation_data=data)
+
+
+def test_lbfgs_refuses_what_needs_epochs():
+    for parameters, options in (({"dropout": 0.5}, {}), ({}, {"validation_data": (X, names)})):
+        with pytest.raises(ValueError, match="for the solvers"):
+            MLPClassifier(solver="lbfgs", **parameters).fit(X, names, **options)
+
+
+# --- scoring ------------------------------------------------------------------------------------------------
+
+
+def test_early_stopping_by_any_scorer():
+    model = MLPClassifier((5,), early_stopping=True, max_iter=30, scoring="neg_log_loss", random_state=0)
+    model.fit(X[::2], names[::2], validation_data=(X[1::2], names[1::2]))
+    assert model.validation_scores_ == pytest.approx(-np.array(model.validation_loss_curve_))
+    assert -log_loss(names[1::2], model.predict_proba(X[1::2])) == pytest.approx(model.best_validation_score_)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_the_default_score_is_that_of_its_name(kind):
+    by_name = "accuracy" if kind is MLPClassifier else "r2"
+    y = names if kind is MLPClassifier else X @ [1, 2, 3, 4]
+    models = [
+        kind(hidden_layer_sizes=(5,), early_stopping=True, max_iter=30, scoring=scoring, random_state=0).fit(X, y)
+        for scoring in (None, by_name)
+    ]
+    assert models[0].validation_scores_ == pytest.approx(models[1].validation_scores_)
+
+
+def test_held_out_rows_are_stratified_by_three_classes_and_more():
+    seen = []
+    scoring = make_scorer(lambda y, _: seen.append(np.unique(y, return_counts=True)[1].tolist()) or 0.5)
+    MLPClassifier((5,), early_stopping=True, max_iter=1, scoring=scoring).fit(X, names)
+    assert seen == [[5, 5, 5]]
+    rare = np.where(np.arange(150) == 0, "rare", names)
+    MLPClassifier((5,), early_stopping=True, max_iter=1).fit(X, rare)  # too rare to share, and no error
+
+
+# --- losses -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(
+    ("parameters", "formula"),
+    [
+        ({"loss": "absolute_error"}, abs),
+        ({"loss": "huber", "delta": 0.3}, lambda r: np.where(abs(r) < 0.3, r * r / 2, 0.3 * (abs(r) - 0.15))),
+        ({"loss": "quantile", "quantile": 0.9}, lambda r: np.maximum(0.9 * r, -0.1 * r)),
+    ],
+)
+def test_the_reported_loss_is_the_formulas_mean(parameters, formula, solver):
+    y = np.column_stack([progression, rows[:, 0]])
+    model = MLPRegressor(hidden_layer_sizes=(5,), solver=solver, alpha=0, max_iter=40, random_state=0, **parameters)
+    model.fit(rows, y, **({"validation_data": (rows, y)} if solver == "adam" else {}))
+    reported = model.validation_loss_curve_[-1] if solver == "adam" else model.loss_
+    assert reported == pytest.approx(formula(y - model.predict(rows)).mean())
+
+
+def test_a_quantile_is_learned():
+    model = MLPRegressor("quantile", (20,), quantile=0.9, learning_rate_init=0.01, random_state=0).fit(
+        rows, progression
+    )
+    assert 0.85 < (progression < model.predict(rows)).mean() < 0.95
+    middle = MLPRegressor("absolute_error", (20,), learning_rate_init=0.01, random_state=0).fit(rows, progression)
+    losses = [mean_pinball_loss(progression, one.predict(rows), alpha=0.9) for one in (model, middle)]
+    assert losses[0] < losses[1]
+
+
+# --- dropout ------------------------------------------------------------------------------------------------
+
+
+@entry
+def drop(kept, key, layer, first, h):
+    activations.drop(activations.Dropout(kept, np.uint64(key)), layer, first, h)
+
+
+def mask(kept, key, layer, first, shape, dtype=np.float64):
+    panels = panels_from(np.ones(shape, dtype), dtype)
+    drop(kept, key, layer, first, panels)
+    return matrix_from(panels)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_units_are_dropped_at_random_each_by_itself(dtype):
+    found = mask(0.7, 1, 0, 0, (800, 100), dtype)
+    assert set(np.unique(found)) == {0, dtype(1) / dtype(0.7)}
+    kept = found > 0
+    assert abs(kept.mean() - 0.7) < 4 * np.sqrt(0.21 / kept.size)
+    for axis in (0, 1):  # as far apart as so many coins would be
+        spread = kept.mean(axis=axis).std() / np.sqrt(0.21 / kept.shape[axis])
+        assert 0.75 < spread < 1.25
+    for shift, axis in itertools.product((1, 4, 8, 16), (0, 1)):
+        together = (kept & np.roll(kept, shift, axis)).mean()
+        assert abs(together - 0.49) < 0.008
+    others = [mask(0.7, 2, 0, 0, (800, 100), dtype), mask(0.7, 1, 1, 0, (800, 100), dtype)]
+    for other in others:
+        assert abs((kept & (other > 0)).mean() - 0.49) < 0.008
+
+
+def test_rows_drop_the_same_units_whoever_takes_them():
+    assert np.array_equal(mask(0.5, 7, 2, 0, (64, 24))[32:], mask(0.5, 7, 2, 32, (32, 24)))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("n", [2, 50])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+def test_a_step_with_dropout_descends_the_loss_of_the_thinned_network(activation, n, momentum):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    sizes, kept = (4, 20, 12, 3), 0.6
+    coefs = [rng.standard_normal(shape) / 2 for shape in itertools.pairwise(sizes)]
+    intercepts = [rng.standard_normal(size) for size in sizes[1:]]
+    x, y = rng.standard_normal((n, 4)), rng.standard_normal((n, 3))
+    random_state = np.random.RandomState(3)
+    key = int(random_state.get_state()[1][0])
+    masks = [mask(kept, key, layer, 0, (n, size)) for layer, size in enumerate(sizes[1:-1])]
+    tensors = [torch.tensor(array, requires_grad=True) for array in coefs + intercepts]
+    h = torch.tensor(x)
+    functions = {"identity": lambda f: f, "logistic": torch.sigmoid, "relu": torch.relu, "tanh": torch.tanh}
+    for layer in range(3):
+        h = h @ tensors[layer] + tensors[3 + layer]
+        if layer < 2:
+            h = functions[activation](h) * torch.tensor(masks[layer])
+    (((h - torch.tensor(y)) ** 2).sum(1) / 2).mean().backward()
+    optimizer = SGDOptimizer(coefs + intercepts, 0.1, momentum=momentum)
+    objective = Objective(fastbp.losses.Loss("squared_error"))
+    descent = Descent(
+        coefs, intercepts, activation, objective, x, y, None, n, False, random_state, 0.0, optimizer, 1 - kept
+    )
+    descent.run([0.1], Stopping(0.0, np.inf, np.inf, 0), None)
+    factor = 0.1 * (1 + momentum)  # by Nesterov
+    for found, tensor in zip(itertools.chain(*descent.parameters()), tensors, strict=True):
+        np.testing.assert_allclose(found, (tensor - factor * tensor.grad).detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_dropout_learns_and_predicts_with_all_units():
+    model = MLPClassifier((50,), dropout=0.5, learning_rate_init=0.01, random_state=0).fit(X, names)
+    assert model.score(X, names) > 0.95
+    assert np.array_equal(model.predict_proba(X), model.predict_proba(X))
+    assert same(model, clone(model).fit(X, names))
+    assert not same(model, clone(model).set_params(dropout=0.0).fit(X, names))
+
+
+# --- callback -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_a_callback_sees_the_fitted_model_and_may_end_the_fit(solver):
+    seen = []
+
+    def callback(model):
+        seen.append((model.n_iter_, model.loss_, model.predict_proba(X)))
+        return model.n_iter_ == 7
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = MLPClassifier((5,), solver=solver, callback=callback, random_state=0).fit(X, names)
+    assert [n_iter for n_iter, _, _ in seen] == list(range(1, 8))
+    assert model.n_iter_ == 7
+    assert seen[-1][1] == model.loss_
+    assert np.array_equal(seen[-1][2], model.predict_proba(X))
+
+
+def len_of_history(model):
+    return len(model.loss_curve_)  # not True, so the fit goes on
+
+
+def test_a_callback_changes_nothing():
+    parameters = {"hidden_layer_sizes": (5,), "max_iter": 20, "random_state": 0}
+    watched = MLPClassifier(**parameters, callback=len_of_history).fit(X, names)
+    assert same(watched, MLPClassifier(**parameters).fit(X, names))
+
+
+# --- hints --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "scaled", "hint"),
+    [
+        ({}, 1, "raise max_iter"),
+        ({}, 1000, "root mean square of 1e.03: scale X"),
+        ({"solver": "sgd", "learning_rate_init": 9.0, "momentum": 0.99}, 1, "lower learning_rate_init"),
+    ],
+)
+def test_the_warning_says_what_to_do(parameters, scaled, hint):
+    model = MLPClassifier((5,), **{"max_iter": 15, "random_state": 0, "n_iter_no_change": 99, **parameters})
+    with pytest.warns(ConvergenceWarning, match=f"Maximum iterations .15. reached .* converged yet.*{hint}"):
+        model.fit(X * scaled, names)
+
+
+def test_dead_units_are_counted():
+    coefs = [np.ones((4, 9)), np.ones((9, 5)), np.ones((5, 3))]
+    intercepts = [np.repeat([-100.0, 100.0], [4, 5]), np.repeat([-1e6, 1.0], [3, 2]), np.zeros(3)]
+    hint = advice.on_convergence(X, coefs, intercepts, "relu", [1.0, 0.5])
+    assert hint == "3 of 5 units of hidden layer 2 are 0 for every row: lower learning_rate_init."
+    assert advice.on_convergence(X, coefs, intercepts, "tanh", [1.0, 0.5]) == "The loss still falls: raise max_iter."
+
+
+# --- conversion ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_models_go_to_scikit_learn_and_back(kind, solver):
+    table = (X, names) if kind == "MLPClassifier" else (rows, progression)
+    theirs = getattr(neural_network, kind)(hidden_layer_sizes=(5, 4), solver=solver, max_iter=9, random_state=0)
+    theirs.fit(*table)
+    ours = from_sklearn(theirs)
+    assert ours.get_params().items() >= theirs.get_params().items()
+    again = ours.to_sklearn()
+    assert type(again) is type(theirs)
+    assert vars(again).keys() == vars(theirs).keys()
+    for model in (ours, again):
+        assert same(model, theirs)
+        predict = "predict_proba" if kind == "MLPClassifier" else "predict"
+        np.testing.assert_allclose(getattr(model, predict)(table[0]), getattr(theirs, predict)(table[0]))
+    if solver != "lbfgs":
+        for _ in range(3):
+            for model in (theirs, ours, again):
+                model.partial_fit(*table)
+        for model in (ours, again):
+            for a, b in zip(model.coefs_, theirs.coefs_, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_conversion_refuses_what_it_cannot_convert():
+    with pytest.raises(ValueError, match="no loss 'huber'"):
+        MLPRegressor("huber", (3,), max_iter=2).fit(rows, progression).to_sklearn()
+    with pytest.raises(NotFittedError):
+        MLPRegressor().to_sklearn()
+    with pytest.raises(NotFittedError):
+        from_sklearn(neural_network.MLPRegressor())
+    with pytest.raises(TypeError, match=re.escape("got KMeans")):
+        from_sklearn(KMeans())
