@@ -237,9 +237,8 @@ class Network:
         workspace = layout.workspace_for(self._sizes, n, self._dtype)
         gradients = layout.zero_parameters(self._sizes, self._dtype)
         value = training.differentiate(
-            table, self._memory.parameters, gradients, workspace, np.arange(n), resolved.code, resolved.parameter
+            table, self._memory.parameters, gradients, workspace, np.arange(n), resolved.code, resolved.parameter, True
         )
-        training.differentiate_input(self._memory.parameters, workspace, n)
         x, *f = layout.gradient_matrices(workspace, n)
         return Gradients(value, layout.weight_matrices(gradients), layout.bias_vectors(gradients), tuple(f), x)
 

@@ -20,7 +20,7 @@ from fastbp.network import Network
 from fastbp.threads import available
 
 DTYPES = ("float32", "float64")
-ENTRIES = ("train", "predict", "evaluate", "differentiate", "differentiate_input", "trace")
+ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
 
 
 def warmup(

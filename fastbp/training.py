@@ -356,6 +356,7 @@ def differentiate(
     order: Integers,  # (n,): 0, …, n − 1
     loss: int,
     loss_parameter: float,
+    of_input: bool,  # whether ∂L/∂x is written too
 ) -> float:
     """Return the weighted mean loss over a table, and write its gradient in every parameter and every f_i."""
     φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
@@ -370,13 +371,9 @@ def differentiate(
             few = rows_in_tiles(rows.n) == 0
             backward_layer(φ, workspace, i, rows, few, 0, False, 0.0, 0.0, Dropout(1.0, np.uint64(0)))
         differentiate_layer(by_φ, workspace, i, first, end, rows)
+    if of_input:
+        input_gradient(φ, workspace, rows)
     return total_loss(workspace, rows.n) / weight
-
-
-@entry
-def differentiate_input(parameters: Parameters, workspace: Workspace, rows: int) -> None:
-    """Write ∂L/∂x to the workspace that `differentiate` has written."""
-    input_gradient(addresses_of(parameters), workspace_addresses(workspace), Rows(0, rows))
 
 
 @entry

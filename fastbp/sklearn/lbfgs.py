@@ -91,7 +91,7 @@ class WholeTable:
         """Return the loss and its gradient."""
         self._parameters.data[self._at] = x
         operands = self._table, self._parameters, self._gradients, self._workspace, self._order
-        value = training.differentiate(*operands, self._loss.code, self._loss.parameter)
+        value = training.differentiate(*operands, self._loss.code, self._loss.parameter, False)
         gradient, weights = self._gradients.data[self._at], x[: self._n_weights]
         decay = self._alpha / self._weight
         gradient[: self._n_weights] += decay * weights
