@@ -88,9 +88,10 @@ def _mersenne_bits(state: RandomState) -> np.uint64:
     words, one = MERSENNE_TWISTER, np.uint64(1)
     if state[words] >= words:
         for k in range(words):
-            bits = (state[k] & np.uint64(0x80000000)) | (state[(k + 1) % words] & np.uint64(0x7FFFFFFF))
+            following, far = k + 1 if k < words - 1 else 0, k + 397 if k < words - 397 else k + 397 - words
+            bits = (state[k] & np.uint64(0x80000000)) | (state[following] & np.uint64(0x7FFFFFFF))
             twisted = (bits >> one) ^ (np.uint64(0x9908B0DF) if bits & one else np.uint64(0))
-            state[k] = state[(k + 397) % words] ^ twisted
+            state[k] = state[far] ^ twisted
         state[words] = 0
     bits = state[np.int64(state[words])]
     state[words] += one

@@ -179,7 +179,7 @@ def pace_of(rule: Rule, learning_rate: float, step: int, weight: float) -> Pace:
     if rule.kind == ADAM:
         mean_rate, square_scale = learning_rate / (1 - rule.beta_1**t), 1 / math.sqrt(1 - rule.beta_2**t)
     epsilon = rule.epsilon * square_scale if rule.is_epsilon_scaled else rule.epsilon
-    penalty = rule.penalty / weight if rule.penalty > 0 else 0.0
+    penalty = rule.penalty / weight if rule.penalty > 0 and weight > 0 else 0.0
     return Pace(learning_rate, penalty, 1 - learning_rate * rule.weight_decay, mean_rate, square_scale, epsilon)
 
 

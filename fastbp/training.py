@@ -316,7 +316,7 @@ def train(
         first = first + batch.n if first + batch.n < n else 0
         if thread == 0:
             counted = np.float64(batch.n) if plan.is_mean_of_batches else weight
-            loss = (loss * scale + penalty) * (counted / weight) if counted != weight else loss * scale + penalty
+            loss = (loss * scale + penalty) * (counted / weight if weight > 0 else 0.0)
             ended = _count(counts, sums, plan.tolerance, step, first, loss, counted, epoch_losses, ended)
     finished = meet(barrier, n_threads)  # so nobody steps any more
     restore_mode(mode)

@@ -11,12 +11,13 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.9")
 
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import BaggingClassifier
 from sklearn.inspection import permutation_importance
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -113,6 +114,36 @@ def test_a_dumped_model_goes_on_learning_to_the_bit(model, solver, tmp_path):
         model.partial_fit(X, y)
         other.partial_fit(X, y)
     assert all(np.array_equal(a, b) for a, b in zip(model.coefs_, other.coefs_, strict=True))
+
+
+def test_metadata_is_routed(model):
+    weight = np.where(y == 0, 1e-6, 1.0)
+    with config_context(enable_metadata_routing=True):
+        model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        routed = cross_val_score(model, X, y, cv=3, params={"sample_weight": weight})
+    by_hand = [
+        clone(model).fit(X[a], y[a], sample_weight=weight[a]).score(X[b], y[b], sample_weight=weight[b])
+        for a, b in StratifiedKFold(3).split(X, y)
+    ]
+    assert routed == pytest.approx(by_hand)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_best_parameters_are_copies(model):
+    model.set_params(early_stopping=True, warm_start=True, max_iter=5).fit(X, y)
+    best = [array.copy() for array in model._best_coefs]
+    model.set_params(early_stopping=False).fit(X, y)
+    assert all(np.array_equal(a, b) for a, b in zip(best, model._best_coefs, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_batch_whose_rows_all_weigh_nothing_changes_nothing():
+    model = MLPClassifier((4,), solver="sgd", batch_size=50, shuffle=False, momentum=0, max_iter=3, random_state=0)
+    weight = np.repeat([1.0, 0.0, 1.0], 50)
+    some, turns = np.flatnonzero(weight), np.arange(150) % 3
+    whole, part = clone(model).fit(X, turns, sample_weight=weight), model.fit(X[some], turns[some])
+    for found, wanted in zip(whole.coefs_, part.coefs_, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_sparse_rows_are_taken():
