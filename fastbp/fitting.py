@@ -85,7 +85,10 @@ def run(
     stops_at_epochs = validate is not None or callback is not None
     sizes, dtype = state.parameters.sizes.tolist(), state.parameters.data.dtype
     work = plan.batch_size * sum(inputs * outputs for inputs, outputs in pairwise(sizes))
-    counts = _thread_counts(plan.batch_size, work, state.parameters.lanes) if n_threads is None else [n_threads]
+    if n_threads is None and state.scaling.factors.size == 0:
+        counts = _thread_counts(plan.batch_size, work, state.parameters.lanes)
+    else:
+        counts = [n_threads or 1]
     job = Job(table, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     clock, last_end = 0.0, 0.0
@@ -164,12 +167,19 @@ def _alone(job: Job, rates: Rates, losses: Rates) -> int:
 
 
 def _is_finite(state: State) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in (state.parameters.data, state.mean, state.square))
+    return all(bool(np.isfinite(array).all()) for array in _learned(state))
+
+
+def _learned(state: State) -> tuple[npt.NDArray[Any], ...]:
+    """Return the parameters and the optimizer's moments."""
+    scaling = state.scaling
+    of_scaling = scaling.weights, scaling.factors, scaling.mean, scaling.square
+    return (state.parameters.data, state.mean, state.square, *of_scaling)
 
 
 def _changing(state: State) -> tuple[npt.NDArray[Any], ...]:
     """Return the arrays that a later step depends on."""
-    return (state.parameters.data, state.mean, state.square, state.order, state.random, state.counts, state.sums)
+    return (*_learned(state), state.order, state.random, state.counts, state.sums)
 
 
 def _copy(state: State) -> tuple[npt.NDArray[Any], ...]:

@@ -13,6 +13,7 @@ from fastbp import activations, checks, layout
 from fastbp.batches import RandomState, random_state
 from fastbp.layout import Floats, Parameters
 from fastbp.optimizers import SGD, Adam, describe, moments_of
+from fastbp.scaling import no_scaling
 from fastbp.training import State
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -61,7 +62,9 @@ class Memory:
         """Return the memory as a run over so many rows takes it."""
         gradients = layout.aligned_zeros(self.mean.size, self.dtype)
         position = np.array([self.step, 0, 0, 0]), np.array([0, 0, np.inf])
-        return State(self.parameters, gradients, self.mean, self.square, np.arange(rows), self.random, *position)
+        moments, alike = (self.mean, self.square), np.ones(2 * self.parameters.n_layers)
+        random, scaling = self.random, no_scaling(self.dtype)
+        return State(self.parameters, gradients, *moments, np.arange(rows), random, *position, alike, scaling)
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the arrays by name, and the rest as JSON can hold it."""

@@ -166,7 +166,6 @@ class Pace(NamedTuple):
 
     learning_rate: float  # η
     penalty: float  # α / Σ w
-    kept: float  # 1 − η λ
     mean_rate: float  # Adam's η / (1 − β₁ᵗ)
     square_scale: float  # Adam's 1 / √(1 − β₂ᵗ)
     epsilon: float
@@ -180,13 +179,14 @@ def pace_of(rule: Rule, learning_rate: float, step: int, weight: float) -> Pace:
         mean_rate, square_scale = learning_rate / (1 - rule.beta_1**t), 1 / math.sqrt(1 - rule.beta_2**t)
     epsilon = rule.epsilon * square_scale if rule.is_epsilon_scaled else rule.epsilon
     penalty = rule.penalty / weight if rule.penalty > 0 and weight > 0 else 0.0
-    return Pace(learning_rate, penalty, 1 - learning_rate * rule.weight_decay, mean_rate, square_scale, epsilon)
+    return Pace(learning_rate, penalty, mean_rate, square_scale, epsilon)
 
 
 @njit
 def momentum_step(
     rule: Rule,
     pace: Pace,
+    factor: float,  # of η
     penalty: float,  # that of the pace for weights, 0 for biases
     parameters: Floats,  # φ, stepped from `first` to `end`
     gradients: Floats,  # ∂L/∂φ
@@ -195,7 +195,7 @@ def momentum_step(
     end: int,
 ) -> None:
     """v ← μ v + g, φ ← φ − η v, or φ − η (g + μ v) by Nesterov, with g = ∂L/∂φ + λ φ."""
-    λ, η = rule.weight_decay + penalty, pace.learning_rate
+    λ, η = rule.weight_decay + penalty, pace.learning_rate * factor
     inner, outer = (η, 1.0) if rule.is_rate_in_velocity else (1.0, η)
     for at in range(first, end, line_length(parameters)):
         φ = load(parameters, at)
@@ -210,6 +210,7 @@ def momentum_step(
 def adam_step(
     rule: Rule,
     pace: Pace,
+    factor: float,  # of η
     penalty: float,  # that of the pace for weights, 0 for biases
     parameters: Floats,  # φ, stepped from `first` to `end`
     gradients: Floats,  # ∂L/∂φ
@@ -219,6 +220,7 @@ def adam_step(
     end: int,
 ) -> None:
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², φ ← φ − η λ φ − η m̂ / (√v̂ + ε)."""
+    kept, mean_rate = 1 - pace.learning_rate * factor * rule.weight_decay, pace.mean_rate * factor
     for at in range(first, end, line_length(parameters)):
         φ = load(parameters, at)
         g = load(gradients, at) + φ * penalty
@@ -226,5 +228,5 @@ def adam_step(
         v = load(square, at) * rule.beta_2 + g * g * (1 - rule.beta_2)
         store(mean, at, m)
         store(square, at, v)
-        step_size = m * pace.mean_rate / (square_root(v) * pace.square_scale + pace.epsilon)
-        store(parameters, at, φ * pace.kept - step_size)
+        step_size = m * mean_rate / (square_root(v) * pace.square_scale + pace.epsilon)
+        store(parameters, at, φ * kept - step_size)

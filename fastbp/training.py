@@ -42,6 +42,7 @@ from fastbp.layout import (
     gradients_of,
     rows_in_tiles,
     targets_of,
+    weights_of,
     weights_span,
     workspace_addresses,
 )
@@ -57,6 +58,7 @@ from fastbp.propagation import (
     preactivations,
     share_of_panels,
 )
+from fastbp.scaling import Scaling, differentiate_scaling, fold_scaling
 
 STEP, EPOCH, ROW, STALE = range(4)  # what State.counts holds
 LOSS, WEIGHT, BEST = range(3)  # what State.sums holds
@@ -74,6 +76,8 @@ class State(NamedTuple):
     random: RandomState  # (4,), or NumPy's Mersenne Twister
     counts: Integers  # (4,): the optimizer's steps, the run's epochs, rows of this epoch, epochs without improvement
     sums: npt.NDArray[np.float64]  # (3,): this epoch's Σ w ℓ and Σ w, and the least loss of an epoch
+    rate_factors: npt.NDArray[np.float64]  # (2 (K + 1),): of η, for each layer's weights and biases; not for plain SGD
+    scaling: Scaling  # with empty buffers where inputs have no factors; for one thread, and a hidden layer at least
 
 
 class Plan(NamedTuple):
@@ -156,6 +160,9 @@ class _Learner(NamedTuple):
     mean: Floats
     square: Floats
     rule: Rule
+    rate_factors: npt.NDArray[np.float64]
+    scaling: Scaling
+    has_scaling: bool
 
 
 @inlined
@@ -178,17 +185,28 @@ def _step_layer(
         few = rows_in_tiles(rows.n) == 0
         η, bias_decay = pace.learning_rate, rule.weight_decay
         descend_layer(φ, workspace, i, first, end, rows, few, η, bias_decay + pace.penalty, bias_decay, descended)
-    else:
-        gradients, mean, penalty = learner.gradients, learner.mean, pace.penalty
-        differentiate_layer(gradients, workspace, i, first, end, rows)
-        at, stride = weights_span(φ, i)
-        for _ in range(2):  # first the weights, then the biases: in one place, as each call is compiled anew
-            of, to = at + first * stride, at + end * stride
-            if rule.kind == ADAM:
-                adam_step(rule, pace, penalty, φ.data, gradients.data, mean, learner.square, of, to)
-            else:
-                momentum_step(rule, pace, penalty, φ.data, gradients.data, mean, of, to)
-            at, stride, penalty = φ.biases_at[i], φ.lanes, 0.0
+        return
+    differentiate_layer(learner.gradients, workspace, i, first, end, rows)
+    scaling, is_scaled = learner.scaling, learner.has_scaling and i == 0
+    if is_scaled:
+        differentiate_scaling(scaling, weights_of(learner.gradients, 0))
+    at, stride = weights_span(φ, i)
+    penalty, stepped = pace.penalty, scaling.weights if is_scaled else φ.data
+    gradients, mean, square = learner.gradients.data, learner.mean, learner.square
+    # First the weights, then the biases, then the factors: in one place, as each call is compiled anew.
+    for part in range(3 if is_scaled else 2):
+        of, to = at + first * stride, at + end * stride
+        factor = learner.rate_factors[2 * i + part] if part < 2 else scaling.rate
+        if rule.kind == ADAM:
+            adam_step(rule, pace, factor, penalty, stepped, gradients, mean, square, of, to)
+        else:
+            momentum_step(rule, pace, factor, penalty, stepped, gradients, mean, of, to)
+        penalty, at, stride, stepped = 0.0, φ.biases_at[i], φ.lanes, φ.data
+        if part == 1:
+            at, stride, first, end = 0, φ.lanes, 0, (φ.sizes[0] + φ.lanes - 1) // φ.lanes
+            stepped, gradients, mean, square = scaling.factors, scaling.gradients, scaling.mean, scaling.square
+    if is_scaled:
+        fold_scaling(scaling, weights_of(φ, 0))
 
 
 @inlined
@@ -277,7 +295,7 @@ def train(
     """
     mode = flush_denormals()
     # Taken apart once: each look into a tuple of arrays counts references, which a small network's step would feel.
-    parameters, gradient_data, mean, square, order, random, counts, sums = state
+    parameters, gradient_data, mean, square, order, random, counts, sums, rate_factors, scaling = state
     n_table, n_steps, like_numpy = order.size, learning_rates.size, random.size > MERSENNE_TWISTER
     order, random, counts, sums = pointer(order), pointer(random), pointer(counts), pointer(sums)
     learning_rates, epoch_losses = pointer(learning_rates), pointer(epoch_losses)
@@ -287,7 +305,9 @@ def train(
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
     _, n_layers, sizes, weights_at, biases_at, lanes, narrow, activation = φ
     gradients = Parameters(pointer(gradient_data), n_layers, sizes, weights_at, biases_at, lanes, narrow, activation)
-    learner = _Learner(φ, gradients, pointer(mean), pointer(square), rule)
+    Ω, s, of_s, s_mean, s_square, s_rate = scaling
+    scaling = Scaling(pointer(Ω), pointer(s), pointer(of_s), pointer(s_mean), pointer(s_square), s_rate)
+    learner = _Learner(φ, gradients, pointer(mean), pointer(square), rule, pointer(rate_factors), scaling, Ω.size > 0)
     step, first, ended = counts[STEP], counts[ROW], 0
     steps_before = step
     for k in range(n_steps):

@@ -1,6 +1,7 @@
 """A compiled run goes the way of its naive twin, keeps padding zero, and allocates nothing."""
 
 import platform
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fastbp.barrier import Crew, new_barrier
 from fastbp.denormals import flush_denormals, restore_mode
 from fastbp.jit import entry
 from fastbp.memory import initial
+from fastbp.scaling import scaling_of
 
 OPTIMIZERS = [
     fastbp.SGD(0.05),
@@ -97,6 +99,44 @@ def is_padding(parameters):
     ones = [np.ones(shape) for shape in zip(sizes[1:], sizes[:-1], strict=True)], [np.ones(size) for size in sizes[1:]]
     layout.write_parameters(marks, *ones)
     return marks.data == 0
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[2:], ids=str)
+@pytest.mark.parametrize("sizes", [[3, 17, 5, 2], [18, 33, 1], [16, 16, 20]])
+def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
+    """A network whose table is multiplied by learned factors, each array with a learning rate of its own."""
+    table, plan, state, workspace = make_run(sizes, optimizer, "float64")
+    n_layers, n, d = len(sizes) - 1, table.rows, sizes[0]
+    rate_factors = np.linspace(0.5, 2, 2 * n_layers)
+    state = state._replace(rate_factors=rate_factors, scaling=scaling_of(state.parameters, 6.0))
+    x = table.x.reshape(n, -1)[:, :d].copy()
+    y = table.y.reshape(n, -1)[:, : sizes[-1]]
+    weights, biases = layout.weight_matrices(state.parameters), layout.bias_vectors(state.parameters)
+    arrays = [*weights, *biases, np.ones(d)]
+    rates = [*rate_factors[::2], *rate_factors[1::2], 6.0]
+    moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
+    order, random, batch_size = np.arange(n), state.random.copy(), plan.batch_size
+    for step in range(15):
+        first = step * batch_size % (batch_size * -(-n // batch_size))
+        if first == 0:
+            batches.shuffle(order, n, random)
+        rows = order[first : first + batch_size]
+        weights, biases, s = arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
+        f, h = reference.forward(weights, biases, x[rows] * s)
+        _, _, g = reference.loss_and_gradient("squared_error", f[-1], y[rows], np.ones(len(rows)))
+        by_weights, by_biases, (of_scaled, *_) = reference.backward(weights, h, g)
+        of_s = (of_scaled * x[rows]).sum(axis=0)
+        for i, gradient in enumerate([*by_weights, *by_biases, of_s]):
+            rated = replace(optimizer, learning_rate=0.01 * rates[i])
+            arrays[i], moments[i] = twin_step(arrays[i], gradient, moments[i], rated, step + 1)
+    run = table, plan, state, workspace
+    assert training.train(*run, np.full(15, 0.01), np.zeros(15), ALONE) == 15
+    arrays[0] = arrays[0] * arrays[-1]  # V, which the network keeps
+    got = (*layout.weight_matrices(state.parameters), *layout.bias_vectors(state.parameters), state.scaling.factors[:d])
+    for a, wanted in zip(got, arrays, strict=True):
+        np.testing.assert_allclose(a, wanted, rtol=1e-9, atol=1e-11)
+    assert not state.scaling.factors[d:].any()
+    assert not state.parameters.data[is_padding(state.parameters)].any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

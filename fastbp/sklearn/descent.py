@@ -14,6 +14,7 @@ from fastbp import activations, fitting, layout, losses, training
 from fastbp.batches import MERSENNE_TWISTER, Table
 from fastbp.prediction import Predictor
 from fastbp.results import History
+from fastbp.scaling import no_scaling
 from fastbp.schedules import ByEpoch, Schedule
 from fastbp.sklearn import optimizers
 from fastbp.sklearn.optimizers import Arrays, Optimizer
@@ -172,7 +173,9 @@ class Descent:
         mean, square = [*moments, empty, empty][:2]
         gradients = layout.aligned_zeros(mean.size, dtype)
         position = np.array([optimizers.steps(optimizer), 0, 0, 0]), np.array([0, 0, np.inf])
-        self._state = training.State(parameters, gradients, mean, square, np.arange(n), random, *position)
+        alike, scaling = np.ones(2 * parameters.n_layers), no_scaling(dtype)
+        buffers = gradients, mean, square
+        self._state = training.State(parameters, *buffers, np.arange(n), random, *position, alike, scaling)
         self._predictor = Predictor(parameters.sizes.tolist(), dtype)
         self._best: Array | None = None
         self.losses: list[float] = []  # of all epochs so far
