@@ -4,7 +4,7 @@ The random state is four numbers in an array, so that a run can be stopped, save
 must not know what the rows are used for.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,12 @@ MERSENNE_TWISTER = 624  # words of its state, behind which lies how many are use
 def random_state(seed: int | None) -> RandomState:
     """Return the state that `seed` stands for; fresh from the operating system for None."""
     return np.random.SeedSequence(seed).generate_state(4, np.uint64).astype(np.uint64, copy=False)
+
+
+def mersenne_twister(random: np.random.RandomState) -> RandomState:
+    """Return the state of NumPy's generator, with which `shuffle_like_numpy` goes on as its `shuffle` would."""
+    state: Any = random.get_state(legacy=False)
+    return np.append(state["state"]["key"], state["state"]["pos"]).astype(np.uint64)
 
 
 @njit

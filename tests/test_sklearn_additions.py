@@ -1,5 +1,6 @@
 """What fastbp's estimators have beyond scikit-learn's: class weights, validation data, losses, dropout, callbacks."""
 
+import copy
 import itertools
 import re
 import warnings
@@ -9,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.9")
 
+from scipy.sparse import csr_matrix, issparse
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -340,3 +342,100 @@ def test_conversion_refuses_what_it_cannot_convert():
         from_sklearn(neural_network.MLPRegressor())
     with pytest.raises(TypeError, match=re.escape("got KMeans")):
         from_sklearn(KMeans())
+
+
+# --- what goes on from an earlier fit ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (70, 1)])
+def test_another_number_of_outputs_is_an_error_and_reads_no_foreign_memory(solver, before, after):
+    rng = np.random.default_rng(0)
+    X, y, other = (rng.standard_normal((30, 4)), *(rng.standard_normal((30, n)).squeeze() for n in (before, after)))
+    model = MLPRegressor(hidden_layer_sizes=(5,), solver=solver, max_iter=2, warm_start=True)
+    model.fit(X, y)
+    coefs = [coef.copy() for coef in model.coefs_]
+    with pytest.raises(ValueError, match=f"y has {after} outputs, and the model was fitted with {before}"):
+        model.fit(X, other)
+    assert model.n_outputs_ == before
+    assert all(np.array_equal(a, b) for a, b in zip(model.coefs_, coefs, strict=True))
+
+
+def test_other_hidden_layers_or_another_link_are_errors_where_a_fit_goes_on():
+    X, y = load_diabetes(return_X_y=True)
+    model = MLPRegressor(hidden_layer_sizes=(5,)).partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes is \[5, 5\], and the model was fitted with \[5\]"):
+        clone_of(model, hidden_layer_sizes=(5, 5)).partial_fit(X, y)
+    with pytest.raises(ValueError, match="loss='poisson' does not go on"):
+        clone_of(model, loss="poisson").partial_fit(X, y)
+
+
+def clone_of(model, **parameters):
+    return copy.deepcopy(model).set_params(**parameters)
+
+
+def test_indicators_are_not_taken_for_classes():
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifier((5,)).partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="not fitted with multilabel input"):
+        model.partial_fit(X, np.eye(3, dtype=int)[y])
+    with pytest.raises(ValueError, match="validation_data has columns of labels, y has classes"):
+        MLPClassifier((5,)).fit(X, y, validation_data=(X, np.eye(3, dtype=int)[y]))
+
+
+def test_sparse_indicators_come_back_sparse():
+    X, y = load_iris(return_X_y=True)
+    labels = np.eye(3, dtype=int)[y][:, :2]
+    options = {"hidden_layer_sizes": (5,), "random_state": 0, "class_weight": "balanced"}
+    options |= {"early_stopping": True, "scoring": "f1_macro"}
+    dense, sparse = (MLPClassifier(**options).fit(X, given) for given in (labels, csr_matrix(labels)))
+    assert issparse(sparse.predict(X))
+    np.testing.assert_array_equal(sparse.predict(X).toarray(), dense.predict(X))
+    assert sparse.score(X, csr_matrix(labels)) == dense.score(X, labels)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_model_of_scikit_learn_trained_on_float32_rows_goes_on(solver):
+    X, y = load_diabetes(return_X_y=True)
+    X = X.astype(np.float32)
+    theirs = neural_network.MLPRegressor(hidden_layer_sizes=(5,), solver=solver, random_state=0).partial_fit(X, y)
+    ours = from_sklearn(theirs).partial_fit(X, y)
+    theirs.partial_fit(X, y)
+    for a, b in zip(ours.coefs_, theirs.coefs_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert ours.predict(X.astype(float)).dtype == theirs.predict(X.astype(float)).dtype
+
+
+def test_settings_that_the_optimizer_was_made_with_stay():
+    X, y = load_diabetes(return_X_y=True)
+    models = [
+        kind(hidden_layer_sizes=(5,), random_state=0).partial_fit(X, y)
+        for kind in (MLPRegressor, neural_network.MLPRegressor)
+    ]
+    for change in ({"learning_rate_init": 0.5}, {"solver": "sgd"}):
+        for model in models:
+            model.set_params(**change).partial_fit(X, y)
+        np.testing.assert_allclose(models[0].coefs_[0], models[1].coefs_[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("weights", [-1.0, np.inf, np.nan])
+def test_weights_that_are_negative_or_not_finite_are_errors(weights):
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(ValueError, match=r"weights must be finite and not negative|contains NaN|infinity"):
+        MLPRegressor(hidden_layer_sizes=(5,)).fit(X, y, sample_weight=np.full(len(y), weights))
+
+
+def test_descent_goes_on_from_lbfgs():
+    X, y = load_diabetes(return_X_y=True)
+    model = MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", max_iter=5).fit(X, y)
+    model.set_params(solver="adam").partial_fit(X, y)
+    assert len(model.loss_curve_) == 1
+
+
+def test_a_subclass_is_converted_as_what_it_is():
+    class Mine(MLPRegressor):
+        pass
+
+    X, y = load_diabetes(return_X_y=True)
+    converted = Mine(hidden_layer_sizes=(5,)).partial_fit(X, y).to_sklearn()
+    assert type(converted) is neural_network.MLPRegressor

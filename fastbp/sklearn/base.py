@@ -124,12 +124,18 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
+        if not first_pass:
+            self._check_shape([X.shape[1], *hidden, y.shape[1]])
         self.n_outputs_ = y.shape[1]
         sample_weight = self._class_weighted(y, sample_weight)
+        if sample_weight is not None and not (np.isfinite(sample_weight).all() and sample_weight.min() >= 0):
+            raise ValueError("the rows' weights must be finite and not negative")
         held_out = None if validation_data is None else self._check_validation_data(validation_data, X.dtype)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
+        elif is_stochastic and not hasattr(self, "loss_curve_"):  # after "lbfgs"
+            self._forget_epochs()
         try:
             if is_stochastic:
                 self._fit_stochastic(X, y, sample_weight, incremental, held_out)
@@ -140,6 +146,16 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(NON_FINITE)
         return self
+
+    def _check_shape(self, units: list[int]) -> None:
+        """Raise unless a network of these widths, with this output, can go on from what was fitted before."""
+        fitted = [self.coefs_[0].shape[0], *(matrix.shape[1] for matrix in self.coefs_)]
+        if units[-1] != fitted[-1]:
+            raise ValueError(f"y has {units[-1]} outputs, and the model was fitted with {fitted[-1]}")
+        if units != fitted:
+            raise ValueError(f"hidden_layer_sizes is {units[1:-1]}, and the model was fitted with {fitted[1:-1]}")
+        if self._output_activation() != self.out_activation_:
+            raise ValueError(f"loss={self.loss!r} does not go on from a model fitted with another link")
 
     def _check_validation_data(self, data: Any, dtype: npt.DTypeLike) -> HeldOut:
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
@@ -213,9 +229,11 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def _outputs(self, X: Any) -> Array:
         """Return the outputs for checked rows, behind their activation."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = X.toarray() if issparse(X) else X
-        return self._activated(outputs(self.coefs_, self.intercepts_, self.activation, X))
+        dtype = np.result_type(X, self.coefs_[0])
+        coefs, intercepts = ([array.astype(dtype, copy=False) for array in a] for a in (self.coefs_, self.intercepts_))
+        return self._activated(outputs(coefs, intercepts, self.activation, X))
 
     def to_sklearn(self) -> Any:
         """Return the fitted model as scikit-learn's own, which shares nothing with this one.

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, column_or_1d
@@ -182,10 +183,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
         Returns
         -------
-        ndarray of shape (n_samples,), or (n_samples, n_classes) of indicators
+        ndarray of shape (n_samples,), or (n_samples, n_classes) of indicators, sparse where those of the fit were
         """
         p = self._outputs(X)
-        return np.asarray(self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p))
+        labels: Array = self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
+        return labels
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class.
@@ -266,15 +268,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
     def _indicators(self, y: Array) -> Array:
         """Return checked labels as columns of truths: one for two classes, else one for each."""
-        if self._label_binarizer.y_type_.startswith("multilabel"):
+        if issparse(y) or y.ndim == 2 or self._label_binarizer.y_type_.startswith("multilabel"):
             return np.asarray(self._label_binarizer.transform(y)).astype(bool)
         places = np.searchsorted(self.classes_, y)  # the binarizer checks labels once more, longer than a short fit
         wanted = np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1)
         return np.equal(places[:, None], wanted)
 
     def _held_out_targets(self, y: Any) -> Array:
-        y = check_array(y, ensure_2d=False, dtype=None)
-        if y.ndim == 1 or y.shape[1] == 1:
+        y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr")
+        has_labels = self._label_binarizer.y_type_.startswith("multilabel")
+        if (y.ndim == 2 and y.shape[1] > 1) != has_labels:
+            kinds = ("classes", "columns of labels")
+            raise ValueError(f"validation_data has {kinds[not has_labels]}, y has {kinds[has_labels]}")
+        if not has_labels:
             y = column_or_1d(y)
             unknown = np.setdiff1d(y, self.classes_)
             if len(unknown):
@@ -290,7 +296,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         return np.asarray(weight) if sample_weight is None else np.asarray(weight * sample_weight, sample_weight.dtype)
 
     def _labels(self, y: Array) -> Array:
-        return np.asarray(self._label_binarizer.inverse_transform(y.astype(int)))
+        labels = self._label_binarizer.inverse_transform(y.astype(int))
+        return np.asarray(labels.toarray() if issparse(labels) else labels)
 
     def _check_classes(self, classes: Array) -> None:
         """Raise unless the classes are those of the fits before."""
@@ -322,6 +329,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
     def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
         """Return the accuracy; of indicators, the share of rows that have all right."""
+        if len(self.classes_) == 1 and not self._label_binarizer.y_type_.startswith("multilabel"):
+            return lambda _: 1.0
         total = len(y) if sample_weight is None else sample_weight.sum()
         labels = y.argmax(axis=1) if self.out_activation_ == "softmax" else y
 

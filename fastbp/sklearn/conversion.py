@@ -21,7 +21,8 @@ def _taken_over(model: Any, kind: type[Any]) -> Any:
 
 def to_sklearn(model: Any) -> Any:
     """Return a fitted fastbp estimator as scikit-learn's; see `BaseMLP.to_sklearn`."""
-    kind = getattr(sklearn.neural_network, type(model).__name__)
+    names = [base.__name__ for base in type(model).__mro__]
+    kind = getattr(sklearn.neural_network, "MLPClassifier" if "MLPClassifier" in names else "MLPRegressor")
     if model.loss not in ("log_loss", "squared_error", "poisson"):
         raise ValueError(f"scikit-learn's {kind.__name__} has no loss {model.loss!r}")
     made = _taken_over(model, kind)

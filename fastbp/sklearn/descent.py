@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp import activations, fitting, layout, losses, training
-from fastbp.batches import MERSENNE_TWISTER, Table
+from fastbp.batches import MERSENNE_TWISTER, Table, mersenne_twister
 from fastbp.prediction import Predictor
 from fastbp.results import History
 from fastbp.scaling import no_scaling
@@ -155,7 +155,7 @@ class Descent:
         self._is_compiled = twister["bit_generator"] == "MT19937"
         random = np.zeros(4, np.uint64)
         if self._is_compiled:
-            random = np.append(twister["state"]["key"], twister["state"]["pos"]).astype(np.uint64)
+            random = mersenne_twister(random_state)
         self._is_shuffled_here = shuffle and not self._is_compiled
         self._plan = training.Plan(
             batch_size,
@@ -168,7 +168,8 @@ class Descent:
             True,
             dropout=float(dropout),
         )
-        moments = [parameters_of(*_halves(arrays), activation).data for arrays in optimizers.moments(optimizer)]
+        kept = [[array.astype(dtype, copy=False) for array in arrays] for arrays in optimizers.moments(optimizer)]
+        moments = [parameters_of(*_halves(arrays), activation).data for arrays in kept]
         empty = np.zeros(0, dtype)
         mean, square = [*moments, empty, empty][:2]
         gradients = layout.aligned_zeros(mean.size, dtype)

@@ -203,13 +203,14 @@ class StochasticFit(ABC):
 
     def _rates(self, n: int, epochs: int) -> list[float]:
         """Return the learning rate of each of the epochs to come."""
-        if self.solver == "adam":
-            return [float(self.learning_rate_init)] * epochs
-        rate = float(self._optimizer.learning_rate)
-        if self.learning_rate != "invscaling":
+        optimizer = self._optimizer  # which may have other settings than the estimator has by now
+        first, rate = float(optimizer.learning_rate_init), float(optimizer.learning_rate)
+        if not isinstance(optimizer, SGDOptimizer):
+            return [first] * epochs
+        if optimizer.lr_schedule != "invscaling":
             return [rate] * epochs
         seen = (self.t_ + epoch * n for epoch in range(1, epochs))
-        return [rate, *(float(self.learning_rate_init) / (samples + 1) ** self.power_t for samples in seen)]
+        return [rate, *(first / (samples + 1) ** optimizer.power_t for samples in seen)]
 
     def _what_stands_still(self) -> str:
         what = "Validation score" if self.early_stopping else "Training loss"
