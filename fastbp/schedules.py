@@ -152,6 +152,40 @@ class Cosine:
 
 
 @dataclass(frozen=True)
+class LogarithmicCosine:
+    """`highest * (1 - cos(2π log₂(1 + (2**cycles - 1) t))) / 2`, t going from 0 to 1 over `steps`, and 0 after.
+
+    A wave from 0 to `highest` and back, `cycles` times, each twice as long as the one before.
+
+    Parameters
+    ----------
+    highest : float
+    steps : int
+    cycles : int, default 4
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted trees on tabular
+    data", NeurIPS, appendix A.1.
+    """
+
+    highest: float
+    steps: int
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        check_rate("highest", self.highest)
+        _check_count("steps", self.steps)
+        if isinstance(self.cycles, bool) or not isinstance(self.cycles, int) or not 1 <= self.cycles <= 50:
+            raise ValueError(f"cycles must be a whole number from 1 to 50, got {self.cycles!r}")
+
+    def __call__(self, step: Steps) -> Rates:
+        """Return the rate of a step, or of each of an array of steps."""
+        done = np.minimum(np.asarray(step) / self.steps, 1.0)
+        return np.asarray(self.highest * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * done))))
+
+
+@dataclass(frozen=True)
 class WarmUp:
     """A linear rise over the first `steps` steps to what `then` gives; `then` counts its steps from the rise's end.
 
@@ -207,7 +241,7 @@ _BLOCK = 1024  # steps
 def _takes_arrays(schedule: Any) -> bool:
     if isinstance(schedule, WarmUp):
         return not callable(schedule.then) or _takes_arrays(schedule.then)
-    return isinstance(schedule, Constant | Step | InverseScaling | Cosine | ByEpoch)
+    return isinstance(schedule, Constant | Step | InverseScaling | Cosine | LogarithmicCosine | ByEpoch)
 
 
 def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates:
@@ -247,7 +281,7 @@ def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates
 
 def describe(learning_rate: "float | Schedule") -> Any:
     """Return a schedule as plain numbers and names, which JSON holds; one of the user's own is just "custom"."""
-    if isinstance(learning_rate, Constant | Step | InverseScaling | Cosine | WarmUp):
+    if isinstance(learning_rate, Constant | Step | InverseScaling | Cosine | LogarithmicCosine | WarmUp):
         numbers = {name: describe(value) for name, value in vars(learning_rate).items()}
         return {"schedule": type(learning_rate).__name__, **numbers}
     return "custom" if callable(learning_rate) else float(learning_rate)

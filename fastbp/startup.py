@@ -5,6 +5,7 @@ This file knows the cache and the names of what is compiled. It must not know th
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +14,16 @@ import llvmlite
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite.binding import get_host_cpu_features
 from numba.core import config
 
 from fastbp import cache, checks, compiler, jit, training
+from fastbp.layout import Floats
 from fastbp.network import Network
 from fastbp.threads import available
 
 DTYPES = ("float32", "float64")
+FEATURES = ("avx512f", "avx2", "avx", "fma", "sve", "neon")
 ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
 
 
@@ -63,11 +67,58 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
     yield "trace", lambda: net.forward(X)
 
 
+class SelfTest(NamedTuple):
+    """How a small network compares with the same in plain NumPy."""
+
+    difference: float  # the largest in a gradient, relative to the largest number in it
+    is_right: bool
+    times_sooner: float  # a step of training
+
+
+def self_test(dtype: str, seconds: float = 0.5) -> SelfTest:
+    """Compare gradients and a training step of a small network with plain NumPy's."""
+    random = np.random.default_rng(0)
+    X, y = random.standard_normal((64, 16)).astype(dtype), random.standard_normal((64, 3)).astype(dtype)
+    net = Network([16, 64, 64, 3], dtype, seed=0)
+    ours, (weights, biases) = net.gradients(X, y), (list(net.weights), list(net.biases))
+    theirs = _numpy_gradients(weights, biases, X, y)
+    pairs = zip((*ours.weights, *ours.biases), theirs, strict=True)
+    difference = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+    steps, numpy_steps, half = 0, 0, seconds / 2
+    started = time.perf_counter()
+    while (spent := time.perf_counter() - started) < half:
+        net.fit(X, y, epochs=100, batch_size=64, shuffle=False, n_threads=1)
+        steps += 100
+    started = time.perf_counter()
+    while (numpy_spent := time.perf_counter() - started) < half:
+        for parameter, gradient in zip((*weights, *biases), _numpy_gradients(weights, biases, X, y), strict=True):
+            parameter -= 0.01 * gradient
+        numpy_steps += 1
+    is_right = difference < 1000 * np.finfo(dtype).eps
+    return SelfTest(difference, bool(is_right), (numpy_spent / numpy_steps) / (spent / steps))
+
+
+def _numpy_gradients(weights: list[Floats], biases: list[Floats], X: Floats, y: Floats) -> list[Floats]:
+    """Return ∂L/∂Ω_i and ∂L/∂β_i of the squared error, as the slides have them."""
+    h = [X]
+    for Ω, β in zip(weights[:-1], biases[:-1], strict=True):
+        h.append(np.maximum(h[-1] @ Ω.T + β, 0))
+    g = (h[-1] @ weights[-1].T + biases[-1] - y) / len(X)
+    by_weights: list[Floats] = []
+    by_biases: list[Floats] = []
+    for Ω, h_i in zip(weights[::-1], h[::-1], strict=True):
+        by_weights.insert(0, g.T @ h_i)
+        by_biases.insert(0, g.sum(axis=0))
+        g = (g @ Ω) * (h_i > 0)
+    return by_weights + by_biases
+
+
 class Diagnosis(NamedTuple):
     """What `fastbp doctor` reports."""
 
     versions: dict[str, str]
     cpu: str
+    features: list[str]  # of the CPU, that make kernels fast
     cores: int
     place: Path | None  # of compiled code
     place_is_writable: bool
@@ -115,6 +166,7 @@ def diagnose() -> Diagnosis:
             "llvmlite": llvmlite.__version__,
         },
         cache.cpu(),
+        [name for name in FEATURES if get_host_cpu_features().get(name)],
         available(),
         place,
         place is not None and os.access(place, os.W_OK),

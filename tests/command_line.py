@@ -7,6 +7,9 @@ from typer.testing import CliRunner, Result
 
 from fastbp.cli import app
 
+# Options for a training that is over soon.
+FEW = ["--networks", 2, "--epochs", 3, "--hidden", "8"]
+
 
 def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from command_line import error, write_table
 
-import fastbp
+from fastbp.tabular import building
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,23 @@ TRAIN_ERRORS = {
         "too many to be classes",
     ),
     "no column beside the target": ("a\n1\n2\n3\n4\n5\n", ["--target", "a"], "no column beside"),
+    "a metric of another task": (
+        "x",
+        ["--target", "kind", "--metric", "rmse"],
+        "must be one of log_loss",
+    ),
+    "an unknown metric": ("x", ["--target", "kind", "--metric", "f1"], "--metric"),
+    "a quantile out of bounds": ("x", ["--target", "price", "--quantile", "1"], "--quantile"),
+    "no networks": ("x", ["--target", "kind", "--networks", "0"], "--networks"),
+    "a budget of nothing": ("x", ["--target", "kind", "--time-budget", "0"], "--time-budget"),
+    "a mistyped column of groups": ("x", ["--target", "kind", "--group", "colou"], "no column 'colou' (did you mean"),
+    "one group alone": (
+        HEAD + "1,red,big,2\n2,red,small,3\n" * 9,
+        ["--target", "kind", "--group", "colour"],
+        "one group",
+    ),
+    "a report in no directory": ("x", ["--target", "kind", "--report", "none/report.html"], "no directory none"),
+    "JSON that is no table": ('{"a": 1\n', ["--target", "a"], "no table of JSON lines"),
     "regression of text": ("x", ["--target", "kind", "--task", "regression"], "regression needs numbers"),
     "an unknown task": ("x", ["--target", "kind", "--task", "clustering"], "--task"),
     "no epochs": ("x", ["--target", "kind", "--epochs", "0"], "--epochs"),
@@ -67,5 +84,5 @@ def test_training_that_cannot_be_fails_on_one_line_and_saves_nothing(case: str) 
 
 
 def test_an_unwritable_model_is_found_out_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastbp.Network, "fit", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(building, "build", lambda *_, **__: pytest.fail("trained"))
     error("train", write_table(), "--target", "kind", "--model", "/proc/model.fastbp")

@@ -1,12 +1,16 @@
 """Predictions as their user meets them: beside the cells as they were, or one line that says why not."""
 
 import gzip
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from command_line import error, run, write_table
+from command_line import FEW, command, error, run, write_table
 
 import fastbp
 from fastbp import model_file
@@ -22,7 +26,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def model(directory: Path) -> Path:
     """A model of the column `kind` of `write_table`."""
-    run("train", write_table("training.csv"), "--target", "kind", "--epochs", 60, "--learning-rate", 0.01)
+    run("train", write_table("training.csv"), "--target", "kind", "--networks", 2, "--hidden", 32)
     return directory / "model.fastbp"
 
 
@@ -65,10 +69,56 @@ def test_unknown_and_missing_cells_are_predicted_too(model: Path) -> None:
 
 
 def test_predictions_of_a_quantity_are_numbers_in_its_own_unit() -> None:
-    run("train", write_table(), "--target", "price")
+    run("train", write_table(), "--target", "price", "--networks", 2, "--hidden", 32)
     frame = pl.read_csv(run("predict", "model.fastbp", "table.csv").encode())
     assert frame.columns[-1] == "prediction"
     assert np.corrcoef(frame["prediction"], frame["price"])[0, 1] > 0.9
+
+
+def test_probabilities_and_intervals_can_be_added(model: Path) -> None:
+    frame = pl.read_csv(run("predict", model, write_table(), "--probabilities").encode())
+    assert frame.columns[-2:] == ["p_big", "p_small"]
+    np.testing.assert_allclose(frame["p_big"] + frame["p_small"], 1)
+    np.testing.assert_allclose(frame.select("p_big", "p_small").max_horizontal(), frame["confidence"], atol=5e-5)
+    assert "an interval is for numbers" in error("predict", model, "table.csv", "--interval", 0.1)
+    run("train", "table.csv", "--target", "price", *FEW)
+    frame = pl.read_csv(run("predict", model, "table.csv", "--interval", 0.2).encode())
+    assert (frame["lower"] < frame["prediction"]).all()
+    assert (frame["prediction"] < frame["upper"]).all()
+    assert "probabilities are for classes" in error("predict", model, "table.csv", "--probabilities")
+    assert "alpha must be at least" in error("predict", model, "table.csv", "--interval", 0.001)
+
+
+def test_a_model_is_evaluated_on_a_table_with_answers(model: Path) -> None:
+    assert re.search(r"table.csv, 40 rows, accuracy 9\d|100", run("evaluate", model, write_table()))
+    told = json.loads(run("evaluate", model, "table.csv", "--json"))
+    predicted = pl.read_csv(run("predict", model, "table.csv").encode())
+    accuracy = (predicted["prediction"] == predicted["kind"]).mean()
+    assert told["scores"][0] == {"measure": "accuracy", "value": accuracy, "baseline": 0.5}
+    frame = pl.read_csv("table.csv", infer_schema=False)
+    frame.rename({"kind": "truth"}).write_csv("renamed.csv")
+    assert "40 rows" in run("evaluate", model, "renamed.csv", "--target", "truth")
+    assert "no column 'kind'" in error("evaluate", model, "renamed.csv")
+    frame.with_columns(kind=pl.lit("huge")).write_csv("other.csv")
+    assert "'huge', which is no class known" in error("evaluate", model, "other.csv")
+
+
+def test_columns_that_the_model_does_not_know_are_noted(model: Path) -> None:
+    pl.read_csv(write_table(), infer_schema=False).with_columns(new=pl.lit(1)).write_csv("more.csv")
+    assert "does not know a column of the table: 'new'" in command("predict", model, "more.csv").stderr
+    assert command("predict", model, "table.csv").stderr == ""
+
+
+def test_json_lines_and_standard_input_are_tables(model: Path) -> None:
+    whole = run("predict", model, write_table())
+    wanted = [line.split(",")[-2:] for line in whole.splitlines()]
+    pl.read_csv("table.csv", null_values="NA").write_ndjson("table.jsonl")
+    assert [line.split(",")[-2:] for line in run("predict", model, "table.jsonl").splitlines()] == wanted
+    arguments = [sys.executable, "-m", "fastbp", "predict", str(model), "-"]
+    piped = subprocess.run(
+        arguments, input=Path("table.csv").read_bytes(), capture_output=True, timeout=120, check=True
+    )
+    assert piped.stdout.decode() == whole
 
 
 def test_parquet_and_gzip_come_and_go(model: Path) -> None:
@@ -85,7 +135,7 @@ def test_parquet_and_gzip_come_and_go(model: Path) -> None:
 
 def test_a_category_of_digits_is_not_mistaken_for_numbers() -> None:
     Path("codes.csv").write_text("code,kind\n" + "".join(f"{'0' + 'A7'[i % 2]},{'xy'[i % 2]}\n" for i in range(40)))
-    run("train", "codes.csv", "--target", "kind")
+    run("train", "codes.csv", "--target", "kind", "--networks", 2, "--hidden", 32)
     Path("new.csv").write_text("code\n07\n07\n")
     assert [line.split(",")[1] for line in run("predict", "model.fastbp", "new.csv").splitlines()[1:]] == ["y", "y"]
 

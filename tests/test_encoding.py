@@ -1,6 +1,7 @@
-"""Columns made into inputs, targets into y and back, and the fifth of the rows that is held out."""
+"""The columns of a table made into the inputs of a network."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastbp.tabular.encoding import MOST_LEVELS, Encoding, learn_encoding
+from fastbp.tabular.columns import MOST_LEVELS, DateColumn, NumberColumn
+from fastbp.tabular.encoding import MOST_BINS, MOST_BINS_IN_ALL, Encoding, bins_for, learn_encoding
 
 
-def learned(columns: dict[str, Any], training: list[int] | None = None) -> tuple[Encoding, list[str]]:
-    frame = pl.DataFrame(columns, strict=False)
-    return learn_encoding(frame, np.arange(frame.height) if training is None else np.array(training))
+def learned(columns: dict[str, Any]) -> tuple[Encoding, list[str]]:
+    return learn_encoding(pl.DataFrame(columns, strict=False))
 
 
 def inputs(columns: dict[str, Any]) -> np.ndarray:
@@ -36,15 +37,18 @@ def test_order_is_kept_and_an_outlier_leaves_the_others_apart() -> None:
     assert x[4] <= 3
 
 
-def test_a_missing_number_is_the_median_and_marked() -> None:
+def test_a_missing_number_is_zero_everywhere_but_in_its_mark() -> None:
     x = inputs({"a": [1.0, None, 2.0, float("nan"), 3.0]})
     np.testing.assert_array_equal(x[:, 1], [0, 1, 0, 1, 0])
-    np.testing.assert_array_equal(x[[1, 3], 0], x[[2, 2], 0])
+    np.testing.assert_array_equal(x[[1, 3]][:, [0, *range(2, x.shape[1])]], 0)
+    assert x.shape[1] > 2
 
 
 def test_nothing_is_marked_where_nothing_was_missing_in_training() -> None:
     encoding, _ = learned({"a": [1.0, 2.0, 3.0]})
-    np.testing.assert_array_equal(encoding.encode(pl.DataFrame({"a": [None, 2.0]})), [[0], [0]])
+    x = encoding.encode(pl.DataFrame({"a": [None, 2.0]}))
+    np.testing.assert_array_equal(x[0], 0)
+    np.testing.assert_array_equal(x[1, 0], 0)
 
 
 def test_infinite_numbers_count_as_missing_and_are_told_of() -> None:
@@ -75,24 +79,95 @@ def test_whole_numbers_are_exact_before_they_are_scaled() -> None:
 @example([5e-324, 0.0])
 def test_inputs_are_finite_and_bounded_whatever_the_numbers(numbers: list[float | None]) -> None:
     frame = pl.DataFrame({"a": pl.Series(numbers, dtype=pl.Float64), "b": [0.5, *[1.5] * (len(numbers) - 1)]})
-    encoding, _ = learn_encoding(frame, np.arange(frame.height))
+    encoding, _ = learn_encoding(frame)
     x = encoding.encode(frame)
     assert x.dtype == np.float32
     assert np.all(np.abs(x) <= 3)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 7])
+def test_bins_are_piecewise_linear_between_quantiles(bins: int) -> None:
+    rng = np.random.default_rng(0)
+    known, x = rng.standard_normal(200), np.linspace(-4, 4, 99)
+    column = NumberColumn.learn("a", known, bins)
+    edges = np.quantile(known, np.linspace(0, 1, bins + 1))
+    np.testing.assert_array_equal(column.edges, edges if bins > 1 else [])
+    wanted = [np.interp(x, [lower, upper], [-1, 1]) for lower, upper in pairwise(column.edges)]
+    np.testing.assert_allclose(
+        column.encode_values(x)[:, 1:].T, np.reshape(wanted, (column.n_bins, len(x))), atol=1e-12
+    )
+
+
+def test_more_rows_make_more_bins_and_more_columns_fewer() -> None:
+    assert bins_for(100, 1) < bins_for(1000, 1) < bins_for(10**5, 1) == MOST_BINS
+    assert bins_for(10**5, 100) * 100 <= MOST_BINS_IN_ALL
+
+
+def test_a_network_can_do_without_the_bins() -> None:
+    columns = {"a": [3, 1, 4, 1, 5, 9, 2], "b": ["x", "y", "z"] * 2 + ["x"], "c": [1.5, None] * 3 + [2.5]}
+    encoding, _ = learned(columns)
+    x = encoding.encode(pl.DataFrame(columns))
+    plain = x[:, encoding.plain]
+    assert plain.shape[1] == 1 + 3 + 2 < x.shape[1]
+    np.testing.assert_array_equal(plain[:, 1:4], np.eye(3)[[0, 1, 2] * 2 + [0]])
+    np.testing.assert_array_equal(plain[:, 5], [0, 1] * 3 + [0])
+
+
+# --- dates ------------------------------------------------------------------------------------------------------
+
+
+def test_a_date_is_days_and_its_place_in_each_period_that_training_saw() -> None:
+    days = pl.Series("d", range(0, 800, 5)).cast(pl.Date)
+    encoding, _ = learned({"d": days})
+    (column,) = encoding.columns
+    assert isinstance(column, DateColumn)
+    assert column.periods == ("year", "week")
+    x = encoding.encode(pl.DataFrame({"d": days}))
+    phase = 2 * np.pi * np.arange(0, 800, 5) / 365.2425
+    np.testing.assert_allclose(x[:, :2], np.column_stack([np.sin(phase), np.cos(phase)]), atol=1e-6)
+    np.testing.assert_array_equal(np.argsort(x[:, 4]), np.arange(160))
+
+
+def test_times_of_day_have_a_period_of_their_own_and_their_own_clock() -> None:
+    hours = pl.Series("d", [0, 7, 13, 30, 41, 50]) * 3_600_000_000
+    here = hours.cast(pl.Datetime("us"))
+    (column,) = learned({"d": here})[0].columns
+    assert column.periods == ("day",)
+    there = here.dt.replace_time_zone("Asia/Tokyo")
+    np.testing.assert_array_equal(inputs({"d": here}), inputs({"d": there}))
+    np.testing.assert_array_equal(inputs({"d": here}), inputs({"d": here.cast(pl.Datetime("ns"))}))
+
+
+def test_a_missing_date_is_zero_and_marked() -> None:
+    columns = {"d": pl.Series([0, None, 500, 900]).cast(pl.Date)}
+    x = inputs(columns)
+    assert np.count_nonzero(x[1]) == 1
+    assert x[1].max() == 1
+
+
+def test_lengths_of_time_are_numbers() -> None:
+    seconds = pl.Series([1, 2, 4, 8])
+    np.testing.assert_array_equal(inputs({"a": (seconds * 1000).cast(pl.Duration("ms"))}), inputs({"a": seconds}))
 
 
 # --- categories -------------------------------------------------------------------------------------------------
 
 
 def test_each_text_has_an_input_and_missing_or_unknown_ones_none() -> None:
+    encoding, _ = learned({"a": ["x", "y", "x", "y", "w", "w", None]})
+    x = encoding.encode(pl.DataFrame({"a": ["y", "x", None, "z"]}))
+    np.testing.assert_array_equal(x, [[0, 0, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
+
+
+def test_two_texts_share_an_input() -> None:
     encoding, _ = learned({"a": ["x", "y", "x", "y", None]})
     x = encoding.encode(pl.DataFrame({"a": ["y", "x", None, "z"]}))
-    np.testing.assert_array_equal(x, [[0, 1], [1, 0], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(x, [[1], [-1], [0], [0]])
 
 
 def test_truth_values_and_polars_categories_are_texts() -> None:
     truth = inputs({"a": [True, False, True, False, None]})
-    np.testing.assert_array_equal(truth, [[0, 1], [1, 0], [0, 1], [1, 0], [0, 0]])
+    np.testing.assert_array_equal(truth, [[1], [-1], [1], [-1], [0]])
     texts = pl.Series("a", ["x", "y", "x", "y"])
     np.testing.assert_array_equal(inputs({"a": texts.cast(pl.Categorical)}), inputs({"a": texts}))
 
@@ -122,7 +197,8 @@ def test_of_very_many_texts_the_commonest_have_inputs() -> None:
         ([0, 1, 2, 3, 4, 5], "counts the rows"),
         ([1, 2, 3, 4, 5, 6], "counts the rows"),
         ([[1], [2], [3], [4], [5], [6]], "List"),
-        (pl.Series(range(6)).cast(pl.Date), "dates"),
+        (pl.Series([5] * 6).cast(pl.Date), "1970-01-06 in every row"),
+        (pl.Series([None] * 6, dtype=pl.Date), "empty"),
     ],
 )
 def test_a_column_of_no_use_is_left_out_and_named(column: Any, reason: str) -> None:
@@ -133,17 +209,12 @@ def test_a_column_of_no_use_is_left_out_and_named(column: Any, reason: str) -> N
 
 
 def test_a_year_that_rises_by_one_is_kept() -> None:
-    assert learned({"year": [1990, 1991, 1992, 1993]})[0].width == 1
+    assert len(learned({"year": [1990, 1991, 1992, 1993]})[0].columns) == 1
 
 
 def test_no_column_of_use_is_an_error_that_says_why() -> None:
     with pytest.raises(ValueError, match=r"no column is left.*'a'"):
         learned({"a": [1.0, 1.0, 1.0]})
-
-
-def test_medians_scales_and_levels_come_from_the_training_rows_alone() -> None:
-    columns = {"a": [1.0, 2.0, 3.0, 900.0, None], "b": ["x", "x", "y", "y", "y"]}
-    assert learned(columns, [0, 1, 2])[0] == learned({name: column[:3] for name, column in columns.items()})[0]
 
 
 # --- another table ----------------------------------------------------------------------------------------------
@@ -179,11 +250,12 @@ def test_numbers_in_a_column_of_text_are_named(penguins: Encoding) -> None:
 def test_a_column_with_nothing_in_it_is_missing_whatever_its_type(dtype: Any, penguins: Encoding) -> None:
     empty = pl.Series([None, None], dtype=dtype)
     x = penguins.encode(pl.DataFrame({"bill length": empty, "island": empty}))
-    np.testing.assert_array_equal(x, [[0, 1, 0, 0], [0, 1, 0, 0]])
+    np.testing.assert_array_equal(x, [[0, 1, *[0] * (x.shape[1] - 2)]] * 2)
 
 
 def test_an_encoding_from_its_json_gives_the_same_bits() -> None:
-    columns = {"a": [0.1, 0.7, None, 1 / 3], "b": ["x", "y", "x", "y"], "c": [1e300, -5e-324, 3.3, 0.0]}
+    dates = pl.Series([0, None, 500, 900]).cast(pl.Date)
+    columns = {"a": [0.1, 0.7, None, 1 / 3], "b": ["x", "y", "x", "y"], "c": [1e300, -5e-324, 3.3, 0.0], "d": dates}
     encoding, _ = learned(columns)
     stored = encoding.to_dict()
     assert json.loads(json.dumps(stored)) == stored

@@ -215,3 +215,27 @@ def test_finding_out_whether_a_file_can_be_written_leaves_it_as_it_was(tmp_path:
     check_writable(tmp_path / "new.csv")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        (["2024-02-29", "1999-12-31"], ["2024-02-29 00:00:00", "1999-12-31 00:00:00"]),
+        (["2024-02-29 13:45:10", ""], ["2024-02-29 13:45:10", None]),
+        (["2024-02-29T13:45:10.250", "NA"], ["2024-02-29 13:45:10.250000", None]),
+        (["2024-02-29 13:45", "2024-03-01 00:00"], ["2024-02-29 13:45:00", "2024-03-01 00:00:00"]),
+    ],
+)
+def test_cells_that_are_all_dates_by_iso_8601_are_dates(cells, wanted, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("day,x\n" + "".join(f"{cell},1\n" for cell in cells))
+    column = read_table(path).values()["day"]
+    assert column.dtype == pl.Datetime("us")
+    assert [None if cell is None else str(cell) for cell in column] == wanted
+
+
+@pytest.mark.parametrize("cells", [["2024-02-30", "2024-02-29"], ["2024-02-29", "soon"], ["29.02.2024", "01.03.2024"]])
+def test_cells_that_are_no_dates_stay_text(cells, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("day,x\n" + "".join(f"{cell},1\n" for cell in cells))
+    assert read_table(path).values()["day"].to_list() == cells

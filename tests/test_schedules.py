@@ -15,6 +15,10 @@ FORMULAS = [
         schedules.Cosine(0.5, steps=40, final=0.1),
         lambda t: 0.1 + 0.4 * (1 + math.cos(math.pi * min(t / 40, 1))) / 2,
     ),
+    (
+        schedules.LogarithmicCosine(0.5, steps=40),
+        lambda t: 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * min(t / 40, 1)))) / 2,
+    ),
     (schedules.WarmUp(0.5, steps=4), lambda t: 0.5 * min((t + 1) / 4, 1)),
     (
         schedules.WarmUp(schedules.Step(0.5, every=10), steps=4),

@@ -70,6 +70,13 @@ def test_the_command_warms_up_once_and_says_where(tmp_path):
     assert "is damaged" in told.stdout
 
 
+def test_the_doctor_tests_what_is_compiled_against_numpy():
+    test = startup.self_test("float64", seconds=0.1)
+    assert test.is_right
+    assert test.difference < 1e-12
+    assert test.times_sooner > 0.3
+
+
 def test_the_doctor_sees_what_slows_kernels_down():
     told = run("doctor", NUMBA_OPT="1", NUMBA_BOUNDSCHECK="1")
     assert told.returncode == 1

@@ -1,4 +1,4 @@
-"""Targets made into y and back, the fifth of the rows that is held out, and the scores on it."""
+"""Targets told, made into y and back, and parted from the table."""
 
 import json
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fastbp.tabular.metrics import softmax
 from fastbp.tabular.target import (
     Classes,
     Quantity,
@@ -15,7 +16,7 @@ from fastbp.tabular.target import (
     target_to_dict,
     tell_task,
 )
-from fastbp.tabular.training_data import hold_out, prepare, scores
+from fastbp.tabular.training_data import prepare
 
 # --- the target -------------------------------------------------------------------------------------------------
 
@@ -58,7 +59,7 @@ def test_a_target_of_no_use_says_why(values: list[Any], task: str | None, messag
 
 
 def test_a_target_of_dates_is_refused() -> None:
-    with pytest.raises(ValueError, match="dates or times"):
+    with pytest.raises(ValueError, match="holds dates, neither"):
         known_target(pl.Series("y", range(5)).cast(pl.Date))
 
 
@@ -76,7 +77,7 @@ def test_predicted_labels_are_those_of_the_table_and_of_their_type(labels: list[
 
 def test_confidence_is_the_softmax_of_the_largest_logit() -> None:
     target = Classes("y", ("a", "b", "c"))
-    confidence = target.decode(np.array([[0, np.log(2), 0], [1e4, 0, -1e4]], dtype=np.float32))["confidence"]
+    confidence = target.decode(softmax(np.array([[0, np.log(2), 0], [1e4, 0, -1e4]], dtype=np.float32)))["confidence"]
     assert confidence.to_list() == [0.5, 1.0]
 
 
@@ -87,29 +88,23 @@ def test_a_quantity_is_standardised_and_comes_back(values: list[float]) -> None:
     y = target.encode(column)
     np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-12)
     np.testing.assert_allclose(
-        target.decode(y[:, np.newaxis])["prediction"], values, rtol=1e-6, atol=1e-6 * max(values)
+        target.decode(target.values(y))["prediction"], values, rtol=1e-6, atol=1e-6 * max(values)
     )
 
 
-# --- rows held out ----------------------------------------------------------------------------------------------
+def test_no_predicted_quantity_leaves_the_range_that_was_seen() -> None:
+    target = Quantity.learn(pl.Series("y", [1.0, 2.0, 4.0]))
+    np.testing.assert_array_equal(target.values(np.array([-99.0, 99.0])), [1, 4])
 
 
-def test_a_fifth_is_held_out_from_every_class_alike() -> None:
-    classes = np.repeat([0, 1, 2], [100, 50, 25])
-    held_out = hold_out(classes, seed=0)
-    np.testing.assert_array_equal(np.bincount(classes[held_out]), [20, 10, 5])
+def test_a_label_or_a_kind_that_was_not_there_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'y' holds 'c', which is no class known"):
+        Classes("y", ("a", "b")).encode(pl.Series("y", ["a", "c"]))
+    with pytest.raises(ValueError, match="'y' held numbers in training and holds text"):
+        Quantity("y", 0.0, 1.0, 0.0, 1.0).encode(pl.Series("y", ["a", "c"]))
 
 
-def test_a_class_always_keeps_a_row_to_train_on() -> None:
-    classes = np.array([0, 0, 1, 2, 2, 2, *[3] * 14])
-    for seed in range(50):
-        assert set(np.delete(classes, hold_out(classes, seed))) == {0, 1, 2, 3}
-
-
-def test_the_seed_decides_which_rows_are_held_out() -> None:
-    np.testing.assert_array_equal(hold_out(100, seed=3), hold_out(100, seed=3))
-    assert not np.array_equal(hold_out(100, seed=3), hold_out(100, seed=4))
-    assert len(hold_out(100, seed=3)) == 20
+# --- the table -------------------------------------------------------------------------------------------------
 
 
 def table(n: int) -> pl.DataFrame:
@@ -117,17 +112,24 @@ def table(n: int) -> pl.DataFrame:
     return pl.DataFrame({"x": x, "y": 3 * x + 5, "kind": np.where(x > 0.2, "high", "low")})
 
 
-def test_training_rows_and_held_out_rows_make_up_the_table() -> None:
+def test_the_target_is_parted_from_the_columns_to_learn_from() -> None:
     data = prepare(table(50), "y")
-    both = np.concatenate([data.X, data.X_held_out])
-    assert (len(data.X), len(data.X_held_out)) == (40, 10)
-    np.testing.assert_array_equal(np.sort(both[:, 0]), np.sort(data.encoding.encode(table(50))[:, 0]))
+    assert data.frame.columns == ["x", "kind"]
+    assert data.column.to_list() == table(50)["y"].to_list()
+
+
+def test_a_column_of_groups_is_not_learned_from() -> None:
+    data = prepare(table(50), "y", group="kind")
+    assert data.frame.columns == ["x"]
+    np.testing.assert_array_equal(data.groups == data.groups[0], table(50)["kind"] == "low")
+    with pytest.raises(ValueError, match="no column 'knd'"):
+        prepare(table(50), "y", group="knd")
 
 
 def test_rows_without_a_target_are_left_out_and_told_of() -> None:
     frame = table(50).with_columns(y=pl.when(pl.int_range(50) < 3).then(None).otherwise("y"))
     data = prepare(frame, "y")
-    assert len(data.y) + len(data.y_held_out) == 47
+    assert (data.frame.height, len(data.column)) == (47, 47)
     assert "3 rows" in data.notices[0]
 
 
@@ -145,21 +147,3 @@ def test_rows_without_a_target_are_left_out_and_told_of() -> None:
 def test_a_table_of_no_use_says_why(frame: pl.DataFrame, target: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prepare(frame, target)
-
-
-def test_accuracy_stands_beside_that_of_the_commonest_class() -> None:
-    data = prepare(table(50), "kind")
-    (accuracy,) = scores(data, np.eye(2)[data.y_held_out])
-    assert accuracy.value == 1
-    assert accuracy.baseline == np.mean(data.y_held_out == np.bincount(data.y).argmax())
-
-
-def test_r2_and_rmse_are_in_the_targets_own_unit_beside_those_of_the_mean() -> None:
-    data = prepare(table(50), "y")
-    assert isinstance(data.target, Quantity)
-    truth = data.y_held_out * data.target.spread + data.target.mean
-    guess = truth + 0.25
-    r2, rmse = scores(data, ((guess - data.target.mean) / data.target.spread)[:, np.newaxis])
-    np.testing.assert_allclose(r2.value, 1 - 0.25**2 / truth.var())
-    np.testing.assert_allclose(rmse.value, 0.25)
-    np.testing.assert_allclose(rmse.baseline, np.sqrt(np.mean((truth - data.target.mean) ** 2)))

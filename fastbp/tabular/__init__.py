@@ -1,1 +1,29 @@
-"""Tables as people have them, made into arrays that a network trains on, and its answers put back beside them."""
+"""Raw tables in, strong models out: estimators for frames with numbers, texts, dates and gaps.
+
+`TabularClassifier` and `TabularRegressor` are what to import; `TableModel` is what they and the command `fastbp` keep.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastbp.tabular.ensemble import Progress
+    from fastbp.tabular.estimators import TabularClassifier, TabularRegressor
+    from fastbp.tabular.model import TableModel
+
+__all__ = ["Progress", "TableModel", "TabularClassifier", "TabularRegressor"]
+
+_HOMES = {
+    "Progress": "ensemble",
+    "TableModel": "model",
+    "TabularClassifier": "estimators",
+    "TabularRegressor": "estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: scikit-learn takes a second, which the command does not need."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The columns that a network learns from, made into its inputs: numbers filled and scaled, categories one-hot.
+"""A table's columns, chosen and learned, made into the inputs of a network side by side.
 
 It knows typed frames and arrays. It must not know files, the target or the network.
 """
@@ -6,7 +6,7 @@ It knows typed frames and arrays. It must not know files, the target or the netw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,96 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-Floats = npt.NDArray[np.float64]
+from fastbp.tabular.columns import (
+    CategoryColumn,
+    Column,
+    DateColumn,
+    NumberColumn,
+    column_from_dict,
+    column_to_dict,
+    days_of,
+    floats,
+    kind,
+    kind_of,
+    texts_of,
+)
 
-MOST_LEVELS = 100  # of one category, the commonest first
-_LARGEST = 1e300  # so that a difference of two values is finite
-
-
-@dataclass(frozen=True)
-class NumberColumn:
-    """A column of numbers: a missing one becomes the median, and all are scaled by quartiles and bounded.
-
-    A value x becomes z / √(1 + (z/3)²) with z = (x − median) / (q₇₅ − q₂₅), which is z near zero and never leaves
-    (−3, 3): one absurd value cannot drown the others (Holzmüller, Grinsztajn & Steinwart 2024, arXiv:2407.04491).
-    Where the quartiles coincide, half the range stands for their distance.
-
-    Attributes
-    ----------
-    name : str
-    median : float
-    scale : float
-        The distance that becomes 1. Zero, for a column without spread, makes all values 0.
-    marks_missing : bool
-        Whether a second input is 1 where the value is missing, 0 elsewhere: so if any was missing in training.
-    """
-
-    name: str
-    median: float
-    scale: float
-    marks_missing: bool
-
-    @property
-    def width(self) -> int:
-        """Number of inputs."""
-        return 1 + self.marks_missing
-
-    @classmethod
-    def learn(cls, name: str, values: Floats) -> NumberColumn:
-        """Take median and scale from `values`, (n,), NaN where missing, at least one not."""
-        missing = np.isnan(values)
-        lowest, lower, median, upper, highest = np.quantile(values[~missing], [0, 0.25, 0.5, 0.75, 1])
-        scale = upper - lower if upper > lower else (highest - lowest) / 2
-        return cls(name, float(median), float(scale), bool(missing.any()))
-
-    def encode(self, column: pl.Series) -> Floats:
-        """Return the column's inputs, (n, width)."""
-        values = floats(column)
-        missing = np.isnan(values)
-        inputs = np.zeros((len(values), self.width))
-        if self.scale > 0:
-            with np.errstate(over="ignore"):  # an overflow is an infinity, which the bounds bring back
-                z = np.clip((np.where(missing, self.median, values) - self.median) / self.scale, -1e9, 1e9)
-            inputs[:, 0] = z / np.sqrt(1 + (z / 3) ** 2)
-        if self.marks_missing:
-            inputs[:, 1] = missing
-        return inputs
-
-
-@dataclass(frozen=True)
-class CategoryColumn:
-    """A column of texts: one input a level, 1 where the cell holds it. Missing and unknown cells are all zeros.
-
-    Attributes
-    ----------
-    name : str
-    levels : tuple of str
-        The texts that have an input, in alphabetical order.
-    """
-
-    name: str
-    levels: tuple[str, ...]
-
-    @property
-    def width(self) -> int:
-        """Number of inputs."""
-        return len(self.levels)
-
-    @classmethod
-    def learn(cls, name: str, column: pl.Series) -> CategoryColumn:
-        """Take as levels the texts that occur at least twice, of these at most the `MOST_LEVELS` commonest."""
-        texts, counts = np.unique(texts_of(column).drop_nulls().to_list(), return_counts=True)
-        commonest = np.argsort(-counts, kind="stable")[:MOST_LEVELS]
-        return cls(name, tuple(sorted(str(texts[i]) for i in commonest if counts[i] > 1)))
-
-    def encode(self, column: pl.Series) -> Floats:
-        """Return the column's inputs, (n, width)."""
-        codes = texts_of(column).replace_strict(
-            list(self.levels), list(range(self.width)), default=-1, return_dtype=pl.Int64
-        )
-        one_hot: Floats = np.zeros((len(codes), self.width))
-        one_hot[:] = codes.fill_null(-1).to_numpy()[:, np.newaxis] == np.arange(self.width)
-        return one_hot
+FEWEST_BINS, MOST_BINS = 4, 48  # of a number
+MOST_BINS_IN_ALL = 1024
+ROWS_PER_BIN = 75
 
 
 @dataclass(frozen=True)
@@ -112,16 +39,31 @@ class Encoding:
 
     Attributes
     ----------
-    columns : tuple of NumberColumn and CategoryColumn
+    columns : tuple of NumberColumn, CategoryColumn and DateColumn
         In the frame's order; their inputs stand side by side.
+    names : tuple of str
+        All columns of that frame, those that are of no use among them.
     """
 
-    columns: tuple[NumberColumn | CategoryColumn, ...]
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of the columns that were of no use."""
+        used = {column.name for column in self.columns}
+        return tuple(name for name in self.names if name not in used)
 
     @property
     def width(self) -> int:
         """Number of inputs, D_0."""
         return sum(column.width for column in self.columns)
+
+    @property
+    def plain(self) -> npt.NDArray[np.bool_]:
+        """Which inputs are no piecewise-linear bins of numbers, (D_0,)."""
+        parts = [np.arange(column.width) < column.width - column.n_bins for column in self.columns]
+        return np.concatenate(parts)
 
     @property
     def categories(self) -> frozenset[str]:
@@ -136,44 +78,43 @@ class Encoding:
         ValueError
             If a column is not there, or holds something else than it held in training.
         """
-        missing = [column.name for column in self.columns if column.name not in frame.columns]
-        if missing:
-            names = ", ".join(f"{name!r}{suggestion(name, frame.columns)}" for name in missing)
-            raise ValueError(f"the table lacks {'a column' if len(missing) == 1 else 'columns'} of the model: {names}")
+        self.check_columns(frame.columns)
         inputs = np.empty((frame.height, self.width), dtype=np.float32)
         start = 0
         for column in self.columns:
-            _check_kind(frame[column.name], "numbers" if isinstance(column, NumberColumn) else "text")
+            _check_kind(frame[column.name], kind_of(column))
             inputs[:, start : start + column.width] = column.encode(frame[column.name])
             start += column.width
         return inputs
 
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raise a `ValueError` unless all columns that are needed are among `names`."""
+        if missing := [column.name for column in self.columns if column.name not in names]:
+            listed = ", ".join(f"{name!r}{suggestion(name, names)}" for name in missing)
+            raise ValueError(f"the table lacks {'a column' if len(missing) == 1 else 'columns'} of the model: {listed}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the encoding as what JSON can hold; `from_dict` restores it to the bit."""
-        columns = [asdict(column) for column in self.columns]
-        return {"columns": [{**c, "levels": list(c["levels"])} if "levels" in c else c for c in columns]}
+        return {"columns": [column_to_dict(column) for column in self.columns], "names": list(self.names)}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Encoding:
         """Restore an encoding from what `to_dict` returned."""
-        columns: list[NumberColumn | CategoryColumn] = []
-        for column in stored["columns"]:
-            if "levels" in column:
-                columns.append(CategoryColumn(column["name"], tuple(column["levels"])))
-            else:
-                columns.append(NumberColumn(**column))
-        return cls(tuple(columns))
+        return cls(tuple(map(column_from_dict, stored["columns"])), tuple(stored["names"]))
 
 
-def learn_encoding(frame: pl.DataFrame, training: npt.NDArray[np.int64]) -> tuple[Encoding, list[str]]:
-    """Choose how to encode each column of `frame`, measuring medians, scales and levels on the training rows alone.
+def bins_for(n_rows: int, n_columns: int) -> int:
+    """Return how many bins a number gets: more of them the more rows there are, fewer the more columns there are."""
+    return max(FEWEST_BINS, min(MOST_BINS, n_rows // ROWS_PER_BIN, MOST_BINS_IN_ALL // n_columns))
+
+
+def learn_encoding(frame: pl.DataFrame) -> tuple[Encoding, list[str]]:
+    """Choose how to encode each column of `frame`, and measure its medians, scales and levels.
 
     Parameters
     ----------
     frame : polars.DataFrame
         Typed columns, the target not among them.
-    training : (n_training,) integers
-        The rows to learn from.
 
     Returns
     -------
@@ -185,12 +126,13 @@ def learn_encoding(frame: pl.DataFrame, training: npt.NDArray[np.int64]) -> tupl
     ValueError
         If no column is left.
     """
-    columns: list[NumberColumn | CategoryColumn] = []
+    bins = bins_for(frame.height, max(1, sum(kind(column) != "text" for column in frame)))
+    columns: list[Column] = []
     notices = []
     for column in frame:
         reason = _unfit(column)
         if reason is None:
-            learned = _learn_column(column, training)
+            learned = _learn_column(column, bins)
             if isinstance(learned, str):
                 reason = learned
             else:
@@ -202,59 +144,45 @@ def learn_encoding(frame: pl.DataFrame, training: npt.NDArray[np.int64]) -> tupl
             notices.append(f"column {column.name!r} holds {values}, taken as missing")
     if not columns:
         raise ValueError("; ".join(["no column is left to learn from", *notices]))
-    return Encoding(tuple(columns)), notices
+    return Encoding(tuple(columns), tuple(frame.columns)), notices
 
 
-def _learn_column(column: pl.Series, training: npt.NDArray[np.int64]) -> NumberColumn | CategoryColumn | str:
+def _learn_column(column: pl.Series, bins: int) -> Column | str:
     """Return the learned column, or why it is of no use."""
-    rows = column.gather(training)
     if kind(column) == "numbers":
-        values = floats(rows)
+        values = floats(column)
         if np.isnan(values).all():
             return "it is empty"
         if not np.isnan(values).any() and values.min() == values.max():
             return f"it holds {values[0]:g} in every row"
-        return NumberColumn.learn(column.name, values)
-    texts = texts_of(rows).drop_nulls()
+        return NumberColumn.learn(column.name, values, bins)
+    if kind(column) == "dates":
+        days = days_of(column)
+        if np.isnan(days).all():
+            return "it is empty"
+        known = column.drop_nulls()
+        return (
+            DateColumn.learn(column.name, column, bins) if known.n_unique() > 1 else f"it holds {known[0]} in every row"
+        )
+    texts = texts_of(column).drop_nulls()
     if texts.is_empty():
         return "it is empty"
-    if len(texts) == len(rows) and texts.n_unique() == 1:
+    if len(texts) == len(column) and texts.n_unique() == 1:
         return f"it holds {texts[0]!r} in every row"
-    learned = CategoryColumn.learn(column.name, rows)
+    learned = CategoryColumn.learn(column.name, column)
     if 2 * texts.is_in(learned.levels).sum() < len(texts):
         return f"its texts hardly ever repeat ({texts.n_unique()} different ones in {len(texts)} rows)"
     return learned
 
 
 def _unfit(column: pl.Series) -> str | None:
-    if kind(column) not in ("numbers", "text"):
+    if kind(column) not in ("numbers", "text", "dates"):
         return f"it holds {kind(column)}"
     if column.dtype.is_integer() and len(column) > 2 and column[0] in (0, 1):
         counted = np.arange(len(column)) + column[0]
         if column.null_count() == 0 and np.array_equal(column.to_numpy(), counted):
             return "it counts the rows"
     return None
-
-
-def kind(column: pl.Series) -> str:
-    """Return what a column holds: "numbers", "text", or in words something that no network can learn from."""
-    dtype = column.dtype
-    if dtype.is_numeric():
-        return "numbers"
-    if dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null):
-        return "text"
-    return "dates or times" if dtype.is_temporal() else f"{dtype} values"
-
-
-def floats(column: pl.Series) -> Floats:
-    """Return a column of numbers, (n,), NaN where it is missing or infinite, and within ±1e300."""
-    values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return np.clip(np.where(np.isinf(values), np.nan, values), -_LARGEST, _LARGEST)
-
-
-def texts_of(column: pl.Series) -> pl.Series:
-    """Return a column of texts, truth values or categories as texts, null where missing."""
-    return column.cast(pl.String)
 
 
 def suggestion(name: str, names: Sequence[str]) -> str:

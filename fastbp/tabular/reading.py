@@ -11,6 +11,7 @@ import gzip
 import io
 import os
 import re
+import sys
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ SEPARATORS = (",", ";", "\t", "|")
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "Null", "null", "?", "<NA>", "#N/A")
 # What also stands for it, in small letters, where every other cell of the column is a number.
 MISSING_NUMBER = ("", "na", "n/a", "nan", "null", "?", "<na>", "none", "-", "--", ".", "#n/a", "#value!", "#div/0!")
+
+# Of dates, and of dates with times.
+DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 
 _SNIFFED_CHARACTERS = 1 << 16
 _SNIFFED_RECORDS = 50
@@ -54,7 +58,7 @@ class Table:
     notices: tuple[str, ...] = ()
 
     def values(self, as_text: frozenset[str] = frozenset()) -> pl.DataFrame:
-        """Give every column its type: numbers where all cells that are there are numbers, otherwise text.
+        """Give every column its type: numbers or dates where all cells that are there are such, otherwise text.
 
         Parameters
         ----------
@@ -66,14 +70,17 @@ class Table:
             if column.name in as_text and column.dtype != pl.String and not column.dtype.is_nested():
                 column = column.cast(pl.String)
             if column.dtype == pl.String:
-                numbers = None if column.name in as_text else _numbers(column, _thousands(self.separator))
-                column = _text(column) if numbers is None else numbers
+                if column.name in as_text:
+                    column = _text(column)
+                else:
+                    numbers = _numbers(column, _thousands(self.separator))
+                    column = _dates(_text(column)) if numbers is None else numbers
             columns.append(column)
         return pl.DataFrame(columns)
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read CSV, its dialects, any of them compressed by gzip, or Parquet.
+    """Read CSV, its dialects, JSON lines, any of them compressed by gzip, or Parquet; "-" is standard input.
 
     The file's first bytes decide what it is, not its name. Text is UTF-8, UTF-16 with its byte-order mark, or else
     Windows-1252 (which holds Latin-1's letters). A comma, semicolon, tab or bar separates cells.
@@ -86,13 +93,18 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         If there is no table in it; the message says why.
     """
     path = Path(path)
-    if path.is_dir():
+    if str(path) == "-":
+        path, data = Path("standard input"), sys.stdin.buffer.read()
+    elif path.is_dir():
         raise ValueError(f"{path} is a directory, not a file")
-    data = path.read_bytes()
+    else:
+        data = path.read_bytes()
     if data.startswith(b"\x1f\x8b"):
         data = _decompressed(data, path)
     if data.startswith(b"PAR1"):
         table = _read_parquet(data, path)
+    elif re.match(rb"(\xef\xbb\xbf)?\s*\{\s*[\"}]", data):
+        table = _read_json_lines(data, path)
     else:
         notices: list[str] = []
         table = _read_text(_decoded(data, path, notices), path, notices)
@@ -117,6 +129,13 @@ def _read_parquet(data: bytes, path: Path) -> Table:
         return Table(pl.read_parquet(io.BytesIO(data)))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{path} is a damaged Parquet file ({_first_line(error)})") from None
+
+
+def _read_json_lines(data: bytes, path: Path) -> Table:
+    try:
+        return Table(pl.read_ndjson(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), infer_schema_length=None))
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{path} is no table of JSON lines ({_first_line(error)})") from None
 
 
 def _decoded(data: bytes, path: Path, notices: list[str]) -> str:
@@ -231,6 +250,18 @@ def _has_decimal_commas(cells: pl.DataFrame, separator: str) -> bool:
 def _text(column: pl.Series) -> pl.Series:
     column = column.str.strip_chars()
     return column.set(column.is_in(MISSING), None)
+
+
+def _dates(column: pl.Series) -> pl.Series:
+    """Return a column of texts as dates, or dates and times, where all that are there are such by ISO 8601."""
+    n_missing = column.null_count()
+    if n_missing == len(column) or not column.drop_nulls().head(1).str.contains(r"^\d{4}-\d\d-\d\d").all():
+        return column
+    for pattern in DATES:
+        dates = column.str.strptime(pl.Datetime("us"), pattern, strict=False)
+        if dates.null_count() == n_missing:
+            return dates
+    return column
 
 
 def _numbers(column: pl.Series, thousands: str) -> pl.Series | None:

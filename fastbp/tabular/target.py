@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fastbp.tabular.encoding import Floats, floats, kind, texts_of
+from fastbp.tabular.columns import Floats, floats, kind, texts_of
 
 Label = str | int | float | bool
 
@@ -26,12 +26,17 @@ class Classes:
 
     name: str
     labels: tuple[Label, ...]
-    loss: ClassVar[str] = "cross_entropy"
+    task: ClassVar[str] = "classification"
 
     @property
     def n_outputs(self) -> int:
         """Number of the network's outputs."""
         return len(self.labels)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the labels are to be read as text."""
+        return isinstance(self.labels[0], str)
 
     @classmethod
     def learn(cls, column: pl.Series) -> Classes:
@@ -39,43 +44,71 @@ class Classes:
         return cls(column.name, tuple(column.unique().sort().to_list()))
 
     def encode(self, column: pl.Series) -> npt.NDArray[np.int64]:
-        """Return class numbers, (n,)."""
-        numbers = range(self.n_outputs)
-        return column.replace_strict(list(self.labels), list(numbers), return_dtype=pl.Int64).to_numpy()
+        """Return class numbers, (n,).
 
-    def decode(self, output: npt.NDArray[Any]) -> pl.DataFrame:
-        """Return the label of the largest logit, and as its confidence that logit's softmax."""
-        shifted = output.astype(np.float64) - output.max(axis=1, keepdims=True)
-        confidence = 1 / np.exp(shifted).sum(axis=1)
-        labels = pl.Series(self.labels)
-        return pl.DataFrame({"prediction": labels.gather(output.argmax(axis=1)), "confidence": np.round(confidence, 4)})
+        Raises
+        ------
+        ValueError
+            If a label is not among those learned.
+        """
+        numbers = list(range(self.n_outputs))
+        codes = column.replace_strict(list(self.labels), numbers, default=-1, return_dtype=pl.Int64).to_numpy()
+        if (unknown := codes < 0).any():
+            raise ValueError(
+                f"the target {self.name!r} holds {column[int(unknown.argmax())]!r}, which is no class known"
+            )
+        return codes
+
+    def decode(self, probabilities: Floats) -> pl.DataFrame:
+        """Return the label of the largest probability, and that as its confidence, to four digits."""
+        labels = pl.Series(self.labels).gather(probabilities.argmax(axis=1))
+        return pl.DataFrame({"prediction": labels, "confidence": np.round(probabilities.max(axis=1), 4)})
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A target of numbers, standardised for the network: (y − mean) / spread."""
+    """A target of numbers, standardised for the network: (y − mean) / spread; no prediction leaves the range seen."""
 
     name: str
     mean: float
     spread: float
-    loss: ClassVar[str] = "squared_error"
+    lowest: float
+    highest: float
+    task: ClassVar[str] = "regression"
     n_outputs: ClassVar[int] = 1
+    has_texts: ClassVar[bool] = False
 
     @classmethod
     def learn(cls, column: pl.Series) -> Quantity:
-        """Take mean and standard deviation from a column without missing values."""
+        """Take mean, standard deviation and range from a column without missing values."""
         values = floats(column)
         largest = float(np.abs(values).max()) or 1.0
         spread = largest * float((values / largest).std())  # the square of 1e300 would overflow
-        return cls(column.name, float((values / largest).mean()) * largest, spread or 1.0)
+        mean = float((values / largest).mean()) * largest
+        return cls(column.name, mean, spread or 1.0, float(values.min()), float(values.max()))
+
+    def numbers(self, column: pl.Series) -> Floats:
+        """Return a column's values, (n,).
+
+        Raises
+        ------
+        ValueError
+            If it holds something else than numbers.
+        """
+        if kind(column) != "numbers":
+            raise ValueError(f"the target {self.name!r} held numbers in training and holds {kind(column)} here")
+        return floats(column)
 
     def encode(self, column: pl.Series) -> Floats:
         """Return standardised values, (n,)."""
-        return (floats(column) - self.mean) / self.spread
+        return (self.numbers(column) - self.mean) / self.spread
 
-    def decode(self, output: npt.NDArray[Any]) -> pl.DataFrame:
-        """Return the predicted values to seven digits, all that float32 has."""
-        values = output[:, 0].astype(np.float64) * self.spread + self.mean
+    def values(self, output: npt.NDArray[Any]) -> Floats:
+        """Return what standardised outputs stand for."""
+        return np.clip(output.astype(np.float64) * self.spread + self.mean, self.lowest, self.highest)
+
+    def decode(self, values: Floats) -> pl.DataFrame:
+        """Return predicted values to seven digits, all that float32 has."""
         return pl.DataFrame({"prediction": pl.Series(values).round_sig_figs(7)})
 
 
@@ -84,16 +117,15 @@ Target = Classes | Quantity
 
 def target_to_dict(target: Target) -> dict[str, Any]:
     """Return a target as what JSON can hold."""
-    if isinstance(target, Classes):
-        return {"loss": target.loss, "name": target.name, "labels": list(target.labels)}
-    return {"loss": target.loss, **asdict(target)}
+    stored = asdict(target)
+    return {"task": target.task, **stored, **({"labels": list(target.labels)} if isinstance(target, Classes) else {})}
 
 
 def target_from_dict(stored: dict[str, Any]) -> Target:
     """Restore a target from what `target_to_dict` returned."""
-    if stored["loss"] == Classes.loss:
+    if stored["task"] == Classes.task:
         return Classes(stored["name"], tuple(stored["labels"]))
-    return Quantity(stored["name"], stored["mean"], stored["spread"])
+    return Quantity(**{name: value for name, value in stored.items() if name != "task"})
 
 
 def known_target(column: pl.Series) -> pl.Series:

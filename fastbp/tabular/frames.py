@@ -1,0 +1,138 @@
+"""Tables as Python has them, made into one kind: pandas, polars or pyarrow frames, mappings, arrays.
+
+It knows other libraries' frames, through narwhals. It must not know what the columns are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import polars as pl
+from polars import selectors
+
+_TEXTS = (nw.String, nw.Categorical, nw.Enum)
+
+
+def frame_of(X: Any, name: str = "X") -> pl.DataFrame:
+    """Return a table as a polars frame, the same whatever holds it.
+
+    Parameters
+    ----------
+    X : frame of pandas, polars, pyarrow or another library that narwhals knows, mapping, or array-like (n, D)
+        A mapping goes from names to columns. The columns of an array are called x0, x1, ….
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    TypeError
+        If it is a sparse or a lazy table.
+    ValueError
+        If it is no table, or two of its columns have the same name.
+    """
+    return _frame_of(X, name).with_columns(selectors.float().fill_nan(None))
+
+
+def _frame_of(X: Any, name: str) -> pl.DataFrame:
+    if isinstance(X, pl.DataFrame):
+        return X
+    if hasattr(X, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix, and a table is dense: {name}.toarray() makes it one")
+    if isinstance(X, Mapping):
+        return pl.DataFrame([_series(str(key), column) for key, column in X.items()])
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
+    if not isinstance(frame, nw.DataFrame):
+        return _frame_of_array(X, name)
+    names = [str(column) for column in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(column for column in names if names.count(column) > 1)
+        raise ValueError(f"{name} has two columns named {twice!r}")
+    columns = [frame.get_column(column) for column in frame.columns]
+    return pl.DataFrame([column_of(column, column_name) for column, column_name in zip(columns, names, strict=True)])
+
+
+def column_of(column: Any, name: str) -> pl.Series:
+    """Return a series of any library, or an array-like (n,), as a polars series: NaN is missing where pandas says so.
+
+    Raises
+    ------
+    ValueError
+        If it is not one column.
+    """
+    series = nw.from_native(column, series_only=True, pass_through=True)
+    if not isinstance(series, nw.Series):
+        return _series(name, column)
+    if isinstance(series.to_native(), pl.Series):
+        return series.to_native().alias(name)  # type: ignore[no-any-return]
+    dtype = series.dtype
+    if dtype in _TEXTS:
+        return _texts(name, series.to_list())
+    if dtype.is_numeric() and series.null_count() == 0:
+        return pl.Series(name, series.to_numpy())
+    if dtype.is_numeric():
+        kind = pl.Int64 if dtype.is_integer() else pl.Float64
+        return pl.Series(name, series.to_list(), dtype=kind, strict=False)
+    return _series(name, series.to_list())
+
+
+def _frame_of_array(X: Any, name: str) -> pl.DataFrame:
+    if isinstance(X, Sequence) and not isinstance(X, str) and X and all(isinstance(row, Sequence) for row in X):
+        X = np.array(X, dtype=object) if _holds_text(X) else X
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be a table of rows and columns, got {array.ndim} dimension{'s' * (array.ndim != 1)}. "
+            f"Reshape your data: {name}.reshape(-1, 1) makes one column of it"
+        )
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
+    names = default_names(array.shape[1])
+    return pl.DataFrame([_series(name, column) for name, column in zip(names, array.T, strict=True)])
+
+
+def _holds_text(rows: Sequence[Any]) -> bool:
+    return any(isinstance(cell, str) for row in rows for cell in row)
+
+
+def _series(name: str, values: Any) -> pl.Series:
+    """Return a column of an array or a list; of objects, those that are not all numbers or truth values as texts."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"column {name!r} must be one-dimensional, got shape {array.shape}")
+    if array.dtype.kind in "biuf":
+        return pl.Series(name, np.ascontiguousarray(array.astype(float) if array.dtype == np.float16 else array))
+    if array.dtype.kind in "mM":
+        return pl.Series(name, array)
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: column {name!r}")
+    cells = [None if _is_missing(cell) else cell for cell in list(values)]
+    if any(isinstance(cell, str) for cell in cells):
+        return _texts(name, cells)
+    try:
+        return pl.Series(name, cells)
+    except (TypeError, pl.exceptions.PolarsError):
+        return _texts(name, cells)
+
+
+def _texts(name: str, cells: list[Any]) -> pl.Series:
+    return pl.Series(name, [None if _is_missing(cell) else str(cell) for cell in cells], dtype=pl.String)
+
+
+def _is_missing(cell: Any) -> bool:
+    """Tell None, NaN, and what pandas puts in their place."""
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+
+
+def default_names(n_columns: int) -> list[str]:
+    """Return what the columns of an array are called."""
+    return [f"x{i}" for i in range(n_columns)]
+
+
+def has_names(X: Any) -> bool:
+    """Tell whether a table's columns have names of their own."""
+    return isinstance(X, Mapping) or isinstance(nw.from_native(X, pass_through=True), nw.DataFrame)

@@ -1,0 +1,86 @@
+"""Metrics beside scikit-learn's, and temperatures beside a search."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as theirs
+
+from fastbp.tabular import metrics
+
+RNG = np.random.default_rng(0)
+
+
+def rows(n=200, classes=3):
+    logits = RNG.standard_normal((n, classes)) * 2
+    y = (logits + RNG.gumbel(size=(n, classes)) * 1.5).argmax(axis=1)
+    return logits, y, RNG.random(n) + 0.1
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_measures_of_classes_are_scikit_learns(classes):
+    logits, y, w = rows(classes=classes)
+    p = metrics.softmax(logits)
+    np.testing.assert_allclose(metrics.log_loss(p, y, w), theirs.log_loss(y, p, sample_weight=w))
+    np.testing.assert_allclose(metrics.accuracy(p, y, w), theirs.accuracy_score(y, p.argmax(1), sample_weight=w))
+    score = p[:, 1] if classes == 2 else p
+    wanted = theirs.roc_auc_score(y, score, sample_weight=w, multi_class="ovr")
+    np.testing.assert_allclose(metrics.auc(p, y, w), wanted)
+
+
+def test_ties_count_half_in_the_auc():
+    p = np.round(metrics.softmax(rows(classes=2)[0]), 1)
+    y = RNG.integers(0, 2, len(p))
+    np.testing.assert_allclose(metrics.auc(p, y, np.ones(len(p))), theirs.roc_auc_score(y, p[:, 1]))
+
+
+def test_a_class_without_rows_is_left_out_of_the_auc_and_one_class_alone_has_none():
+    p, w = metrics.softmax(rows(50)[0]), np.ones(50)
+    y = np.arange(50) % 2
+    each = [theirs.roc_auc_score(y == c, p[:, c]) for c in (0, 1)]
+    np.testing.assert_allclose(metrics.auc(p, y, w), np.mean(each))
+    assert np.isnan(metrics.auc(p, np.zeros(50, int), w))
+    assert np.isfinite(metrics.error_of_classes("auc")(p, np.zeros(50, int), w))
+
+
+def test_measures_of_numbers_are_scikit_learns():
+    truth, values, w = RNG.standard_normal(99), RNG.standard_normal(99), RNG.random(99)
+    np.testing.assert_allclose(
+        metrics.rmse(values, truth, w) ** 2, theirs.mean_squared_error(truth, values, sample_weight=w)
+    )
+    np.testing.assert_allclose(
+        metrics.mae(values, truth, w), theirs.mean_absolute_error(truth, values, sample_weight=w)
+    )
+    wanted = theirs.mean_pinball_loss(truth, values, sample_weight=w, alpha=0.2)
+    np.testing.assert_allclose(metrics.pinball(values, truth, w, 0.2), wanted)
+    r2 = metrics.scores_of_numbers(values, truth, w)[0]
+    np.testing.assert_allclose(r2["value"], theirs.r2_score(truth, values, sample_weight=w))
+
+
+@pytest.mark.parametrize("factor", [0.2, 1.0, 30.0])
+def test_the_temperature_is_the_best_of_a_search(factor):
+    logits, y, w = rows()
+    logits = logits * factor
+    candidates = np.geomspace(0.02, 50, 4001)
+    losses = [metrics.log_loss(metrics.softmax(logits / t), y, w) * w.sum() + 2 * np.log(t) ** 2 for t in candidates]
+    np.testing.assert_allclose(metrics.temperature(logits, y, w), candidates[np.argmin(losses)], rtol=3e-3)
+
+
+def test_a_few_rows_without_a_mistake_do_not_ask_for_certainty():
+    logits = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    y, w = np.array([0, 1]), np.ones(2)
+    assert 0.5 < metrics.temperature(logits, y, w) < 1
+    assert metrics.temperature(logits, y, w, prior=1e-9) < 0.1
+
+
+def test_refinement_does_not_depend_on_how_sure_the_logits_are():
+    logits, y, w = rows(2000)
+    once, thrice = (metrics.refined_log_losses(logits * factor, y, w).mean() for factor in (1, 3))
+    np.testing.assert_allclose(once, thrice, rtol=1e-4)
+
+
+def test_scores_stand_beside_those_of_the_best_constant():
+    logits, y, w = rows()
+    scores = {score["measure"]: score["baseline"] for score in metrics.scores_of_classes(metrics.softmax(logits), y, w)}
+    shares = np.bincount(y, w) / w.sum()
+    np.testing.assert_allclose(scores["accuracy"], shares.max())
+    np.testing.assert_allclose(scores["log loss"], -(shares * np.log(shares)).sum())
+    assert scores["AUC"] == 0.5

@@ -1,0 +1,119 @@
+"""A network for tables: each part of the recipe by its formula, and a whole training beside its NumPy twin."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+
+from fastbp import losses
+from fastbp.fitting import DivergenceError
+from fastbp.layout import bias_vectors, weight_matrices
+from fastbp.schedules import LogarithmicCosine
+from fastbp.tabular.metrics import softmax
+from fastbp.tabular.recipe import BIAS_RATE, SCALE_RATE, Recipe, Task, draw, rate_factors, table_of, train
+
+RECIPE = Recipe(learning_rate=0.04, hidden=(7, 5), epochs=6, batch_size=16)
+
+
+def table(n: int = 75, inputs: int = 4, classes: int = 3):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, inputs)).astype(np.float32)
+    y = (X @ rng.standard_normal((inputs, classes)) + rng.standard_normal((n, classes))).argmax(axis=1)
+    return X, np.eye(classes)[y], rng.random(n) + 0.5
+
+
+def task_of(X, y, weights, held_out=slice(0, 15), seed=3, error_of=None):
+    rows = np.delete(np.arange(len(X)), held_out)
+    truth = y[held_out].argmax(axis=1)
+
+    def log_loss(output):
+        return -float(np.log(softmax(output)[np.arange(len(truth)), truth]).mean())
+
+    return Task(table_of(X, y, weights), rows, X[held_out], error_of or log_loss, seed)
+
+
+def test_first_weights_are_normal_by_fan_in_biases_normal_and_the_last_layer_zero():
+    parameters = draw([400, 300, 300, 5], 0)
+    weights, biases = weight_matrices(parameters), bias_vectors(parameters)
+    for Ω, β in zip(weights[:2], biases[:2], strict=True):
+        np.testing.assert_allclose(Ω.std() * np.sqrt(Ω.shape[1]), 1, rtol=0.02)
+        np.testing.assert_allclose([β.std(), 1 + β.mean()], 1, atol=0.15)
+    assert not weights[2].any()
+    assert not biases[2].any()
+
+
+def test_learning_rates_are_those_of_the_neural_tangent_parametrisation():
+    np.testing.assert_allclose(rate_factors([9, 16, 4, 2]), [1 / 3, 0.1, 1 / 4, 0.1, 1 / 2, 0.1])
+
+
+def twin(X, y, weights, recipe, seed):
+    """Train in plain NumPy; return the weights and biases after each epoch."""
+    arrays = draw([X.shape[1], *recipe.hidden, y.shape[1]], seed)
+    Ω, β = list(weight_matrices(arrays)), list(bias_vectors(arrays))
+    n_layers, scale = len(Ω), np.ones(X.shape[1])
+    arrays = [a.astype(float) for a in (*Ω, *β, scale)]
+    rates = [*(1 / np.sqrt(a.shape[1]) for a in Ω), *[BIAS_RATE] * n_layers, SCALE_RATE]
+    moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
+    order, random, per_epoch = np.arange(len(X)), np.random.RandomState(seed), len(X) // recipe.batch_size
+    schedule, step, after = LogarithmicCosine(recipe.learning_rate, recipe.epochs * per_epoch), 0, []
+    for _ in range(recipe.epochs):
+        random.shuffle(order)
+        for batch in range(per_epoch):  # the rows that are left over wait for another epoch
+            rows = order[batch * recipe.batch_size :][: recipe.batch_size]
+            Ω, β, s = arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
+            f, h = reference.forward(Ω, β, X[rows] * s)
+            _, _, g = reference.loss_and_gradient("cross_entropy", f[-1], y[rows], weights[rows])
+            by_Ω, by_β, (of_scaled, *_) = reference.backward(Ω, h, g)
+            η, step = float(schedule(step)), step + 1
+            for i, gradient in enumerate([*by_Ω, *by_β, (of_scaled * X[rows]).sum(axis=0)]):
+                stepped = reference.adam_step(
+                    arrays[i], gradient, *moments[i], η * rates[i], 0.9, 0.95, 1e-8, 0.0, step
+                )
+                arrays[i], *moments[i] = stepped
+        after.append(([arrays[0] * arrays[-1], *arrays[1:n_layers]], arrays[n_layers:-1]))
+    return after
+
+
+def test_a_training_goes_the_way_of_its_twin():
+    X, y, weights = table()
+    wanted = twin(X[15:].astype(float), y[15:], weights[15:], RECIPE, 3)
+    trained = train(task_of(X, y, weights), 3, RECIPE, losses.resolve("cross_entropy"))
+    Ω, β = wanted[trained.epoch - 1]
+    for got, expected in zip((*trained.network.weights, *trained.network.biases), (*Ω, *β), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
+
+
+def test_the_best_epoch_is_kept_and_the_last_of_equals():
+    X, y, weights = table()
+    errors = iter([5.0, 2.0, 3.0, 2.0, 4.0, 6.0])
+    trained = train(task_of(X, y, weights, error_of=lambda _: next(errors)), 3, RECIPE, losses.resolve("cross_entropy"))
+    assert trained.epoch == 4
+    assert trained.errors == [5.0, 2.0, 3.0, 2.0, 4.0, 6.0]
+    np.testing.assert_array_equal(trained.network.predict(X[:15]), trained.output)
+
+
+def test_patience_ends_a_training_that_does_not_improve():
+    X, y, weights = table()
+    errors = iter([5.0, 2.0, 3.0, 3.0, 4.0, 6.0])
+    task = task_of(X, y, weights, error_of=lambda _: next(errors))
+    trained = train(task, 3, replace(RECIPE, patience=2), losses.resolve("cross_entropy"))
+    assert (trained.epoch, len(trained.errors)) == (2, 4)
+
+
+def test_rows_held_out_are_never_trained_on():
+    X, y, weights = table()
+    cross_entropy = losses.resolve("cross_entropy")
+    trained = train(task_of(X, y, weights, error_of=lambda _: 0.0), 3, RECIPE, cross_entropy)
+    others = X.copy(), y.copy(), weights.copy()
+    others[0][:15], others[1][:15], others[2][:15] = 1e6, 0, 1e6
+    task = task_of(*others, error_of=lambda _: 0.0)
+    again = train(task, 3, RECIPE, cross_entropy)
+    for a, b in zip(trained.network.weights, again.network.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_training_that_diverges_at_once_says_so():
+    X, y, weights = table()
+    with pytest.raises(DivergenceError):
+        train(task_of(X, y, weights), 3, replace(RECIPE, learning_rate=1e30), losses.resolve("squared_error"))

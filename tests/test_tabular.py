@@ -1,0 +1,315 @@
+"""`TabularClassifier` and `TabularRegressor` as their users meet them: any frame in, the same predictions out."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from command_line import run
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor
+from fastbp.tabular.building import build
+from fastbp.tabular.importance import importances
+from fastbp.tabular.settings import Settings
+from fastbp.tabular.target import Classes
+
+FEW = {"n_ensemble": 2, "epochs": 4, "hidden": (8,)}
+
+
+def frame(n: int = 60) -> pl.DataFrame:
+    """Numbers, truth values, texts, categories and dates, with gaps."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "size": rng.standard_normal(n),
+        "count": rng.integers(0, 9, n),
+        "flag": rng.random(n) > 0.5,
+        "colour": rng.choice(["red", "green", "blue"], n),
+        "day": pl.Series(rng.integers(17_000, 18_000, n)).cast(pl.Date).cast(pl.Datetime("us")),
+    }
+    gaps = [
+        pl.when(pl.int_range(n) % (7 + i) == 0).then(None).otherwise(name).alias(name) for i, name in enumerate(columns)
+    ]
+    return pl.DataFrame(columns).with_columns(*gaps, kind=pl.Series(rng.choice(["a", "b"], n)).cast(pl.Categorical))
+
+
+def labels(table: pl.DataFrame) -> np.ndarray:
+    return np.where(
+        table["size"].fill_null(0).to_numpy() + (table["colour"] == "red").fill_null(False).to_numpy() > 0.5,
+        "big",
+        "small",
+    )
+
+
+# --- what goes in -----------------------------------------------------------------------------------------------
+
+
+def in_pyarrow(table: pl.DataFrame):
+    pytest.importorskip("pyarrow")
+    return table.to_arrow()
+
+
+def in_pandas(table: pl.DataFrame):
+    pandas = pytest.importorskip("pandas")
+    columns = {name: table[name].to_list() for name in table.columns}
+    made = pandas.DataFrame({name: pandas.Series(cells, dtype=object) for name, cells in columns.items()})
+    for name in ("size", "count"):
+        made[name] = made[name].astype(float)
+    made["day"] = pandas.to_datetime(made["day"])
+    return made.astype({"kind": "category"})
+
+
+def in_mapping(table: pl.DataFrame):
+    return {name: table[name].to_list() for name in table.columns}
+
+
+@pytest.mark.parametrize("convert", [in_pyarrow, in_pandas, in_mapping])
+def test_whatever_holds_the_table_the_predictions_are_the_same_to_the_bit(convert) -> None:
+    table = frame()
+    other, y = convert(table), labels(table)
+    of_polars, of_other = (TabularClassifier(**FEW).fit(X, y) for X in (table, other))
+    wanted = of_polars.predict_proba(table)
+    for model in (of_polars, of_other):
+        for X in (table, other):
+            np.testing.assert_array_equal(model.predict_proba(X), wanted)
+
+
+def test_arrays_of_numbers_and_of_objects_are_tables_too() -> None:
+    X, y = load_iris(return_X_y=True)
+    wanted = TabularClassifier(**FEW).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(TabularClassifier(**FEW).fit(X.astype(object), y).predict_proba(X.tolist()), wanted)
+    mixed = np.column_stack([X.astype(object), np.array(["u", "v", "w"], object)[y]])
+    assert TabularClassifier(**FEW).fit(mixed, y).model_.encoding.categories == {"x4"}
+
+
+def test_columns_are_found_by_name_and_one_that_is_not_there_is_named() -> None:
+    table = frame()
+    model = TabularClassifier(**FEW).fit(table, labels(table))
+    wanted = model.predict_proba(table)
+    np.testing.assert_array_equal(model.predict_proba(table.select(reversed(table.columns))), wanted)
+    with pytest.raises(ValueError, match=r"lacks a column of the model: 'colour' \(did you mean 'color'\?\)"):
+        model.predict(table.rename({"colour": "color"}))
+    with pytest.warns(UserWarning, match="does not know a column of the table: 'new'"):
+        np.testing.assert_array_equal(model.predict_proba(table.with_columns(new=1)), wanted)
+
+
+def test_an_array_stands_for_the_columns_in_their_order() -> None:
+    X, y = load_iris(return_X_y=True, as_frame=False)
+    named = pl.DataFrame(X, schema=["a", "b", "c", "d"])
+    model = TabularClassifier(**FEW).fit(named, y)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        np.testing.assert_array_equal(model.predict(X), model.predict(named))
+    unnamed = TabularClassifier(**FEW).fit(X, y)
+    assert not hasattr(unnamed, "feature_names_in_")
+    np.testing.assert_array_equal(unnamed.predict(named), unnamed.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (np.zeros(5), ValueError, "Reshape your data"),
+        (np.zeros((5, 0)), ValueError, "0 feature"),
+        (pl.LazyFrame({"a": [1]}), TypeError, "lazy"),
+        ({"a": [[1], [2]] * 5}, ValueError, "one-dimensional"),
+    ],
+)
+def test_what_is_no_table_says_why(X, error, message) -> None:
+    with pytest.raises(error, match=message):
+        TabularClassifier(**FEW).fit(X, ["a", "b"] * 5)
+
+
+def test_missing_labels_and_numbers_are_errors() -> None:
+    table = frame(10)
+    with pytest.raises(ValueError, match="missing labels"):
+        TabularClassifier(**FEW).fit(table, ["a", None] * 5)
+    with pytest.raises(ValueError, match="NaN"):
+        TabularRegressor(**FEW).fit(table, [np.nan] * 10)
+    with pytest.raises(ValueError, match="1 class"):
+        TabularClassifier(**FEW).fit(table, ["a"] * 10)
+
+
+# --- what comes out ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [["b", "a"], [2, 1], [True, False], [2.0, 1.0]])
+def test_predicted_classes_are_those_of_y_and_of_their_type(values) -> None:
+    y = np.array(values * 30)
+    model = TabularClassifier(n_ensemble=1, hidden=(16,)).fit({"x": y == values[0], "noise": np.arange(60) % 7}, y)
+    predicted = model.predict({"x": [True, False], "noise": [1, 2]})
+    assert predicted.tolist() == values
+    assert predicted.dtype == model.classes_.dtype == y.dtype
+
+
+def test_probabilities_are_calibrated_and_scores_are_of_rows_that_were_held_out() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 3))
+    p = 1 / (1 + np.exp(-2 * X[:, 0]))
+    y = rng.random(600) < p
+    model = TabularClassifier(n_ensemble=3, hidden=(32,)).fit(X[:300], y[:300])
+    got = model.predict_proba(X[300:])[:, 1]
+    assert np.abs(got - p[300:]).mean() < 0.08
+    best = -np.mean(p * np.log(p) + (1 - p) * np.log(1 - p))
+    assert best - 0.05 < model.scores_["log loss"] < best + 0.1
+
+
+def test_a_number_is_predicted_and_lies_in_its_interval_as_often_as_promised() -> None:
+    X, y = load_diabetes(return_X_y=True)
+    model = TabularRegressor(n_ensemble=5, hidden=(32,)).fit(X[:300], y[:300])
+    assert model.score(X[300:], y[300:]) > 0.35
+    for alpha in (0.1, 0.5):
+        lower, upper = model.predict_interval(X[300:], alpha).T
+        assert abs(((lower <= y[300:]) & (y[300:] <= upper)).mean() - (1 - alpha)) < 0.1
+    with pytest.raises(ValueError, match="alpha must be at least"):
+        model.predict_interval(X, 1e-4)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        model.predict_interval(X, 1.5)
+
+
+@pytest.mark.parametrize(("metric", "quantile"), [("rmse", 0.5), ("mae", 0.5), ("quantile", 0.9)])
+def test_the_metric_decides_what_is_predicted(metric, quantile) -> None:
+    rng = np.random.default_rng(0)
+    X, noise = rng.standard_normal((2000, 1)), rng.exponential(size=2000)
+    wanted = {"rmse": 1.0, "mae": np.log(2), "quantile": np.log(10)}[metric]
+    model = TabularRegressor(metric=metric, quantile=quantile, n_ensemble=2, hidden=(16,)).fit(X, noise)
+    assert abs(model.predict(X).mean() - wanted) < 0.25
+
+
+def test_class_weights_and_sample_weights_say_the_same() -> None:
+    X, y = load_iris(return_X_y=True)
+    weights = np.where(y == 2, 5.0, 1.0)
+    by_class = TabularClassifier(**FEW, class_weight={0: 1, 1: 1, 2: 5}).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(TabularClassifier(**FEW).fit(X, y, sample_weight=weights).predict_proba(X), by_class)
+    assert not np.array_equal(TabularClassifier(**FEW).fit(X, y).predict_proba(X), by_class)
+
+
+def test_rows_of_an_eval_set_are_held_out_from_all_networks() -> None:
+    X, y = load_iris(return_X_y=True)
+    model = TabularClassifier(**FEW).fit(X[::2], y[::2], eval_set=(X[1::2], y[1::2]))
+    assert model.model_.about["rows_held_out"] == 75
+    np.testing.assert_array_equal(model.built_.rows, np.arange(75))
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_the_number_of_jobs() -> None:
+    table = frame()
+    y = labels(table)
+    outputs = [
+        TabularClassifier(**FEW, n_jobs=n, random_state=s).fit(table, y).predict_proba(table)
+        for n, s in ((1, 3), (4, 3), (1, 4))
+    ]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert not np.array_equal(outputs[0], outputs[2])
+
+
+def test_a_network_that_is_plainly_worse_is_dropped_and_its_kind_with_it() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random(2000)
+    steps = pl.Series("y", np.where(np.floor(x * 20) % 2 == 0, "even", "odd"))
+    settings = Settings(n_ensemble=3, hidden=(32,), epochs=60)
+    built = build(pl.DataFrame({"x": x}), steps, Classes.learn(steps), settings)
+    assert [member.sees_bins for member in built.members] == [True] * 3
+    line = pl.Series("y", np.where(rng.random(2000) < x, "even", "odd"))
+    built = build(pl.DataFrame({"x": x}), line, Classes.learn(line), settings)
+    assert len(built.members) == 3
+
+
+def test_importances_are_large_for_columns_that_matter() -> None:
+    rng = np.random.default_rng(0)
+    table = pl.DataFrame({name: rng.standard_normal(400) for name in "abc"})
+    y = pl.Series("y", np.where(2 * table["b"] + 0.5 * table["c"] > 0, "yes", "no"))
+    built = build(table, y, Classes.learn(y), Settings(n_ensemble=2, hidden=(16,)))
+    growth = importances(built)
+    assert list(growth) == ["b", "c", "a"]
+    assert growth["b"] > 0.5 > abs(growth["a"])
+
+
+# --- one file ---------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_predicts_the_same_to_the_bit_in_another_process(tmp_path: Path) -> None:
+    table = frame()
+    model = TabularClassifier(**FEW, random_state=7).fit(table, labels(table))
+    model.save(tmp_path / "model.fastbp")
+    table.write_parquet(tmp_path / "table.parquet")
+    script = (
+        "import sys, polars, numpy; from fastbp.tabular import TabularClassifier\n"
+        "model = TabularClassifier.load(sys.argv[1]); table = polars.read_parquet(sys.argv[2])\n"
+        "numpy.save(sys.argv[3], model.predict_proba(table))\n"
+    )
+    files = [str(tmp_path / name) for name in ("model.fastbp", "table.parquet", "out.npy")]
+    subprocess.run([sys.executable, "-c", script, *files], check=True, timeout=120)
+    np.testing.assert_array_equal(np.load(files[2]), model.predict_proba(table))
+    loaded = TabularClassifier.load(files[0])
+    assert loaded.get_params() == {**model.get_params(), "learning_rate": 0.04, "dropout": 0.15}
+    assert loaded.classes_.tolist() == ["big", "small"]
+    assert loaded.scores_ == model.scores_
+    with pytest.raises(ValueError, match="a model for classification, not for regression"):
+        TabularRegressor.load(files[0])
+
+
+def test_the_command_and_the_estimator_read_each_others_models(tmp_path: Path) -> None:
+    X, y = load_diabetes(return_X_y=True, as_frame=False)
+    table = pl.DataFrame(X[:, :4], schema=["age", "sex", "bmi", "bp"]).with_columns(y=y)
+    table.write_csv(tmp_path / "table.csv")
+    files = [tmp_path / name for name in ("table.csv", "model.fastbp", "out.csv", "mine.fastbp")]
+    options = ["--networks", 2, "--epochs", 4, "--hidden", "8"]
+    run("train", files[0], "--target", "y", "--model", files[1], *options)
+    model = TabularRegressor(**FEW).fit(table.drop("y"), table["y"])
+    np.testing.assert_array_equal(
+        TabularRegressor.load(files[1]).predict(table.drop("y")), model.predict(table.drop("y"))
+    )
+    model.save(files[3])
+    run("predict", files[3], files[0], "-o", files[2], "--interval", 0.2)
+    written = pl.read_csv(files[2])
+    np.testing.assert_allclose(written["prediction"], model.predict(table.drop("y")), rtol=1e-6)
+    bounds = model.predict_interval(table.drop("y"), 0.2)
+    np.testing.assert_allclose(written.select("lower", "upper").to_numpy(), bounds, rtol=1e-6)
+
+
+def test_a_model_says_what_is_in_it(tmp_path: Path) -> None:
+    table = frame()
+    TabularClassifier(**FEW).fit(table, labels(table)).save(tmp_path / "model.fastbp")
+    text = run("inspect", tmp_path / "model.fastbp")
+    for what in (
+        "2 classes: big, small",
+        "60 rows",
+        "accuracy",
+        "colour, category",
+        "day, date",
+        "size, number, missing",
+    ):
+        assert what in text
+    assert json.loads(run("inspect", tmp_path / "model.fastbp", "--json"))["rows"] == 60
+    assert TableModel.load(tmp_path / "model.fastbp").n_rows == 60
+
+
+# --- in scikit-learn's company ----------------------------------------------------------------------------------
+
+
+def test_it_is_cloned_and_cross_validated() -> None:
+    X, y = load_iris(return_X_y=True)
+    model = TabularClassifier(n_ensemble=1, hidden=(32,))
+    assert clone(model).get_params() == model.get_params()
+    assert cross_val_score(model, X, y, cv=3).min() > 0.9
+
+
+SMALL = {"n_ensemble": 2, "hidden": (16,), "epochs": 60}
+BY_CHANCE = {
+    "check_sample_weight_equivalence_on_dense_data": "what is held out, and what meets in a batch, goes by rows"
+}
+
+
+@parametrize_with_checks(
+    [TabularClassifier(**SMALL), TabularRegressor(**SMALL)], expected_failed_checks=lambda _: BY_CHANCE
+)
+def test_scikit_learns_checks_pass(estimator, check) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        check(estimator)
