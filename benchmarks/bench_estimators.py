@@ -32,3 +32,34 @@ class Fit:
 
     def time_fit(self, *_):
         self.model.fit(self.X, self.y)
+
+
+class Table:
+    """A model of a raw table, encoding and all: seconds of a fit of one network for 20 epochs, and of predictions."""
+
+    params = (("breast_cancer", "diabetes", "digits"),)
+    param_names = ("table",)
+    rounds = 2
+    repeat = (3, 10, 1.0)
+    timeout = 60
+
+    def setup(self, table):
+        try:
+            import polars as pl
+
+            from fastbp.tabular import TabularClassifier, TabularRegressor
+        except ImportError as error:
+            raise NotImplementedError(str(error)) from error
+        from sklearn import datasets
+
+        X, self.y = getattr(datasets, f"load_{table}")(return_X_y=True)
+        self.frame = pl.DataFrame(X, schema=[f"x{i}" for i in range(X.shape[1])])
+        kind = TabularRegressor if table == "diabetes" else TabularClassifier
+        self.model = kind(n_ensemble=1, epochs=20, patience=None, n_jobs=1)
+        self.time_fit()
+
+    def time_fit(self, *_):
+        self.model.fit(self.frame, self.y)
+
+    def time_predict(self, *_):
+        self.model.predict(self.frame)
