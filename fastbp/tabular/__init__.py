@@ -6,17 +6,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastbp.tabular.classifier import TabularClassifier
     from fastbp.tabular.ensemble import Progress
-    from fastbp.tabular.estimators import TabularClassifier, TabularRegressor
     from fastbp.tabular.model import TableModel
+    from fastbp.tabular.regressor import TabularRegressor
 
 __all__ = ["Progress", "TableModel", "TabularClassifier", "TabularRegressor"]
 
 _HOMES = {
     "Progress": "ensemble",
     "TableModel": "model",
-    "TabularClassifier": "estimators",
-    "TabularRegressor": "estimators",
+    "TabularClassifier": "classifier",
+    "TabularRegressor": "regressor",
 }
 
 

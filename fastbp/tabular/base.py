@@ -1,0 +1,193 @@
+"""What the classifier and the regressor share: parameters, checks, training, prediction by name, and one file.
+
+It knows scikit-learn's conventions and Python's frames. It must not know how a model is made.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, column_or_1d
+
+from fastbp.tabular.building import build
+from fastbp.tabular.frames import column_of, default_names, frame_of, has_names
+from fastbp.tabular.model import TableModel
+from fastbp.tabular.settings import Settings
+from fastbp.tabular.target import Target
+
+Array = npt.NDArray[Any]
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+
+class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What the classifier and the regressor share."""
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
+        "n_ensemble": [_COUNT],
+        "hidden": [tuple, list],
+        "epochs": [_COUNT],
+        "batch_size": [_COUNT],
+        "learning_rate": [_POSITIVE, None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), None],
+        "patience": [_COUNT, None],
+        "time_budget": [_POSITIVE, None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "progress": [callable, None],
+    }
+
+    _task: str
+
+    # --- training -------------------------------------------------------------------------------------------
+
+    def _build(
+        self,
+        frame: pl.DataFrame,
+        is_named: bool,
+        y: pl.Series,
+        target: Target,
+        weights: Array,
+        groups: Any,
+        eval_set: tuple[pl.DataFrame, pl.Series] | None,
+    ) -> None:
+        """Train, and set what a fitted estimator has."""
+        groups = None if groups is None else column_or_1d(groups)
+        if groups is not None:
+            check_consistent_length(y, groups)
+        built = build(frame, y, target, self._settings(), weights, groups, eval_set, self.progress)
+        if built.is_interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        self._keep(built.model, is_named, list(frame.columns))
+        self.notices_ = built.notices
+
+    def _settings(self) -> Settings:
+        cores = None if self.n_jobs is None or self.n_jobs < 0 else max(1, int(self.n_jobs))
+        given = self.random_state
+        is_seed = isinstance(given, Integral)
+        return Settings(
+            n_ensemble=int(self.n_ensemble),
+            metric=self.metric,
+            quantile=float(getattr(self, "quantile", 0.5)),
+            hidden=tuple(int(width) for width in self.hidden),
+            epochs=int(self.epochs),
+            batch_size=int(self.batch_size),
+            learning_rate=self.learning_rate,
+            dropout=self.dropout,
+            label_smoothing=float(getattr(self, "label_smoothing", 0.0)),
+            patience=self.patience,
+            time_budget=self.time_budget,
+            n_threads=cores,
+            seed=int(given) if is_seed else int(check_random_state(given).randint(2**31 - 1)),
+        )
+
+    def _keep(self, model: TableModel, is_named: bool, names: list[str]) -> None:
+        self.model_ = model
+        self.n_features_in_ = len(names)
+        if is_named:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self._columns = names
+        self.scores_ = {score["measure"]: score["value"] for score in model.about["scores"]}
+
+    # --- prediction -----------------------------------------------------------------------------------------
+
+    def _frame(self, X: Any) -> pl.DataFrame:
+        """Return rows to predict as a typed frame with the columns of the training table."""
+        check_is_fitted(self)
+        frame, names = frame_of(X), self._columns
+        if has_names(X) and hasattr(self, "feature_names_in_"):
+            self.model_.encoding.check_columns(frame.columns)
+            for notice in self.model_.unknown_columns(frame):
+                warnings.warn(f"{notice}; passed over", stacklevel=3)
+            return frame
+        if frame.width != self.n_features_in_:
+            raise ValueError(
+                f"X has {frame.width} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
+                "as input"
+            )
+        if hasattr(self, "feature_names_in_"):
+            warnings.warn(
+                f"X does not have valid feature names, but {type(self).__name__} was fitted with feature names",
+                stacklevel=3,
+            )
+        return frame.rename(dict(zip(frame.columns, names, strict=True)))
+
+    # --- keeping --------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file, which `load` and the command `fastbp` read; no pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced whole or not at all if it is there.
+        """
+        check_is_fitted(self)
+        self.model_.save(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Any:
+        """Return a fitted estimator from a file that `save`, or the command `fastbp train`, wrote.
+
+        It predicts the same to the bit. Its parameters are those of the training.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or holds a model of the other task.
+        """
+        model = TableModel.load(path)
+        if model.target.task != cls._task:
+            raise ValueError(f"{os.fspath(path)} holds a model for {model.target.task}, not for {cls._task}")
+        stored = model.about["settings"]
+        known = {
+            **stored,
+            "random_state": stored["seed"],
+            "n_jobs": stored["n_threads"],
+            "hidden": tuple(stored["hidden"]),
+        }
+        estimator = cls(**{name: known[name] for name in cls._get_param_names() if name in known})
+        names = list(model.encoding.names)
+        estimator._keep(model, names != default_names(len(names)), names)
+        return estimator
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+def rows_of(X: Any) -> pl.DataFrame:
+    """Return a table to train on."""
+    frame = frame_of(X)
+    if frame.height < 2:
+        raise ValueError(f"X has n_samples = {frame.height}, and 2 at least are needed to hold one out")
+    return frame
+
+
+def plain(y: Any) -> Any:
+    """Return a series of any library as an array; anything else as it is."""
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None")
+    series = nw.from_native(y, series_only=True, pass_through=True)
+    return column_of(y, "y").to_numpy() if isinstance(series, nw.Series) else y
+
+
+def weights_of(sample_weight: Any, frame: pl.DataFrame) -> Array:
+    """Return the rows' weights, (n,), all 1 where none are given."""
+    return np.asarray(_check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True))
