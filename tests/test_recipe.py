@@ -53,7 +53,8 @@ def twin(X, y, weights, recipe, seed):
     Ω, β = list(weight_matrices(arrays)), list(bias_vectors(arrays))
     n_layers, scale = len(Ω), np.ones(X.shape[1])
     arrays = [a.astype(float) for a in (*Ω, *β, scale)]
-    rates = [*(1 / np.sqrt(a.shape[1]) for a in Ω), *[BIAS_RATE] * n_layers, SCALE_RATE]
+    scale_rate = SCALE_RATE if recipe.hidden else 0.0
+    rates = [*(1 / np.sqrt(a.shape[1]) for a in Ω), *[BIAS_RATE] * n_layers, scale_rate]
     moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
     order, random, per_epoch = np.arange(len(X)), np.random.RandomState(seed), len(X) // recipe.batch_size
     schedule, step, after = LogarithmicCosine(recipe.learning_rate, recipe.epochs * per_epoch), 0, []
@@ -75,10 +76,12 @@ def twin(X, y, weights, recipe, seed):
     return after
 
 
-def test_a_training_goes_the_way_of_its_twin():
+@pytest.mark.parametrize("hidden", [(7, 5), (20,), ()], ids=str)
+def test_a_training_goes_the_way_of_its_twin(hidden):
+    recipe = replace(RECIPE, hidden=hidden)
     X, y, weights = table()
-    wanted = twin(X[15:].astype(float), y[15:], weights[15:], RECIPE, 3)
-    trained = train(task_of(X, y, weights), 3, RECIPE, losses.resolve("cross_entropy"))
+    wanted = twin(X[15:].astype(float), y[15:], weights[15:], recipe, 3)
+    trained = train(task_of(X, y, weights), 3, recipe, losses.resolve("cross_entropy"))
     Ω, β = wanted[trained.epoch - 1]
     for got, expected in zip((*trained.network.weights, *trained.network.biases), (*Ω, *β), strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)

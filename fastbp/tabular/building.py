@@ -127,6 +127,7 @@ def build(
     DivergenceError
         If all networks left the finite numbers.
     """
+    started = time.monotonic()
     encoding, notices = learn_encoding(frame)
     n, settings = len(column), resolved(settings, target)
     rows = Rows(encoding.encode(frame), target.encode(column), np.ones(n) if weights is None else weights)
@@ -139,7 +140,7 @@ def build(
         y = target.encode(eval_set[1])
         outside = Rows(encoding.encode(eval_set[0]), y, np.ones(len(y)))
         held_out = [np.arange(len(y))] * settings.n_ensemble
-    trainer = _Trainer(rows, outside, target, encoding, settings, progress)
+    trainer = _Trainer(rows, outside, target, encoding, settings, progress, started)
     members = trainer.train([(held_out[0], True), (held_out[0], False)][: 1 + has_choice])
     kinds = [True]
     if len(members) == 2:
@@ -201,6 +202,7 @@ class _Trainer:
         encoding: Encoding,
         settings: Settings,
         progress: Callable[[Progress], object] | None,
+        started: float,
     ) -> None:
         self.rows, self.outside, self.target, self.encoding, self.settings = rows, outside, target, encoding, settings
         self.is_interrupted = False
@@ -208,7 +210,7 @@ class _Trainer:
         self._n_begun = 0
         self._tables: dict[bool, Table] = {}
         budget = settings.time_budget
-        self._deadline = np.inf if budget is None else time.monotonic() + budget
+        self._deadline = np.inf if budget is None else started + budget
         self._seeds = np.random.SeedSequence(settings.seed)
         if isinstance(target, Classes):
             self._loss, self._error = losses.resolve("cross_entropy"), metrics.error_of_classes(str(settings.metric))

@@ -23,7 +23,7 @@ from fastbp.network import Network
 from fastbp.optimizers import Adam
 from fastbp.prediction import Predictor
 from fastbp.results import History
-from fastbp.scaling import scaling_of
+from fastbp.scaling import no_scaling, scaling_of
 from fastbp.schedules import LogarithmicCosine
 
 Array = npt.NDArray[Any]
@@ -198,7 +198,8 @@ def train(
 def _initial(parameters: Parameters, rows: npt.NDArray[np.int64], seed: int) -> training.State:
     gradients, mean, square = (layout.aligned_zeros(parameters.data.size, DTYPE) for _ in range(3))
     position = np.zeros(4, np.int64), np.array([0, 0, np.inf])
-    factors, scaling = rate_factors(parameters.sizes.tolist()), scaling_of(parameters, SCALE_RATE)
+    factors, has_hidden = rate_factors(parameters.sizes.tolist()), parameters.n_layers > 1
+    scaling = scaling_of(parameters, SCALE_RATE) if has_hidden else no_scaling(DTYPE)
     random = mersenne_twister(np.random.RandomState(seed))  # whose shuffle permutes these rows in place
     moments = gradients, mean, square
     return training.State(parameters, *moments, rows.copy(), random, *position, factors, scaling)
