@@ -16,10 +16,12 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor
-from fastbp.tabular.building import build
+from fastbp.tabular.building import build, smoothed
+from fastbp.tabular.encoding import Encoding
 from fastbp.tabular.importance import importances
+from fastbp.tabular.model import mixed
 from fastbp.tabular.settings import Settings
-from fastbp.tabular.target import Classes
+from fastbp.tabular.target import Classes, Quantity
 
 FEW = {"n_ensemble": 2, "epochs": 4, "hidden": (8,)}
 
@@ -220,6 +222,21 @@ def test_a_network_that_is_plainly_worse_is_dropped_and_its_kind_with_it() -> No
     line = pl.Series("y", np.where(rng.random(2000) < x, "even", "odd"))
     built = build(pl.DataFrame({"x": x}), line, Classes.learn(line), settings)
     assert len(built.members) == 3
+
+
+def test_a_share_of_each_label_is_spread_over_all_classes() -> None:
+    np.testing.assert_allclose(smoothed(np.array([2, 0]), 4, 0.2), [[0.05, 0.05, 0.85, 0.05], [0.85, 0.05, 0.05, 0.05]])
+
+
+def test_a_model_of_few_rows_is_never_certain() -> None:
+    np.testing.assert_allclose(mixed(np.array([[1.0, 0.0, 0.0, 0.0]]), 9), [[0.925, 0.025, 0.025, 0.025]])
+
+
+def test_a_margin_is_the_conformal_quantile_of_the_residuals() -> None:
+    model = TableModel((), Encoding((), ()), Quantity("y", 0, 1, 0, 1), 9, residuals=np.arange(1.0, 10.0))
+    assert [model.margin(alpha) for alpha in (0.1, 0.2, 0.5, 0.99)] == [9, 8, 5, 1]
+    with pytest.raises(ValueError, match=r"alpha must be at least 0\.1, as the model knows 9 residuals"):
+        model.margin(0.09)
 
 
 def test_importances_are_large_for_columns_that_matter() -> None:

@@ -245,10 +245,9 @@ class _Trainer:
     def _task(self, held_out: Integers, sees_bins: bool) -> Task:
         view = slice(None) if sees_bins else self.encoding.plain
         if sees_bins not in self._tables:
-            y = self.rows.y[:, np.newaxis]
-            if isinstance(self.target, Classes):
-                share = self.settings.label_smoothing
-                y = (1 - share) * np.eye(self.target.n_outputs)[self.rows.y] + share / self.target.n_outputs
+            is_numbers = not isinstance(self.target, Classes)
+            smoothing = self.settings.label_smoothing
+            y = self.rows.y[:, np.newaxis] if is_numbers else smoothed(self.rows.y, self.target.n_outputs, smoothing)
             self._tables[sees_bins] = table_of(self.rows.X[:, view], y, self.rows.weights)
         training = np.arange(len(self.rows.y))
         if self.outside is self.rows:
@@ -261,6 +260,14 @@ class _Trainer:
         (seed,) = self._seeds.spawn(1)[0].generate_state(1)
         X = np.ascontiguousarray(self.outside.X[held_out][:, view])
         return Task(self._tables[sees_bins], training, X, error_of, int(seed))
+
+
+def smoothed(classes: Array, n_classes: int, share: float) -> Floats:
+    """Return 1 for each row's class and 0 for the others, (n, C), with a share of the 1 spread over all C alike.
+
+    Szegedy et al. (2016), "Rethinking the inception architecture for computer vision", CVPR, section 7.
+    """
+    return np.asarray((1 - share) * np.eye(n_classes)[classes] + share / n_classes)
 
 
 def _chosen(pair: list[Member], trainer: _Trainer) -> tuple[list[Member], list[bool]]:

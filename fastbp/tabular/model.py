@@ -76,7 +76,7 @@ class TableModel:
             If so small a share cannot be told from so many residuals.
         """
         m = len(self.residuals)
-        rank = int(np.ceil((m + 1) * (1 - alpha)))
+        rank = int(np.ceil((m + 1) * (1 - alpha) - 1e-9))  # 1 − α is rounded
         if not 0 < alpha < 1:
             raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
         if rank > m:
