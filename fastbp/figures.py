@@ -6,6 +6,7 @@ It knows arrays and matplotlib. It must not know pages, or where the numbers com
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,8 +69,8 @@ def confusion(counts: Array, labels: Sequence[str]) -> str:
                 text = f"{counts[row, column]:,.0f}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         ticks = range(len(labels))
-        axes.set_xticks(ticks, [_short(label) for label in labels], rotation=45, ha="right")
-        axes.set_yticks(ticks, [_short(label) for label in labels])
+        axes.set_xticks(ticks, [shortened(label) for label in labels], rotation=45, ha="right")
+        axes.set_yticks(ticks, [shortened(label) for label in labels])
         axes.set(xlabel="predicted", ylabel="true")
         return _svg(figure)
 
@@ -130,22 +131,26 @@ def importances(growth: Mapping[str, float], what: str) -> str:
         figure = Figure((8.4, 0.5 + 0.24 * len(names)), layout="constrained")
         axes = figure.subplots()
         axes.barh(range(len(names)), [growth[name] for name in names], color=_PALE)
-        axes.set_yticks(range(len(names)), [_short(name) for name in names])
+        axes.set_yticks(range(len(names)), [shortened(name) for name in names])
         axes.invert_yaxis()
         axes.axvline(0, color="#888888", linewidth=0.8)
         axes.set(xlabel=f"growth of the {what} when the column's cells are shuffled")
         return _svg(figure)
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= 24 else f"{label[:23]}…"
+def shortened(label: str, most: int = 24) -> str:
+    """Return a text, cut where it is longer than so many characters."""
+    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def _svg(figure: Figure) -> str:
     """Return the figure as an SVG element for a page."""
     _escape_dollars(figure.axes)
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, dpi=150)
+    with warnings.catch_warnings():
+        # Letters stay text, which a browser has fonts for; only their room is measured without.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, dpi=150)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 

@@ -32,6 +32,7 @@ svg { max-width: 100%; height: auto; } .side { display: flex; flex-wrap: wrap; g
 .scroll { overflow-x: auto; } footer { margin-top: 3em; color: #888; font-size: .85em; }
 """
 _LEAST_CELLS_TOLD = 3
+_LONGEST = 40  # characters of a text
 
 
 def write_report(path: Path, built: Built, data: TrainingData, name: str) -> None:
@@ -155,7 +156,7 @@ def _kind(learned: Column | None, column: pl.Series) -> str:
 
 def _summary(column: pl.Series) -> str:
     """Return the range and quartiles of numbers, the commonest texts of others."""
-    if column.null_count() == len(column):
+    if column.null_count() == len(column) or kind(column) not in ("numbers", "text", "dates"):
         return ""
     if kind(column) == "numbers":
         values = floats(column)
@@ -167,7 +168,9 @@ def _summary(column: pl.Series) -> str:
     if kind(column) == "dates":
         return f"{column.min()!s} … {column.max()!s}"
     counts = texts_of(column).drop_nulls().value_counts(sort=True)
-    listed = [f"{text} {count:,}" for text, count in counts.head(_LEAST_CELLS_TOLD).iter_rows()]
+    listed = [
+        f"{figures.shortened(text, _LONGEST)} {count:,}" for text, count in counts.head(_LEAST_CELLS_TOLD).iter_rows()
+    ]
     return ", ".join(listed) + (f" and {counts.height - len(listed)} more" if counts.height > len(listed) else "")
 
 

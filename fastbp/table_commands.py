@@ -134,6 +134,8 @@ def train(
         if path is not None:
             _refuse_to_replace(data, path, option)
             check_writable(path)
+    if report is not None and report.resolve() == model.resolve():
+        raise ValueError(f"--report {report} would replace the model")
     table = read_table(data)
     frame = table.values()
     ready = prepare(frame, target, task.value if task else None, group)
@@ -197,6 +199,7 @@ def predict(
 
     loaded = TableModel.load(model)
     table = read_table(data)
+    output = None if output == Path(_STDIN) else output
     if output is not None:
         for source in (model, data):
             _refuse_to_replace(source, output, "--output")
@@ -249,12 +252,11 @@ def inspect(model: _Model, as_json: _Json = False) -> None:
 
 
 def _build(ready: "TrainingData", wanted: Settings, progress: Any) -> "Built":
-    from fastbp import DivergenceError, checks
+    from fastbp import DivergenceError
     from fastbp.tabular.building import build
 
     progress.say("encoding the table, preparing the compiled code")
     try:
-        checks.layer_sizes([1, *wanted.hidden, 1])
         return build(ready.frame, ready.column, ready.target, wanted, groups=ready.groups, progress=progress)
     except KeyboardInterrupt:
         raise InterruptedTrainingError("interrupted; nothing is saved") from None

@@ -51,6 +51,8 @@ TRAIN_ERRORS = {
         ["--target", "kind", "--group", "colour"],
         "one group",
     ),
+    "a target that is the group too": ("x", ["--target", "kind", "--group", "kind"], "cannot be both target and group"),
+    "one file for two": ("x", ["--target", "kind", "--report", "model.fastbp"], "would replace the model"),
     "a report in no directory": ("x", ["--target", "kind", "--report", "none/report.html"], "no directory none"),
     "JSON that is no table": ('{"a": 1\n', ["--target", "a"], "no table of JSON lines"),
     "regression of text": ("x", ["--target", "kind", "--task", "regression"], "regression needs numbers"),

@@ -172,6 +172,12 @@ def test_truth_values_and_polars_categories_are_texts() -> None:
     np.testing.assert_array_equal(inputs({"a": texts.cast(pl.Categorical)}), inputs({"a": texts}))
 
 
+def test_truth_has_one_spelling() -> None:
+    encoding, _ = learned({"a": [True, False, True, False]})
+    x = encoding.encode(pl.DataFrame({"a": ["True", "FALSE", "true", None]}))
+    np.testing.assert_array_equal(x[:, 0], [1, -1, 1, 0])
+
+
 def test_a_text_that_occurs_once_has_no_input() -> None:
     encoding, _ = learned({"a": ["x", "y", "x", "rare", "y"]})
     assert encoding.columns[0] == type(encoding.columns[0])("a", ("x", "y"))

@@ -78,6 +78,18 @@ def test_names_and_labels_are_text_whatever_they_hold() -> None:
     assert "&lt;i&gt;$big$&lt;/i&gt;" in text
 
 
+def test_lists_long_texts_and_letters_without_a_font_make_a_page(capfd: pytest.CaptureFixture[str]) -> None:
+    frame = pl.read_csv(write_table(), null_values="NA").with_columns(
+        pl.col("colour").replace({"red": "红色", "green": "绿" * 500}), listed=pl.lit([1, 2])
+    )
+    frame.write_parquet("odd.parquet")
+    run("train", "odd.parquet", "--target", "kind", "--report", "report.html", *FEW)
+    text = Path("report.html").read_text()
+    assert "红色" in text
+    assert "绿" * 50 not in text
+    assert "Glyph" not in capfd.readouterr().err
+
+
 def test_many_classes_and_columns_still_make_a_page() -> None:
     lines = [",".join([*(f"c{i}" for i in range(60)), "y"])]
     lines += [",".join([*(str((i * k) % 7) for k in range(2, 62)), f"label {i % 30}"]) for i in range(240)]

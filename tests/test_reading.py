@@ -234,6 +234,27 @@ def test_cells_that_are_all_dates_by_iso_8601_are_dates(cells, wanted, tmp_path)
     assert [None if cell is None else str(cell) for cell in column] == wanted
 
 
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "b": "x"}\n{"a": 2, "b": null}\n', '[{"a": 1, "b": "x"}, {"a": 2, "b": null}]']
+)
+def test_lines_and_arrays_of_json_are_tables(text, tmp_path):
+    path = tmp_path / "table.json"
+    path.write_text(text)
+    assert read_table(path).values().rows() == [(1, "x"), (2, None)]
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+0000"])
+def test_dates_with_a_time_zone_are_dates(zone, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(f"day,x\n2024-02-29T13:45:10{zone},1\n,1\n2024-02-29T16:45:10.5+03:00,1\n")
+    column = read_table(path).values()["day"]
+    assert [cell and str(cell) for cell in column] == [
+        "2024-02-29 13:45:10+00:00",
+        None,
+        "2024-02-29 13:45:10.500000+00:00",
+    ]
+
+
 @pytest.mark.parametrize("cells", [["2024-02-30", "2024-02-29"], ["2024-02-29", "soon"], ["29.02.2024", "01.03.2024"]])
 def test_cells_that_are_no_dates_stay_text(cells, tmp_path):
     path = tmp_path / "table.csv"

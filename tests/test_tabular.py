@@ -15,9 +15,13 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor
+from fastbp.fitting import DivergenceError
+from fastbp.results import History
+from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor, building
 from fastbp.tabular.building import build, smoothed
+from fastbp.tabular.columns import kind, texts_of
 from fastbp.tabular.encoding import Encoding
+from fastbp.tabular.frames import frame_of
 from fastbp.tabular.importance import importances
 from fastbp.tabular.model import mixed
 from fastbp.tabular.settings import Settings
@@ -120,7 +124,10 @@ def test_an_array_stands_for_the_columns_in_their_order() -> None:
         (np.zeros(5), ValueError, "Reshape your data"),
         (np.zeros((5, 0)), ValueError, "0 feature"),
         (pl.LazyFrame({"a": [1]}), TypeError, "lazy"),
-        ({"a": [[1], [2]] * 5}, ValueError, "one-dimensional"),
+        ({"a": [[1], [2]] * 5}, ValueError, "no column is left"),
+        ({"a": np.zeros((10, 2))}, ValueError, "one-dimensional"),
+        ({"a": [1] * 10, "b": [2] * 9}, ValueError, "differ in length: 'a' 10, 'b' 9"),
+        ({1: [1] * 10, "1": [2] * 10}, ValueError, "two columns named '1'"),
     ],
 )
 def test_what_is_no_table_says_why(X, error, message) -> None:
@@ -134,8 +141,61 @@ def test_missing_labels_and_numbers_are_errors() -> None:
         TabularClassifier(**FEW).fit(table, ["a", None] * 5)
     with pytest.raises(ValueError, match="NaN"):
         TabularRegressor(**FEW).fit(table, [np.nan] * 10)
+    for model in (TabularClassifier(**FEW), TabularRegressor(**FEW)):
+        with pytest.raises(ValueError, match="y holds dates"):
+            model.fit(table, table["day"].fill_null(strategy="backward").fill_null(strategy="forward"))
     with pytest.raises(ValueError, match="1 class"):
         TabularClassifier(**FEW).fit(table, ["a"] * 10)
+
+
+def test_every_kind_of_missing_cell_and_number_in_pandas_is_understood() -> None:
+    pandas = pytest.importorskip("pandas")
+    cells = {
+        "Int64": pandas.array([1, None, 3] * 8, dtype="Int64"),
+        "Float64": pandas.array([1.5, None, 3] * 8, dtype="Float64"),
+        "boolean": pandas.array([True, None, False] * 8, dtype="boolean"),
+        "string": pandas.array(["a", None, "b"] * 8, dtype="string"),
+        "mixed": pandas.Series([1, 2.5, None] * 8, dtype=object),
+        "truth": pandas.Series([np.nan, True, False] * 8, dtype=object),
+        "number": pandas.Series([pandas.NA, 2, 3] * 8, dtype=object),
+        "levels": pandas.Categorical([1, None, 3] * 8),
+        "lasting": pandas.to_timedelta([1, None, 3] * 8, unit="h"),
+        "moment": pandas.to_datetime(["2024-01-01", None, "2024-06-01"] * 8).tz_localize("Europe/Oslo"),
+    }
+    frame = frame_of(pandas.DataFrame(cells))
+    kinds = {column.name: kind(column) for column in frame}
+    numbers, texts = ["Int64", "Float64", "mixed", "number", "lasting"], ["boolean", "string", "truth", "levels"]
+    assert kinds == {**dict.fromkeys(numbers, "numbers"), **dict.fromkeys(texts, "text"), "moment": "dates"}
+    assert set(frame.null_count().row(0)) == {8}
+    assert frame["levels"].unique().sort().to_list() == [None, "1", "3"]
+    assert texts_of(frame["truth"]).unique().sort().to_list() == [None, "false", "true"]
+
+
+def test_categories_of_numbers_are_the_same_with_and_without_gaps() -> None:
+    pandas = pytest.importorskip("pandas")
+    whole = pandas.DataFrame({"a": pandas.Categorical([1, 2, 3] * 9), "b": range(27)})
+    gaps = whole.assign(a=pandas.Categorical([1, 2, None] * 9, categories=[1, 2, 3]))
+    encode = TabularRegressor(**FEW).fit(whole, range(27)).model_.encoding.encode
+    np.testing.assert_array_equal(encode(frame_of(gaps))[:2], encode(frame_of(whole))[:2])
+    assert not encode(frame_of(gaps))[2, :3].any()
+
+
+def test_classes_in_a_categorical_series_are_those_of_its_categories() -> None:
+    pandas = pytest.importorskip("pandas")
+    X, y = load_iris(return_X_y=True)
+    for made in (pandas.Series(pandas.Categorical(y), index=np.arange(150) + 7), pl.Series(y), y.reshape(-1).tolist()):
+        model = TabularClassifier(**FEW).fit(X, made)
+        assert model.classes_.tolist() == [0, 1, 2]
+        assert 0 <= model.score(X, np.array(y)) <= 1
+
+
+def test_a_frame_named_as_arrays_are_is_found_by_name_after_loading(tmp_path: Path) -> None:
+    X = pl.DataFrame(load_diabetes(return_X_y=True)[0][:, :3], schema=["x0", "x1", "x2"])
+    model = TabularRegressor(**FEW).fit(X, load_diabetes(return_X_y=True)[1])
+    model.save(tmp_path / "model.fastbp")
+    loaded = TabularRegressor.load(tmp_path / "model.fastbp")
+    np.testing.assert_array_equal(loaded.predict(X.select("x2", "x0", "x1")), model.predict(X))
+    assert loaded.notices_ == model.notices_ == ()
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------
@@ -192,8 +252,81 @@ def test_class_weights_and_sample_weights_say_the_same() -> None:
     assert not np.array_equal(TabularClassifier(**FEW).fit(X, y).predict_proba(X), by_class)
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1.0, 1e30])
+def test_only_how_weights_compare_matters(factor) -> None:
+    X, y = load_iris(return_X_y=True)
+    weights = np.arange(150) % 3 + 1.0
+    models = [TabularClassifier(**FEW).fit(X, y, sample_weight=w) for w in (weights, weights * factor)]
+    np.testing.assert_allclose(models[1].predict_proba(X), models[0].predict_proba(X), rtol=1e-4)
+
+
+def test_a_row_of_weight_0_is_as_if_it_were_not_there() -> None:
+    X, y = load_diabetes(return_X_y=True)
+    wild = np.arange(len(y)) % 5 == 0
+    y[wild] = 1e9
+    weighted = TabularRegressor(**FEW).fit(X, y, sample_weight=~wild * 3.0)
+    without = TabularRegressor(**FEW).fit(X[~wild], y[~wild])
+    np.testing.assert_array_equal(weighted.predict_interval(X), without.predict_interval(X))
+    with pytest.raises(ValueError, match="0 for all but 1"):
+        TabularRegressor(**FEW).fit(X, y, sample_weight=np.arange(len(y)) == 3)
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted() -> None:
+    X, y = load_iris(return_X_y=True)
+    model = TabularClassifier(**FEW).fit(X, y)
+    wanted = model.predict(X)
+    with pytest.raises(ValueError, match="no column is left"):
+        model.fit(np.zeros((4, 4)), ["a", "b"] * 2)
+    np.testing.assert_array_equal(model.predict(X), wanted)
+
+
+@pytest.mark.parametrize("hidden", [(0,), (-5,), (5.7,), ("a",)])
+def test_widths_that_are_none_are_named(hidden) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"hidden\[0\]"):
+        TabularClassifier(hidden=hidden).fit(*load_iris(return_X_y=True))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_targets_of_any_size_are_learned(scale) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    model = TabularRegressor(n_ensemble=2, hidden=(16,)).fit(X, y * scale)
+    np.testing.assert_allclose(model.scores_["R²"], 0.45, atol=0.1)
+    np.testing.assert_allclose(model.scores_["RMSE"] / scale, 56, atol=6)
+
+
+def test_a_single_column_that_counts_the_rows_is_learned_from() -> None:
+    X = np.arange(100)[:, np.newaxis]
+    assert TabularRegressor(n_ensemble=2, hidden=(16,)).fit(X, X[:, 0] ** 2).scores_["R²"] > 0.9
+
+
+def test_a_quantile_is_scored_by_its_loss_and_by_the_share_below() -> None:
+    y = np.random.default_rng(0).exponential(size=600)
+    model = TabularRegressor(metric="quantile", quantile=0.8, n_ensemble=2, hidden=(16,)).fit(
+        np.random.default_rng(1).random((600, 1)), y
+    )
+    assert abs(model.scores_["share below"] - 0.8) < 0.06
+    assert model.scores_["quantile loss"] > 0
+
+
+def test_networks_of_a_later_wave_that_diverge_are_dropped_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_all, calls = building.train_all, []
+
+    def fails_later(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise DivergenceError(1, 0.5, History())
+        return train_all(*arguments)
+
+    monkeypatch.setattr(building, "train_all", fails_later)
+    model = TabularClassifier(**FEW | {"n_ensemble": 4}).fit(*load_iris(return_X_y=True))
+    assert 1 <= len(model.model_.networks) <= 2
+    assert "left the finite numbers" in model.notices_[0]
+
+
 def test_rows_of_an_eval_set_are_held_out_from_all_networks() -> None:
     X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        TabularClassifier(**FEW).fit(X, y, eval_set=(X, y[1:]))
     model = TabularClassifier(**FEW).fit(X[::2], y[::2], eval_set=(X[1::2], y[1::2]))
     assert model.model_.about["rows_held_out"] == 75
     scores = model.model_.about["scores"]

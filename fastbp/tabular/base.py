@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, column_or_1d
 
 from fastbp.tabular.building import build
-from fastbp.tabular.frames import column_of, default_names, frame_of, has_names
+from fastbp.tabular.frames import frame_of, has_names
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import Settings
 from fastbp.tabular.target import Target
@@ -63,14 +63,15 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         eval_set: tuple[pl.DataFrame, pl.Series] | None,
     ) -> None:
         """Train, and set what a fitted estimator has."""
-        groups = None if groups is None else column_or_1d(groups)
         if groups is not None:
+            groups = column_or_1d(plain(groups))
+            groups = groups.astype(str) if groups.dtype == object else groups
             check_consistent_length(y, groups)
         built = build(frame, y, target, self._settings(), weights, groups, eval_set, self.progress)
         if built.is_interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=3)
-        self._keep(built.model, is_named, list(frame.columns))
-        self.notices_ = built.notices
+        built.model.about["has_names"] = is_named
+        self._keep(built.model)
 
     def _settings(self) -> Settings:
         cores = None if self.n_jobs is None or self.n_jobs < 0 else max(1, int(self.n_jobs))
@@ -80,7 +81,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             n_ensemble=int(self.n_ensemble),
             metric=self.metric,
             quantile=float(getattr(self, "quantile", 0.5)),
-            hidden=tuple(int(width) for width in self.hidden),
+            hidden=tuple(self.hidden),
             epochs=int(self.epochs),
             batch_size=int(self.batch_size),
             learning_rate=self.learning_rate,
@@ -92,14 +93,16 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             seed=int(given) if is_seed else int(check_random_state(given).randint(2**31 - 1)),
         )
 
-    def _keep(self, model: TableModel, is_named: bool, names: list[str]) -> None:
+    def _keep(self, model: TableModel) -> None:
+        names = list(model.encoding.names)
         self.model_ = model
         self.n_features_in_ = len(names)
-        if is_named:
+        if model.about.get("has_names", True):
             self.feature_names_in_ = np.array(names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self._columns = names
+        self.notices_ = tuple(model.about["notices"])
         self.scores_ = {score["measure"]: score["value"] for score in model.about["scores"]}
 
     # --- prediction -----------------------------------------------------------------------------------------
@@ -142,7 +145,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def load(cls, path: str | os.PathLike[str]) -> Any:
         """Return a fitted estimator from a file that `save`, or the command `fastbp train`, wrote.
 
-        It predicts the same to the bit. Its parameters are those of the training.
+        It predicts the same to the bit. Its parameters are those of the training, but for `class_weight`, which is not
+        kept, and `random_state`, which is the seed that was drawn from it.
 
         Raises
         ------
@@ -160,8 +164,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             "hidden": tuple(stored["hidden"]),
         }
         estimator = cls(**{name: known[name] for name in cls._get_param_names() if name in known})
-        names = list(model.encoding.names)
-        estimator._keep(model, names != default_names(len(names)), names)
+        estimator._keep(model)
         return estimator
 
     def __sklearn_tags__(self) -> Any:
@@ -185,7 +188,10 @@ def plain(y: Any) -> Any:
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None")
     series = nw.from_native(y, series_only=True, pass_through=True)
-    return column_of(y, "y").to_numpy() if isinstance(series, nw.Series) else y
+    y = series.to_numpy() if isinstance(series, nw.Series) else y
+    if getattr(np.asarray(y), "dtype", None) is not None and np.asarray(y).dtype.kind in "mM":
+        raise ValueError("y holds dates or times: make numbers or texts of them")
+    return y
 
 
 def weights_of(sample_weight: Any, frame: pl.DataFrame) -> Array:

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fastbp import losses
+from fastbp import checks, losses
 from fastbp.batches import Table
+from fastbp.fitting import DivergenceError
 from fastbp.tabular import metrics
 from fastbp.tabular.columns import Floats
 from fastbp.tabular.encoding import Encoding, learn_encoding, suggestion
-from fastbp.tabular.ensemble import Ensemble, Progress, folds, train_all
+from fastbp.tabular.ensemble import Progress, folds, train_all
 from fastbp.tabular.model import MOST_RESIDUALS, TableModel, mixed
 from fastbp.tabular.recipe import Recipe, Task, Trained, table_of
 from fastbp.tabular.settings import CLASS_METRICS, DROPOUT, LEARNING_RATE, NUMBER_METRICS, Settings
@@ -113,6 +114,7 @@ def build(
     target : Classes or Quantity
     settings : Settings
     weights : (n,), optional
+        Only how they compare matters; a row of weight 0 is as if it were not there.
     groups : (n,), optional
         Rows of a group are held out together.
     eval_set : (frame, column), optional
@@ -128,6 +130,8 @@ def build(
         If all networks left the finite numbers.
     """
     started = time.monotonic()
+    if weights is not None:
+        frame, column, target, weights, groups = _weighty(frame, column, target, weights, groups)
     encoding, notices = learn_encoding(frame)
     n, settings = len(column), resolved(settings, target)
     rows = Rows(encoding.encode(frame), target.encode(column), np.ones(n) if weights is None else weights)
@@ -147,7 +151,22 @@ def build(
         members, kinds = _chosen(members, trainer)
     left = range(1, 1 + settings.n_ensemble - len(members))
     members += trainer.train([(held_out[k], kinds[k % len(kinds)]) for k in left])
-    return _finished(members, trainer, tuple(notices))
+    return _finished(members, trainer, (*notices, *trainer.notices))
+
+
+def _weighty(
+    frame: pl.DataFrame, column: pl.Series, target: Target, weights: Floats, groups: Array | None
+) -> tuple[pl.DataFrame, pl.Series, Target, Floats, Array | None]:
+    """Return the rows whose weight is not 0, with weights of mean 1."""
+    counts = weights > 0
+    if counts.sum() < 2:
+        raise ValueError(f"sample_weight is 0 for all but {counts.sum()} of the rows; two rows at least must count")
+    if not counts.all():
+        frame, column = frame.filter(counts), column.filter(counts)
+        target = target if isinstance(target, Classes) else target.learn(column)
+        groups = None if groups is None else groups[counts]
+    weights = weights[counts] / weights.max()
+    return frame, column, target, weights / weights.mean(), groups
 
 
 def evaluate(model: TableModel, frame: pl.DataFrame, name: str) -> tuple[list[dict[str, Any]], int, list[str]]:
@@ -164,13 +183,16 @@ def evaluate(model: TableModel, frame: pl.DataFrame, name: str) -> tuple[list[di
     known = column.is_not_null()
     if not known.any():
         raise ValueError(f"the target {name!r} is missing in every row")
-    notices = [f"{n} rows without an answer are left out"] if (n := int((~known).sum())) else []
+    n = int((~known).sum())
+    notices = [f"{n} row{'s' * (n > 1)} without an answer left out"] if n else []
     rows, column = frame.filter(known), column.filter(known)
     weights = np.ones(len(column))
     if isinstance(model.target, Classes):
         scores = metrics.scores_of_classes(model.probabilities(rows), model.target.encode(column), weights)
     else:
-        scores = metrics.scores_of_numbers(model.values(rows), model.target.numbers(column), weights)
+        settings = model.about["settings"]
+        quantile = settings["quantile"] if settings["metric"] == "quantile" else None
+        scores = metrics.scores_of_numbers(model.values(rows), model.target.numbers(column), weights, quantile)
     return scores, len(column), notices
 
 
@@ -186,6 +208,9 @@ def resolved(settings: Settings, target: Target) -> Settings:
     metric = settings.metric or known[0]
     if metric not in known:
         raise ValueError(f"the metric of {target.task} must be one of {', '.join(known)}, not {metric}")
+    for i, width in enumerate(settings.hidden):
+        checks.whole_number(f"hidden[{i}]", width, 1)
+    checks.layer_sizes([1, *settings.hidden, target.n_outputs])
     rate = LEARNING_RATE[target.task] if settings.learning_rate is None else settings.learning_rate
     dropout = DROPOUT[target.task] if settings.dropout is None else settings.dropout
     return replace(settings, metric=metric, learning_rate=rate, dropout=dropout)
@@ -206,6 +231,7 @@ class _Trainer:
     ) -> None:
         self.rows, self.outside, self.target, self.encoding, self.settings = rows, outside, target, encoding, settings
         self.is_interrupted = False
+        self.notices: list[str] = []
         self._progress = progress
         self._n_begun = 0
         self._tables: dict[bool, Table] = {}
@@ -238,7 +264,13 @@ class _Trainer:
         assert s.dropout is not None
         recipe = Recipe(s.learning_rate, s.hidden, s.epochs, s.batch_size, s.dropout, s.patience)
         budget = None if np.isinf(left) else left
-        done: Ensemble = train_all(tasks, self.target.n_outputs, recipe, self._loss, s.n_threads, budget, told)
+        try:
+            done = train_all(tasks, self.target.n_outputs, recipe, self._loss, s.n_threads, budget, told)
+        except DivergenceError:
+            if first == 0:
+                raise
+            self.notices.append(f"{len(tasks)} networks left the finite numbers in their first epoch, and are dropped")
+            return []
         self.is_interrupted = done.is_interrupted
         return [Member(trained, *wanted[k]) for trained, k in zip(done.trained, done.tasks, strict=True)]
 
@@ -315,20 +347,22 @@ def _finished(members: list[Member], trainer: _Trainer, notices: tuple[str, ...]
         residuals = np.sort(np.abs(answers - truth))
         if len(residuals) > MOST_RESIDUALS:
             residuals = residuals[np.linspace(0, len(residuals) - 1, MOST_RESIDUALS).round().astype(int)]
-        scores = metrics.scores_of_numbers(answers, truth, outside.weights[rows])
+        quantile = trainer.settings.quantile if trainer.settings.metric == "quantile" else None
+        scores = metrics.scores_of_numbers(answers, truth, outside.weights[rows], quantile)
+    diverged = [member.trained.divergence for member in members if member.trained.divergence is not None]
+    if diverged:
+        rate = f"{trainer.settings.learning_rate:g}"
+        told = f"{len(diverged)} of {len(members)} networks left the finite numbers, at learning rate {rate}"
+        notices = (*notices, told)
     about = {
         "settings": {**asdict(trainer.settings), "hidden": list(trainer.settings.hidden)},
         "scores": scores,
         "rows_held_out": len(rows),
+        "notices": list(notices),
         "networks": [
             {"sees_bins": m.sees_bins, "epoch": m.trained.epoch, "epochs": len(m.trained.errors)} for m in members
         ],
     }
     networks = tuple(member.trained.network for member in members)
     model = TableModel(networks, trainer.encoding, target, n, temperature, residuals, about)
-    if diverged := [member.trained.divergence for member in members if member.trained.divergence is not None]:
-        rate = f"{trainer.settings.learning_rate:g}"
-        notices += (
-            f"{len(diverged)} of {len(members)} networks left the finite numbers, at a learning rate of {rate}",
-        )
     return Built(model, members, rows, answers, truth, outside, notices, trainer.is_interrupted)

@@ -67,7 +67,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     ----------
     classes_ : ndarray of shape (n_classes,)
     scores_ : dict of str to float
-        Accuracy, log loss and AUC on the rows held out, each row by networks that had not seen it.
+        Accuracy, log loss and AUC on the rows held out, each row by networks that were not trained on it. These rows
+        chose the epochs and the temperature, so new ones will see a little less of it, on a hundred rows noticeably.
     notices_ : tuple of str
         What was left out of the table, and why.
     model_ : TableModel
@@ -158,18 +159,18 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         """
         frame, labels = rows_of(X), _labels(y)
         check_consistent_length(frame, labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"This solver needs samples of at least 2 classes in the data, got 1 class: {self.classes_}"
-            )
-        target = Classes("y", tuple(self.classes_.tolist()))
-        column = pl.Series("y", self.classes_[codes].tolist())
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(f"This solver needs samples of at least 2 classes in the data, got 1 class: {classes}")
+        target = Classes("y", tuple(classes.tolist()))
+        column = pl.Series("y", labels.tolist())
         weights = weights_of(sample_weight, frame) * compute_sample_weight(self.class_weight, labels)
         held_out = None
         if eval_set is not None:
             held_out = frame_of(eval_set[0], "eval_set[0]"), pl.Series("y", _labels(eval_set[1]).tolist())
+            check_consistent_length(*held_out)
         self._build(frame, has_names(X), column, target, weights, groups, held_out)
+        self.classes_ = classes
         return self
 
     def predict_proba(self, X: Any) -> Array:
@@ -198,8 +199,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
-    def _keep(self, model: TableModel, is_named: bool, names: list[str]) -> None:
-        super()._keep(model, is_named, names)
+    def _keep(self, model: TableModel) -> None:
+        super()._keep(model)
         assert isinstance(model.target, Classes)
         self.classes_ = np.array(model.target.labels)
 

@@ -123,9 +123,9 @@ class CategoryColumn:
     @classmethod
     def learn(cls, name: str, column: pl.Series) -> CategoryColumn:
         """Take as levels the texts that occur at least twice, of these at most the `MOST_LEVELS` commonest."""
-        texts, counts = np.unique(texts_of(column).drop_nulls().to_list(), return_counts=True)
-        commonest = np.argsort(-counts, kind="stable")[:MOST_LEVELS]
-        return cls(name, tuple(sorted(str(texts[i]) for i in commonest if counts[i] > 1)))
+        counts = texts_of(column).drop_nulls().alias("text").value_counts().filter(pl.col("count") > 1)
+        commonest = counts.sort(["count", "text"], descending=[True, False]).head(MOST_LEVELS)
+        return cls(name, tuple(sorted(commonest["text"].to_list())))
 
     def encode(self, column: pl.Series) -> Floats:
         """Return the column's inputs, (n, width)."""
@@ -221,8 +221,8 @@ def days_of(column: pl.Series) -> Floats:
 
 
 def texts_of(column: pl.Series) -> pl.Series:
-    """Return a column of texts, truth values or categories as texts, null where missing."""
-    return column.cast(pl.String)
+    """Return a column of texts, truth values or categories as texts, null where missing; truth has one spelling."""
+    return column.cast(pl.String).replace({"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"})
 
 
 def column_to_dict(column: Column) -> dict[str, Any]:

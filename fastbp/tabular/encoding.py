@@ -130,7 +130,7 @@ def learn_encoding(frame: pl.DataFrame) -> tuple[Encoding, list[str]]:
     columns: list[Column] = []
     notices = []
     for column in frame:
-        reason = _unfit(column)
+        reason = _unfit(column, frame.width)
         if reason is None:
             learned = _learn_column(column, bins)
             if isinstance(learned, str):
@@ -160,10 +160,9 @@ def _learn_column(column: pl.Series, bins: int) -> Column | str:
         days = days_of(column)
         if np.isnan(days).all():
             return "it is empty"
-        known = column.drop_nulls()
-        return (
-            DateColumn.learn(column.name, column, bins) if known.n_unique() > 1 else f"it holds {known[0]} in every row"
-        )
+        if column.n_unique() == 1:
+            return f"it holds {column[0]} in every row"
+        return DateColumn.learn(column.name, column, bins)
     texts = texts_of(column).drop_nulls()
     if texts.is_empty():
         return "it is empty"
@@ -175,10 +174,10 @@ def _learn_column(column: pl.Series, bins: int) -> Column | str:
     return learned
 
 
-def _unfit(column: pl.Series) -> str | None:
+def _unfit(column: pl.Series, width: int) -> str | None:
     if kind(column) not in ("numbers", "text", "dates"):
         return f"it holds {kind(column)}"
-    if column.dtype.is_integer() and len(column) > 2 and column[0] in (0, 1):
+    if column.dtype.is_integer() and len(column) > 2 and column[0] in (0, 1) and width > 1:
         counted = np.arange(len(column)) + column[0]
         if column.null_count() == 0 and np.array_equal(column.to_numpy(), counted):
             return "it counts the rows"

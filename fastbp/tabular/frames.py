@@ -6,6 +6,8 @@ It knows other libraries' frames, through narwhals. It must not know what the co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -42,22 +44,30 @@ def _frame_of(X: Any, name: str) -> pl.DataFrame:
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix, and a table is dense: {name}.toarray() makes it one")
     if isinstance(X, Mapping):
-        return pl.DataFrame([_series(str(key), column) for key, column in X.items()])
-    frame = nw.from_native(X, pass_through=True)
-    if isinstance(frame, nw.LazyFrame):
-        raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
-    if not isinstance(frame, nw.DataFrame):
-        return _frame_of_array(X, name)
-    names = [str(column) for column in frame.columns]
+        names, columns = [str(key) for key in X], list(X.values())
+    else:
+        try:
+            frame = nw.from_native(X, pass_through=True)
+            if isinstance(frame, nw.LazyFrame):
+                raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
+            if not isinstance(frame, nw.DataFrame):
+                return _frame_of_array(X, name)
+            names = [str(column) for column in frame.columns]
+            columns = [frame.get_column(column) for column in frame.columns]
+        except nw.exceptions.DuplicateError as error:
+            raise ValueError(f"{name} has two columns of one name: {error}") from None
     if len(set(names)) < len(names):
         twice = next(column for column in names if names.count(column) > 1)
         raise ValueError(f"{name} has two columns named {twice!r}")
-    columns = [frame.get_column(column) for column in frame.columns]
-    return pl.DataFrame([column_of(column, column_name) for column, column_name in zip(columns, names, strict=True)])
+    made = [column_of(column, column_name) for column, column_name in zip(columns, names, strict=True)]
+    if len({len(column) for column in made}) > 1:
+        lengths = ", ".join(f"{column.name!r} {len(column)}" for column in made[:5])
+        raise ValueError(f"the columns of {name} differ in length: {lengths}")
+    return pl.DataFrame(made)
 
 
 def column_of(column: Any, name: str) -> pl.Series:
-    """Return a series of any library, or an array-like (n,), as a polars series: NaN is missing where pandas says so.
+    """Return a series of any library, or an array-like (n,), as a polars series: missing where its library says so.
 
     Raises
     ------
@@ -69,14 +79,10 @@ def column_of(column: Any, name: str) -> pl.Series:
         return _series(name, column)
     if isinstance(series.to_native(), pl.Series):
         return series.to_native().alias(name)  # type: ignore[no-any-return]
-    dtype = series.dtype
-    if dtype in _TEXTS:
+    if series.dtype in _TEXTS:
         return _texts(name, series.to_list())
-    if dtype.is_numeric() and series.null_count() == 0:
-        return pl.Series(name, series.to_numpy())
-    if dtype.is_numeric():
-        kind = pl.Int64 if dtype.is_integer() else pl.Float64
-        return pl.Series(name, series.to_list(), dtype=kind, strict=False)
+    if series.dtype.is_numeric() and series.null_count() == 0:
+        return _series(name, series.to_numpy())
     return _series(name, series.to_list())
 
 
@@ -100,32 +106,56 @@ def _holds_text(rows: Sequence[Any]) -> bool:
 
 
 def _series(name: str, values: Any) -> pl.Series:
-    """Return a column of an array or a list; of objects, those that are not all numbers or truth values as texts."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"column {name!r} must be one-dimensional, got shape {array.shape}")
-    if array.dtype.kind in "biuf":
-        return pl.Series(name, np.ascontiguousarray(array.astype(float) if array.dtype == np.float16 else array))
-    if array.dtype.kind in "mM":
-        return pl.Series(name, array)
-    if array.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: column {name!r}")
-    cells = [None if _is_missing(cell) else cell for cell in list(values)]
-    if any(isinstance(cell, str) for cell in cells):
-        return _texts(name, cells)
-    try:
-        return pl.Series(name, cells)
-    except (TypeError, pl.exceptions.PolarsError):
-        return _texts(name, cells)
+    """Return a column of an array or a list, by what its cells are: numbers, truth values, texts or dates."""
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise ValueError(f"column {name!r} must be one-dimensional, got shape {values.shape}")
+        if values.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: column {name!r}")
+        if values.dtype.kind in "biuf":
+            return pl.Series(name, np.ascontiguousarray(values.astype(float) if values.dtype == np.float16 else values))
+        if values.dtype.kind in "mM":
+            return pl.Series(name, values)
+    cells = [None if _is_missing(cell) else cell for cell in values]
+    kinds = {_kind_of(cell) for cell in cells if cell is not None}
+    if kinds == {"truth"}:
+        return pl.Series(name, [None if cell is None else bool(cell) for cell in cells], dtype=pl.Boolean)
+    if kinds == {"whole"} and all(cell is None or abs(cell) < 2**63 for cell in cells):
+        return pl.Series(name, [None if cell is None else int(cell) for cell in cells], dtype=pl.Int64)
+    if kinds <= {"whole", "number"} and kinds:
+        return pl.Series(name, [None if cell is None else float(cell) for cell in cells], dtype=pl.Float64)
+    if kinds == {"other"}:
+        with suppress(TypeError, ValueError, pl.exceptions.PolarsError):
+            return pl.Series(name, cells)
+    return _texts(name, cells) if kinds else pl.Series(name, cells, dtype=pl.Null)
+
+
+def _kind_of(cell: Any) -> str:
+    if isinstance(cell, bool | np.bool_):
+        return "truth"
+    if isinstance(cell, int | np.integer):
+        return "whole"
+    if isinstance(cell, float | np.floating | Decimal):
+        return "number"
+    return "text" if isinstance(cell, str) else "other"
 
 
 def _texts(name: str, cells: list[Any]) -> pl.Series:
-    return pl.Series(name, [None if _is_missing(cell) else str(cell) for cell in cells], dtype=pl.String)
+    return pl.Series(name, [None if _is_missing(cell) else _text_of(cell) for cell in cells], dtype=pl.String)
+
+
+def _text_of(cell: Any) -> str:
+    """Return a cell as text: truth values as polars has them, a whole number the same with and without a point."""
+    if isinstance(cell, bool | np.bool_):
+        return str(bool(cell)).lower()
+    return str(int(cell)) if isinstance(cell, float | np.floating) and float(cell).is_integer() else str(cell)
 
 
 def _is_missing(cell: Any) -> bool:
     """Tell None, NaN, and what pandas puts in their place."""
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
 
 
 def default_names(n_columns: int) -> list[str]:

@@ -65,7 +65,9 @@ def _area(scores: Array, positive: Array, weights: Array) -> float:
 
 def rmse(values: Array, truth: Array, weights: Array) -> float:
     """Return the root of the weighted mean squared error."""
-    return float(np.sqrt(_mean((values - truth) ** 2, weights)))
+    errors = np.abs(values - truth)
+    largest = float(errors.max(initial=0)) or 1.0  # whose square may not be finite
+    return largest * float(np.sqrt(_mean((errors / largest) ** 2, weights)))
 
 
 def mae(values: Array, truth: Array, weights: Array) -> float:
@@ -145,8 +147,16 @@ def scores_of_classes(probabilities: Floats, classes: Array, weights: Array) -> 
     ]
 
 
-def scores_of_numbers(values: Floats, truth: Floats, weights: Floats) -> list[Score]:
-    """Return R² and the roots of the mean squared and the mean absolute errors, beside those of always the mean."""
+def scores_of_numbers(values: Floats, truth: Floats, weights: Floats, quantile: float | None = None) -> list[Score]:
+    """Return R², RMSE and MAE, beside those of always the mean.
+
+    Of a predicted quantile, its loss beside that of the constant, and the share of values below it, which should be
+    that quantile.
+    """
+    if quantile is not None:
+        constant = np.full(len(truth), np.quantile(truth, quantile))
+        losses = (pinball(guess, truth, weights, quantile) for guess in (values, constant))
+        return [_scored("quantile loss", *losses), _scored("share below", _mean(truth <= values, weights), quantile)]
     mean = np.full(len(truth), _mean(truth, weights))
     error, constant_error = (rmse(guess, truth, weights) for guess in (values, mean))
     r2 = 1 - (error / constant_error) ** 2 if constant_error else np.nan
@@ -158,7 +168,8 @@ def scores_of_numbers(values: Floats, truth: Floats, weights: Floats) -> list[Sc
 
 
 def _scored(measure: str, value: float, baseline: float) -> Score:
-    return {"measure": measure, "value": None if np.isnan(value) else value, "baseline": baseline}
+    numbers = {"value": float(value), "baseline": float(baseline)}
+    return {"measure": measure, **{name: number if np.isfinite(number) else None for name, number in numbers.items()}}
 
 
 def _mean(values: Array, weights: Array) -> float:

@@ -66,9 +66,9 @@ class TableModel:
     def margin(self, alpha: float) -> float:
         """Return how far from its prediction a quantity lies in all but a share `alpha` of cases.
 
-        The quantile of the residuals at ⌈(m + 1)(1 − α)⌉ / m, by which the share holds for rows drawn alike, whatever
-        the networks are worth (split conformal prediction: Lei, G'Sell, Rinaldo, Tibshirani & Wasserman 2018,
-        "Distribution-free predictive inference for regression", JASA).
+        The quantile of the residuals at ⌈(m + 1)(1 − α)⌉ / m, by which the share would hold for rows drawn alike if the
+        residuals had no part in the networks (split conformal prediction: Lei, G'Sell, Rinaldo, Tibshirani &
+        Wasserman 2018, "Distribution-free predictive inference for regression", JASA); they chose their epochs.
 
         Raises
         ------

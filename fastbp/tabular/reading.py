@@ -103,7 +103,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         data = _decompressed(data, path)
     if data.startswith(b"PAR1"):
         table = _read_parquet(data, path)
-    elif re.match(rb"(\xef\xbb\xbf)?\s*\{\s*[\"}]", data):
+    elif re.match(rb"(\xef\xbb\xbf)?\s*\[?\s*\{\s*[\"}]", data):
         table = _read_json_lines(data, path)
     else:
         notices: list[str] = []
@@ -133,7 +133,9 @@ def _read_parquet(data: bytes, path: Path) -> Table:
 
 def _read_json_lines(data: bytes, path: Path) -> Table:
     try:
-        return Table(pl.read_ndjson(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), infer_schema_length=None))
+        file = io.BytesIO(data.removeprefix(b"\xef\xbb\xbf").lstrip())
+        is_array = file.getvalue().startswith(b"[")
+        return Table(pl.read_json(file) if is_array else pl.read_ndjson(file, infer_schema_length=None))
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"{path} is no table of JSON lines ({_first_line(error)})") from None
 
@@ -259,6 +261,11 @@ def _dates(column: pl.Series) -> pl.Series:
         return column
     for pattern in DATES:
         dates = column.str.strptime(pl.Datetime("us"), pattern, strict=False)
+        if dates.null_count() == n_missing:
+            return dates
+    with_zone = column.str.replace(r"[Zz]$", "+00:00").str.replace(r"([+-]\d\d):?(\d\d)$", "${1}:${2}")
+    for pattern in DATES[1:]:
+        dates = with_zone.str.strptime(pl.Datetime("us", "UTC"), f"{pattern}%:z", strict=False)
         if dates.null_count() == n_missing:
             return dates
     return column

@@ -46,7 +46,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     Attributes
     ----------
     scores_ : dict of str to float
-        R², RMSE and MAE on the rows held out, each row by networks that had not seen it.
+        R², RMSE and MAE, or the quantile's loss and the share of rows below it, on the rows held out, each row by
+        networks that were not trained on it. These rows chose the epochs, so new ones will see a little less of it.
     notices_, model_, n_features_in_, feature_names_in_ : as of `TabularClassifier`
     """
 
@@ -115,6 +116,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         held_out = None
         if eval_set is not None:
             held_out = frame_of(eval_set[0], "eval_set[0]"), _numbers(eval_set[1])
+            check_consistent_length(*held_out)
         self._build(frame, has_names(X), column, Quantity.learn(column), weights, groups, held_out)
         return self
 
@@ -141,7 +143,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def predict_interval(self, X: Any, alpha: float = 0.1) -> Array:
         """Return for each row a lower and an upper bound, between which its number lies in a share 1 − alpha of cases.
 
-        They lie as far from the prediction as all but a share alpha of the rows did that a network had not seen.
+        They lie as far from the prediction as all but a share alpha of the rows that were held out did. Those chose the
+        epochs of the networks, so of few rows the share is a little larger than alpha.
 
         Parameters
         ----------

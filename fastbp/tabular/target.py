@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fastbp.tabular.columns import Floats, floats, kind, texts_of
+from fastbp.tabular.columns import Floats, floats, kind
 
 Label = str | int | float | bool
 
@@ -143,7 +143,7 @@ def known_target(column: pl.Series) -> pl.Series:
         column = column.cast(pl.Float64)
         return column.set(column.is_nan() | column.is_infinite(), None)
     if what == "text":
-        return column if column.dtype == pl.Boolean else texts_of(column)
+        return column if column.dtype == pl.Boolean else column.cast(pl.String)
     raise ValueError(f"the target {column.name!r} holds {what}, neither classes nor numbers")
 
 

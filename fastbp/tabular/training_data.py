@@ -66,6 +66,8 @@ def prepare(frame: pl.DataFrame, target: str, task: str | None = None, group: st
         if name is not None and name not in frame.columns:
             hint = suggestion(name, frame.columns) or f"; it has {', '.join(map(repr, frame.columns[:20]))}"
             raise ValueError(f"the table has no column {name!r}{hint}")
+    if group == target:
+        raise ValueError(f"the column {target!r} cannot be both target and group")
     if frame.width == 1 + (group is not None):
         raise ValueError(f"the table has no column beside the target {target!r}")
     column = known_target(frame[target])
