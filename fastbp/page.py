@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from fastbp import __version__, figures
 from fastbp.atomic_file import replace_file
 from fastbp.tabular.building import Built
-from fastbp.tabular.columns import CategoryColumn, Column, DateColumn, floats, kind, texts_of
+from fastbp.tabular.cells import Cells, date_text
+from fastbp.tabular.columns import CategoryColumn, Column, DateColumn, text_counts
 from fastbp.tabular.importance import importances
 from fastbp.tabular.target import Classes
 from fastbp.tabular.training_data import TrainingData
@@ -139,39 +139,37 @@ def _importances(built: Built) -> str:
 def _columns(data: TrainingData, columns: Sequence[Column]) -> str:
     by_name = {column.name: column for column in columns}
     rows = []
-    for column in data.frame:
-        missing = int(column.null_count()) + (int(column.is_nan().sum()) if column.dtype.is_float() else 0)
-        learned = by_name.get(column.name)
+    for cells in data.frame:
+        learned = by_name.get(cells.name)
         used = "left out" if learned is None else f"{learned.width} input{'s' * (learned.width != 1)}"
-        share = f"{missing / len(column):.1%}" if missing else ""
-        rows.append([column.name, _kind(learned, column), share, _summary(column), used])
+        share = f"{cells.n_missing / len(cells):.1%}" if cells.n_missing else ""
+        rows.append([cells.name, _kind(learned, cells), share, _summary(cells), used])
     return "<div class=scroll>" + _table(["column", "kind", "missing", "values", "used as"], rows) + "</div>"
 
 
-def _kind(learned: Column | None, column: pl.Series) -> str:
+def _kind(learned: Column | None, cells: Cells) -> str:
     if isinstance(learned, CategoryColumn):
         return "category"
-    return "date" if isinstance(learned, DateColumn) else kind(column).removesuffix("s")
+    return "date" if isinstance(learned, DateColumn) else cells.kind.removesuffix("s")
 
 
-def _summary(column: pl.Series) -> str:
-    """Return the range and quartiles of numbers, the commonest texts of others."""
-    if column.null_count() == len(column) or kind(column) not in ("numbers", "text", "dates"):
+def _summary(cells: Cells) -> str:
+    """Return the range and quartiles of numbers, the first and the last date, the commonest texts."""
+    if cells.missing.all() or cells.kind not in ("numbers", "text", "dates"):
         return ""
-    if kind(column) == "numbers":
-        values = floats(column)
+    if cells.kind == "numbers":
+        values = cells.floats()
         values = values[~np.isnan(values)]
         if not len(values):
             return ""
         lowest, lower, median, upper, highest = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
         return f"{lowest:.4g} … {lower:.4g} · {median:.4g} · {upper:.4g} … {highest:.4g}"
-    if kind(column) == "dates":
-        return f"{column.min()!s} … {column.max()!s}"
-    counts = texts_of(column).drop_nulls().value_counts(sort=True)
-    listed = [
-        f"{figures.shortened(text, _LONGEST)} {count:,}" for text, count in counts.head(_LEAST_CELLS_TOLD).iter_rows()
-    ]
-    return ", ".join(listed) + (f" and {counts.height - len(listed)} more" if counts.height > len(listed) else "")
+    if cells.kind == "dates":
+        days = cells.days()
+        return f"{date_text(np.nanmin(days))} … {date_text(np.nanmax(days))}"
+    counts = text_counts(cells)
+    commonest = [f"{figures.shortened(text, _LONGEST)} {n:,}" for text, n in counts.most_common(_LEAST_CELLS_TOLD)]
+    return ", ".join(commonest) + (f" and {len(counts) - len(commonest)} more" if len(counts) > len(commonest) else "")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -126,6 +126,7 @@ def train(
 
     from fastbp.report import TrainingProgress, input_texts, networks_text, score_text, target_text
     from fastbp.tabular.building import resolved
+    from fastbp.tabular.frames import frame_of
     from fastbp.tabular.reading import read_table
     from fastbp.tabular.training_data import prepare
     from fastbp.tabular.writing import check_writable
@@ -137,12 +138,11 @@ def train(
     if report is not None and report.resolve() == model.resolve():
         raise ValueError(f"--report {report} would replace the model")
     table = read_table(data)
-    frame = table.values()
-    ready = prepare(frame, target, task.value if task else None, group)
+    ready = prepare(frame_of(table.values()), target, task.value if task else None, group)
     wanted = resolved(wanted, ready.target)
     _note([*table.notices, *ready.notices], quiet)
     if not as_json:
-        typer.echo(f"table     {_name(data)}, {frame.height:,} rows, {frame.width:,} columns")
+        typer.echo(f"table     {_name(data)}, {table.cells.height:,} rows, {table.cells.width:,} columns")
         typer.echo(f"target    {target_text(ready)}")
     progress = TrainingProgress(networks, epochs, str(wanted.metric), quiet)
     with progress:
@@ -193,6 +193,7 @@ def predict(
 
     The other columns stay as they are, and text keeps its separator. The target need not be among them.
     """
+    from fastbp.tabular.frames import frame_of
     from fastbp.tabular.model import TableModel
     from fastbp.tabular.reading import read_table
     from fastbp.tabular.writing import beside, check_writable, table_text, write_table
@@ -204,14 +205,13 @@ def predict(
         for source in (model, data):
             _refuse_to_replace(source, output, "--output")
         check_writable(output, devices=True)
-    typed = table.values(loaded.encoding.categories)
-    predictions = loaded.predict(typed, probabilities, interval)
-    frame, notices = beside(table.cells, predictions)
-    _note([*table.notices, *loaded.unknown_columns(typed), *notices], quiet)
+    frame = frame_of(table.values(loaded.encoding.categories))
+    answered, notices = beside(table.cells, loaded.predict(frame, probabilities, interval))
+    _note([*table.notices, *loaded.unknown_columns(frame), *notices], quiet)
     if output is None:
-        typer.echo(table_text(frame, table).encode(), nl=False)
+        typer.echo(table_text(answered, table).encode(), nl=False)
     else:
-        write_table(frame, output, table)
+        write_table(answered, output, table)
 
 
 def evaluate(
@@ -227,6 +227,7 @@ def evaluate(
     """Say how good a model is on a table that holds the answers, beside the best constant prediction."""
     from fastbp.report import score_text
     from fastbp.tabular.building import evaluate as scores_of
+    from fastbp.tabular.frames import frame_of
     from fastbp.tabular.model import TableModel
     from fastbp.tabular.reading import read_table
 
@@ -234,7 +235,7 @@ def evaluate(
     table = read_table(data)
     name = target or loaded.target.name
     as_text = loaded.encoding.categories | ({name} if loaded.target.has_texts else frozenset())
-    scores, n_rows, notices = scores_of(loaded, table.values(as_text), name)
+    scores, n_rows, notices = scores_of(loaded, frame_of(table.values(as_text)), name)
     _note([*table.notices, *notices], quiet)
     if as_json:
         typer.echo(json.dumps({"rows": n_rows, "scores": scores}))

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from fastbp.tabular.columns import MOST_LEVELS, DateColumn, NumberColumn
 from fastbp.tabular.encoding import MOST_BINS, MOST_BINS_IN_ALL, Encoding, bins_for, learn_encoding
+from fastbp.tabular.frames import frame_of
 
 
 def learned(columns: dict[str, Any]) -> tuple[Encoding, list[str]]:
-    return learn_encoding(pl.DataFrame(columns, strict=False))
+    return learn_encoding(frame_of(columns))
 
 
 def inputs(columns: dict[str, Any]) -> np.ndarray:
-    return learned(columns)[0].encode(pl.DataFrame(columns, strict=False))
+    return learned(columns)[0].encode(frame_of(columns))
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------
@@ -46,7 +47,7 @@ def test_a_missing_number_is_zero_everywhere_but_in_its_mark() -> None:
 
 def test_nothing_is_marked_where_nothing_was_missing_in_training() -> None:
     encoding, _ = learned({"a": [1.0, 2.0, 3.0]})
-    x = encoding.encode(pl.DataFrame({"a": [None, 2.0]}))
+    x = encoding.encode(frame_of({"a": [None, 2.0]}))
     np.testing.assert_array_equal(x[0], 0)
     np.testing.assert_array_equal(x[1, 0], 0)
 
@@ -59,7 +60,7 @@ def test_infinite_numbers_count_as_missing_and_are_told_of() -> None:
 
 def test_a_constant_with_gaps_is_zero_beside_its_mark() -> None:
     encoding, _ = learned({"a": [5.0, None, 5.0]})
-    np.testing.assert_array_equal(encoding.encode(pl.DataFrame({"a": [5.0, None, 9.0]})), [[0, 0], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(encoding.encode(frame_of({"a": [5.0, None, 9.0]})), [[0, 0], [0, 1], [0, 0]])
 
 
 def test_a_column_that_is_mostly_one_value_is_scaled_by_its_range() -> None:
@@ -78,7 +79,7 @@ def test_whole_numbers_are_exact_before_they_are_scaled() -> None:
 @example([-1.7e308, -1.7e308, 1.7e308, 1.7e308])
 @example([5e-324, 0.0])
 def test_inputs_are_finite_and_bounded_whatever_the_numbers(numbers: list[float | None]) -> None:
-    frame = pl.DataFrame({"a": pl.Series(numbers, dtype=pl.Float64), "b": [0.5, *[1.5] * (len(numbers) - 1)]})
+    frame = frame_of({"a": np.array(numbers, dtype=float), "b": [0.5, *[1.5] * (len(numbers) - 1)]})
     encoding, _ = learn_encoding(frame)
     x = encoding.encode(frame)
     assert x.dtype == np.float32
@@ -106,7 +107,7 @@ def test_more_rows_make_more_bins_and_more_columns_fewer() -> None:
 def test_a_network_can_do_without_the_bins() -> None:
     columns = {"a": [3, 1, 4, 1, 5, 9, 2], "b": ["x", "y", "z"] * 2 + ["x"], "c": [1.5, None] * 3 + [2.5]}
     encoding, _ = learned(columns)
-    x = encoding.encode(pl.DataFrame(columns))
+    x = encoding.encode(frame_of(columns))
     plain = x[:, encoding.plain]
     assert plain.shape[1] == 1 + 3 + 2 < x.shape[1]
     np.testing.assert_array_equal(plain[:, 1:4], np.eye(3)[[0, 1, 2] * 2 + [0]])
@@ -122,7 +123,7 @@ def test_a_date_is_days_and_its_place_in_each_period_that_training_saw() -> None
     (column,) = encoding.columns
     assert isinstance(column, DateColumn)
     assert column.periods == ("year", "week")
-    x = encoding.encode(pl.DataFrame({"d": days}))
+    x = encoding.encode(frame_of({"d": days}))
     phase = 2 * np.pi * np.arange(0, 800, 5) / 365.2425
     np.testing.assert_allclose(x[:, :2], np.column_stack([np.sin(phase), np.cos(phase)]), atol=1e-6)
     np.testing.assert_array_equal(np.argsort(x[:, 4]), np.arange(160))
@@ -155,13 +156,13 @@ def test_lengths_of_time_are_numbers() -> None:
 
 def test_each_text_has_an_input_and_missing_or_unknown_ones_none() -> None:
     encoding, _ = learned({"a": ["x", "y", "x", "y", "w", "w", None]})
-    x = encoding.encode(pl.DataFrame({"a": ["y", "x", None, "z"]}))
+    x = encoding.encode(frame_of({"a": ["y", "x", None, "z"]}))
     np.testing.assert_array_equal(x, [[0, 0, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
 
 
 def test_two_texts_share_an_input() -> None:
     encoding, _ = learned({"a": ["x", "y", "x", "y", None]})
-    x = encoding.encode(pl.DataFrame({"a": ["y", "x", None, "z"]}))
+    x = encoding.encode(frame_of({"a": ["y", "x", None, "z"]}))
     np.testing.assert_array_equal(x, [[1], [-1], [0], [0]])
 
 
@@ -174,7 +175,7 @@ def test_truth_values_and_polars_categories_are_texts() -> None:
 
 def test_truth_has_one_spelling() -> None:
     encoding, _ = learned({"a": [True, False, True, False]})
-    x = encoding.encode(pl.DataFrame({"a": ["True", "FALSE", "true", None]}))
+    x = encoding.encode(frame_of({"a": ["True", "FALSE", "true", None]}))
     np.testing.assert_array_equal(x[:, 0], [1, -1, 1, 0])
 
 
@@ -202,7 +203,7 @@ def test_of_very_many_texts_the_commonest_have_inputs() -> None:
         (["ann", "bob", "cem", "dee", "eve", "flo"], "hardly ever repeat"),
         ([0, 1, 2, 3, 4, 5], "counts the rows"),
         ([1, 2, 3, 4, 5, 6], "counts the rows"),
-        ([[1], [2], [3], [4], [5], [6]], "List"),
+        ([[1], [2], [3], [4], [5], [6]], "list values"),
         (pl.Series([5] * 6).cast(pl.Date), "1970-01-06 in every row"),
         (pl.Series([None] * 6, dtype=pl.Date), "empty"),
     ],
@@ -232,30 +233,31 @@ def penguins() -> Encoding:
 
 
 def test_columns_are_found_by_name_in_any_order_and_others_passed_over(penguins: Encoding) -> None:
-    frame = pl.DataFrame({"island": ["Dream"], "new": [1], "bill length": [40.0]})
-    np.testing.assert_array_equal(penguins.encode(frame), penguins.encode(frame.select("bill length", "island")))
+    columns = {"island": ["Dream"], "new": [1], "bill length": [40.0]}
+    again = {name: columns[name] for name in ("bill length", "island")}
+    np.testing.assert_array_equal(penguins.encode(frame_of(columns)), penguins.encode(frame_of(again)))
 
 
 def test_a_column_that_is_not_there_is_named_with_the_nearest_that_is(penguins: Encoding) -> None:
     with pytest.raises(ValueError, match=r"'bill length' \(did you mean 'Bill_Length'\?\)"):
-        penguins.encode(pl.DataFrame({"Bill_Length": [1.0], "island": ["Dream"]}))
+        penguins.encode(frame_of({"Bill_Length": [1.0], "island": ["Dream"]}))
 
 
 def test_text_in_a_column_of_numbers_is_named_with_its_row(penguins: Encoding) -> None:
-    frame = pl.DataFrame({"bill length": ["1.5", None, "long"], "island": ["Dream"] * 3})
+    frame = frame_of({"bill length": ["1.5", None, "long"], "island": ["Dream"] * 3})
     with pytest.raises(ValueError, match=r"'bill length' held numbers.*text here \('long' in row 3\)"):
         penguins.encode(frame)
 
 
 def test_numbers_in_a_column_of_text_are_named(penguins: Encoding) -> None:
     with pytest.raises(ValueError, match="'island' held text in training and holds numbers here"):
-        penguins.encode(pl.DataFrame({"bill length": [1.0], "island": [3]}))
+        penguins.encode(frame_of({"bill length": [1.0], "island": [3]}))
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Float64, pl.Null])
 def test_a_column_with_nothing_in_it_is_missing_whatever_its_type(dtype: Any, penguins: Encoding) -> None:
     empty = pl.Series([None, None], dtype=dtype)
-    x = penguins.encode(pl.DataFrame({"bill length": empty, "island": empty}))
+    x = penguins.encode(frame_of({"bill length": empty, "island": empty}))
     np.testing.assert_array_equal(x, [[0, 1, *[0] * (x.shape[1] - 2)]] * 2)
 
 
@@ -267,5 +269,5 @@ def test_an_encoding_from_its_json_gives_the_same_bits() -> None:
     assert json.loads(json.dumps(stored)) == stored
     again = Encoding.from_dict(json.loads(json.dumps(stored)))
     assert again == encoding
-    frame = pl.DataFrame(columns)
+    frame = frame_of(columns)
     assert again.encode(frame).tobytes() == encoding.encode(frame).tobytes()

@@ -4,6 +4,7 @@ import gzip
 import io
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -169,13 +170,13 @@ def test_a_table_is_written_as_it_was_read(dialect: str, tmp_path: Path) -> None
 
 def test_a_number_added_to_a_table_has_its_decimal_mark(tmp_path: Path) -> None:
     table = read_table(written(tmp_path, "a;b\n1,5;x\n"))
-    frame, _ = beside(table.cells, pl.DataFrame({"prediction": [2.5]}))
+    frame, _ = beside(table.cells, {"prediction": np.array([2.5])})
     write_table(frame, tmp_path / "out.csv", table)
     assert (tmp_path / "out.csv").read_text() == "a;b;prediction\n1,5;x;2,5\n"
 
 
 def test_an_added_column_never_replaces_one_of_the_same_name() -> None:
-    frame, notices = beside(pl.DataFrame({"prediction": ["old"]}), pl.DataFrame({"prediction": ["new"]}))
+    frame, notices = beside(pl.DataFrame({"prediction": ["old"]}), {"prediction": np.array(["new"])})
     assert frame.rows() == [("old", "new")]
     assert frame.columns[0] == "prediction"
     assert frame.columns[1] in notices[0]

@@ -13,13 +13,13 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, column_or_1d
 
 from fastbp.tabular.building import build
+from fastbp.tabular.cells import Cells, Frame
 from fastbp.tabular.frames import frame_of, has_names
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import Settings
@@ -54,13 +54,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def _build(
         self,
-        frame: pl.DataFrame,
+        frame: Frame,
         is_named: bool,
-        y: pl.Series,
+        y: Cells,
         target: Target,
         weights: Array,
         groups: Any,
-        eval_set: tuple[pl.DataFrame, pl.Series] | None,
+        eval_set: tuple[Frame, Cells] | None,
     ) -> None:
         """Train, and set what a fitted estimator has."""
         if groups is not None:
@@ -107,26 +107,24 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     # --- prediction -----------------------------------------------------------------------------------------
 
-    def _frame(self, X: Any) -> pl.DataFrame:
-        """Return rows to predict as a typed frame with the columns of the training table."""
+    def _frame(self, X: Any) -> Frame:
+        """Return rows to predict as a frame with the columns of the training table."""
         check_is_fitted(self)
         frame, names = frame_of(X), self._columns
         if has_names(X) and hasattr(self, "feature_names_in_"):
-            self.model_.encoding.check_columns(frame.columns)
+            self.model_.encoding.check_columns(frame.names)
             for notice in self.model_.unknown_columns(frame):
                 warnings.warn(f"{notice}; passed over", stacklevel=3)
             return frame
-        if frame.width != self.n_features_in_:
-            raise ValueError(
-                f"X has {frame.width} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
-                "as input"
-            )
+        if (width := len(frame.names)) != self.n_features_in_:
+            wanted = f"{type(self).__name__} is expecting {self.n_features_in_} features as input"
+            raise ValueError(f"X has {width} features, but {wanted}")
         if hasattr(self, "feature_names_in_"):
             warnings.warn(
                 f"X does not have valid feature names, but {type(self).__name__} was fitted with feature names",
                 stacklevel=3,
             )
-        return frame.rename(dict(zip(frame.columns, names, strict=True)))
+        return frame.renamed(names)
 
     # --- keeping --------------------------------------------------------------------------------------------
 
@@ -175,11 +173,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         return tags
 
 
-def rows_of(X: Any) -> pl.DataFrame:
+def rows_of(X: Any) -> Frame:
     """Return a table to train on."""
     frame = frame_of(X)
-    if frame.height < 2:
-        raise ValueError(f"X has n_samples = {frame.height}, and 2 at least are needed to hold one out")
+    if len(frame) < 2:
+        raise ValueError(f"X has n_samples = {len(frame)}, and 2 at least are needed to hold one out")
     return frame
 
 
@@ -194,6 +192,6 @@ def plain(y: Any) -> Any:
     return y
 
 
-def weights_of(sample_weight: Any, frame: pl.DataFrame) -> Array:
+def weights_of(sample_weight: Any, frame: Frame) -> Array:
     """Return the rows' weights, (n,), all 1 where none are given."""
     return np.asarray(_check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True))

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from fastbp import checks, losses
 from fastbp.batches import Table
 from fastbp.fitting import DivergenceError
 from fastbp.tabular import metrics
-from fastbp.tabular.columns import Floats
+from fastbp.tabular.cells import Cells, Floats, Frame
 from fastbp.tabular.encoding import Encoding, learn_encoding, suggestion
 from fastbp.tabular.ensemble import Progress, folds, train_all
 from fastbp.tabular.model import MOST_RESIDUALS, TableModel, mixed
@@ -90,16 +89,16 @@ class Built:
 
 
 def build(
-    frame: pl.DataFrame,
-    column: pl.Series,
+    frame: Frame,
+    column: Cells,
     target: Target,
     settings: Settings,
     weights: Floats | None = None,
     groups: Array | None = None,
-    eval_set: tuple[pl.DataFrame, pl.Series] | None = None,
+    eval_set: tuple[Frame, Cells] | None = None,
     progress: Callable[[Progress], object] | None = None,
 ) -> Built:
-    """Train networks on a typed frame.
+    """Train networks on a frame.
 
     The first two see the same rows, one with the bins of numbers among its inputs and one without. If one of them is
     plainly better on the rows held out, the other is dropped and the rest are as the better one; else both kinds go on
@@ -107,9 +106,9 @@ def build(
 
     Parameters
     ----------
-    frame : polars.DataFrame
+    frame : Frame
         The columns to learn from.
-    column : polars.Series
+    column : Cells
         The target, without a gap.
     target : Classes or Quantity
     settings : Settings
@@ -155,37 +154,37 @@ def build(
 
 
 def _weighty(
-    frame: pl.DataFrame, column: pl.Series, target: Target, weights: Floats, groups: Array | None
-) -> tuple[pl.DataFrame, pl.Series, Target, Floats, Array | None]:
+    frame: Frame, column: Cells, target: Target, weights: Floats, groups: Array | None
+) -> tuple[Frame, Cells, Target, Floats, Array | None]:
     """Return the rows whose weight is not 0, with weights of mean 1."""
     counts = weights > 0
     if counts.sum() < 2:
         raise ValueError(f"sample_weight is 0 for all but {counts.sum()} of the rows; two rows at least must count")
     if not counts.all():
-        frame, column = frame.filter(counts), column.filter(counts)
+        frame, column = frame.take(counts), column.take(counts)
         target = target if isinstance(target, Classes) else target.learn(column)
         groups = None if groups is None else groups[counts]
     weights = weights[counts] / weights.max()
     return frame, column, target, weights / weights.mean(), groups
 
 
-def evaluate(model: TableModel, frame: pl.DataFrame, name: str) -> tuple[list[dict[str, Any]], int, list[str]]:
-    """Return a model's scores on a typed frame, the number of its rows with an answer, and what is to be said of it.
+def evaluate(model: TableModel, frame: Frame, name: str) -> tuple[list[dict[str, Any]], int, list[str]]:
+    """Return a model's scores on a frame, the number of its rows with an answer, and what is to be said of it.
 
     Raises
     ------
     ValueError
         If the column `name`, which holds the answers, or one that the model needs is missing or of another kind.
     """
-    if name not in frame.columns:
-        raise ValueError(f"the table has no column {name!r}{suggestion(name, frame.columns)}")
-    column = known_target(frame[name]).alias(model.target.name)
-    known = column.is_not_null()
+    if name not in frame.names:
+        raise ValueError(f"the table has no column {name!r}{suggestion(name, frame.names)}")
+    column = known_target(frame[name]).renamed(model.target.name)
+    known = ~column.missing
     if not known.any():
         raise ValueError(f"the target {name!r} is missing in every row")
-    n = int((~known).sum())
+    n = column.n_missing
     notices = [f"{n} row{'s' * (n > 1)} without an answer left out"] if n else []
-    rows, column = frame.filter(known), column.filter(known)
+    rows, column = frame.take(known), column.take(known)
     weights = np.ones(len(column))
     if isinstance(model.target, Classes):
         scores = metrics.scores_of_classes(model.probabilities(rows), model.target.encode(column), weights)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -19,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
 from fastbp.tabular.base import TabularEstimator, plain, rows_of, weights_of
+from fastbp.tabular.cells import cells_of
 from fastbp.tabular.ensemble import Progress
 from fastbp.tabular.frames import frame_of, has_names
 from fastbp.tabular.model import TableModel
@@ -163,11 +163,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         if len(classes) < 2:
             raise ValueError(f"This solver needs samples of at least 2 classes in the data, got 1 class: {classes}")
         target = Classes("y", tuple(classes.tolist()))
-        column = pl.Series("y", labels.tolist())
+        column = cells_of("y", labels)
         weights = weights_of(sample_weight, frame) * compute_sample_weight(self.class_weight, labels)
         held_out = None
         if eval_set is not None:
-            held_out = frame_of(eval_set[0], "eval_set[0]"), pl.Series("y", _labels(eval_set[1]).tolist())
+            held_out = frame_of(eval_set[0], "eval_set[0]"), cells_of("y", _labels(eval_set[1]))
             check_consistent_length(*held_out)
         self._build(frame, has_names(X), column, target, weights, groups, held_out)
         self.classes_ = classes

@@ -1,22 +1,20 @@
 """One column of a table made into inputs of a network: a number, a category or a date.
 
-It knows polars series and arrays. It must not know the other columns, the target or the network.
+It knows cells and arrays. It must not know the other columns, the target or the network.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
 
-Floats = npt.NDArray[np.float64]
+from fastbp.tabular.cells import Cells, Floats
 
 MOST_LEVELS = 100  # of one category, the commonest first
-_LARGEST = 1e300  # so that a difference of two values is finite
 _PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # days
 
 
@@ -77,9 +75,9 @@ class NumberColumn:
         inner = tuple(edges[apart].tolist()) if apart.sum() > 2 else ()  # two values have no more to tell
         return cls(name, float(median), float(scale), bool(missing.any()), inner)
 
-    def encode(self, column: pl.Series) -> Floats:
+    def encode(self, cells: Cells) -> Floats:
         """Return the column's inputs, (n, width)."""
-        return self.encode_values(floats(column))
+        return self.encode_values(cells.floats())
 
     def encode_values(self, values: Floats) -> Floats:
         """Return the inputs of numbers, (n, width), NaN where missing."""
@@ -121,17 +119,17 @@ class CategoryColumn:
         return 1 if len(self.levels) == 2 else len(self.levels)
 
     @classmethod
-    def learn(cls, name: str, column: pl.Series) -> CategoryColumn:
+    def learn(cls, cells: Cells) -> CategoryColumn:
         """Take as levels the texts that occur at least twice, of these at most the `MOST_LEVELS` commonest."""
-        counts = texts_of(column).drop_nulls().alias("text").value_counts().filter(pl.col("count") > 1)
-        commonest = counts.sort(["count", "text"], descending=[True, False]).head(MOST_LEVELS)
-        return cls(name, tuple(sorted(commonest["text"].to_list())))
+        counts = text_counts(cells)
+        commonest = sorted((text for text in counts if counts[text] > 1), key=lambda text: (-counts[text], text))
+        return cls(cells.name, tuple(sorted(commonest[:MOST_LEVELS])))
 
-    def encode(self, column: pl.Series) -> Floats:
+    def encode(self, cells: Cells) -> Floats:
         """Return the column's inputs, (n, width)."""
-        numbers = list(range(len(self.levels)))
-        codes = texts_of(column).replace_strict(list(self.levels), numbers, default=-1, return_dtype=pl.Int64)
-        known = codes.fill_null(-1).to_numpy()[:, np.newaxis]
+        numbers = {level: i for i, level in enumerate(self.levels)}
+        of_levels = [numbers.get(_spelled(level), -1) for level in cells.levels]
+        known = np.array([*of_levels, -1])[cells.codes()][:, np.newaxis]  # code −1, a missing cell, finds the last one
         if len(self.levels) == 2:
             return np.asarray(np.where(known < 0, 0.0, 2.0 * known - 1))
         return np.asarray(known == np.arange(len(self.levels)), np.float64)
@@ -168,33 +166,23 @@ class DateColumn:
         return self.days.n_bins
 
     @classmethod
-    def learn(cls, name: str, column: pl.Series, bins: int) -> DateColumn:
+    def learn(cls, cells: Cells, bins: int) -> DateColumn:
         """Take scale, bins and periods from a column with at least one date."""
-        days = days_of(column)
+        days = cells.days()
         known = days[~np.isnan(days)]
         span = known.max() - known.min()
         periods = [period for period, d in _PERIODS.items() if span >= d and np.ptp(known % d) > 0]
-        return cls(name, NumberColumn.learn(name, days, bins), tuple(periods))
+        return cls(cells.name, NumberColumn.learn(cells.name, days, bins), tuple(periods))
 
-    def encode(self, column: pl.Series) -> Floats:
+    def encode(self, cells: Cells) -> Floats:
         """Return the column's inputs, (n, width)."""
-        days = days_of(column)
+        days = cells.days()
         phases = [2 * np.pi * (days % _PERIODS[period]) / _PERIODS[period] for period in self.periods]
         waves = [np.nan_to_num(wave(phase)) for phase in phases for wave in (np.sin, np.cos)]
         return np.column_stack([*waves, self.days.encode_values(days)])
 
 
 Column = NumberColumn | CategoryColumn | DateColumn
-
-
-def kind(column: pl.Series) -> str:
-    """Return what a column holds: "numbers", "text", "dates", or in words something that no network can learn from."""
-    dtype = column.dtype
-    if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
-        return "numbers"
-    if dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null):
-        return "text"
-    return "dates" if dtype in (pl.Date, pl.Datetime) else f"{dtype} values"
 
 
 def kind_of(column: Column) -> str:
@@ -204,25 +192,17 @@ def kind_of(column: Column) -> str:
     return "text" if isinstance(column, CategoryColumn) else "dates"
 
 
-def floats(column: pl.Series) -> Floats:
-    """Return a column of numbers, (n,), NaN where it is missing or infinite, and within ±1e300; of times, seconds."""
-    if column.dtype in (pl.Duration, pl.Time):
-        column = column.cast(pl.Duration("ns")).cast(pl.Int64) / 1e9
-    values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return np.clip(np.where(np.isinf(values), np.nan, values), -_LARGEST, _LARGEST)
+def text_counts(cells: Cells) -> Counter[str]:
+    """Return how often each text occurs; truth has one spelling."""
+    codes = cells.codes()
+    counts: Counter[str] = Counter()
+    for level, count in zip(cells.levels, np.bincount(codes[codes >= 0], minlength=len(cells.levels)), strict=True):
+        counts[_spelled(level)] += int(count)
+    return +counts
 
 
-def days_of(column: pl.Series) -> Floats:
-    """Return a column of dates as days since 1970, (n,), NaN where missing; the clock of its own time zone counts."""
-    if column.dtype in (pl.Date, pl.Datetime):
-        local = column.dt.replace_time_zone(None) if column.dtype == pl.Datetime else column
-        column = local.cast(pl.Datetime("us")).cast(pl.Int64) / 86_400e6
-    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def texts_of(column: pl.Series) -> pl.Series:
-    """Return a column of texts, truth values or categories as texts, null where missing; truth has one spelling."""
-    return column.cast(pl.String).replace({"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"})
+def _spelled(text: str) -> str:
+    return text.lower() if text in ("True", "TRUE", "False", "FALSE") else text
 
 
 def column_to_dict(column: Column) -> dict[str, Any]:

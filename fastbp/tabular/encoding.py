@@ -1,6 +1,6 @@
 """A table's columns, chosen and learned, made into the inputs of a network side by side.
 
-It knows typed frames and arrays. It must not know files, the target or the network.
+It knows cells and arrays. It must not know files, the target or the network.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
+from fastbp.tabular.cells import Cells, Frame
 from fastbp.tabular.columns import (
     CategoryColumn,
     Column,
@@ -21,11 +21,8 @@ from fastbp.tabular.columns import (
     NumberColumn,
     column_from_dict,
     column_to_dict,
-    days_of,
-    floats,
-    kind,
     kind_of,
-    texts_of,
+    text_counts,
 )
 
 FEWEST_BINS, MOST_BINS = 4, 48  # of a number
@@ -35,7 +32,7 @@ ROWS_PER_BIN = 75
 
 @dataclass(frozen=True)
 class Encoding:
-    """What turns a typed frame into the inputs of a network.
+    """What turns a frame into the inputs of a network.
 
     Attributes
     ----------
@@ -70,7 +67,7 @@ class Encoding:
         """Names of the columns that are to be read as text."""
         return frozenset(column.name for column in self.columns if isinstance(column, CategoryColumn))
 
-    def encode(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+    def encode(self, frame: Frame) -> npt.NDArray[np.float32]:
         """Return the inputs of all rows, (n, D_0), finite whatever the frame holds.
 
         Raises
@@ -78,8 +75,8 @@ class Encoding:
         ValueError
             If a column is not there, or holds something else than it held in training.
         """
-        self.check_columns(frame.columns)
-        inputs = np.empty((frame.height, self.width), dtype=np.float32)
+        self.check_columns(frame.names)
+        inputs = np.empty((len(frame), self.width), dtype=np.float32)
         start = 0
         for column in self.columns:
             _check_kind(frame[column.name], kind_of(column))
@@ -108,13 +105,13 @@ def bins_for(n_rows: int, n_columns: int) -> int:
     return max(FEWEST_BINS, min(MOST_BINS, n_rows // ROWS_PER_BIN, MOST_BINS_IN_ALL // n_columns))
 
 
-def learn_encoding(frame: pl.DataFrame) -> tuple[Encoding, list[str]]:
+def learn_encoding(frame: Frame) -> tuple[Encoding, list[str]]:
     """Choose how to encode each column of `frame`, and measure its medians, scales and levels.
 
     Parameters
     ----------
-    frame : polars.DataFrame
-        Typed columns, the target not among them.
+    frame : Frame
+        The target not among them.
 
     Returns
     -------
@@ -126,11 +123,11 @@ def learn_encoding(frame: pl.DataFrame) -> tuple[Encoding, list[str]]:
     ValueError
         If no column is left.
     """
-    bins = bins_for(frame.height, max(1, sum(kind(column) != "text" for column in frame)))
+    bins = bins_for(len(frame), max(1, sum(column.kind != "text" for column in frame)))
     columns: list[Column] = []
     notices = []
     for column in frame:
-        reason = _unfit(column, frame.width)
+        reason = _unfit(column, is_alone=len(frame.names) == 1)
         if reason is None:
             learned = _learn_column(column, bins)
             if isinstance(learned, str):
@@ -139,47 +136,48 @@ def learn_encoding(frame: pl.DataFrame) -> tuple[Encoding, list[str]]:
                 columns.append(learned)
         if reason is not None:
             notices.append(f"column {column.name!r} is left out: {reason}")
-        elif column.dtype.is_float() and (n_infinite := int(column.is_infinite().sum())):
+        elif column.kind == "numbers" and (n_infinite := int(np.isinf(column.values[~column.missing]).sum())):
             values = "1 infinite value" if n_infinite == 1 else f"{n_infinite} infinite values"
             notices.append(f"column {column.name!r} holds {values}, taken as missing")
     if not columns:
         raise ValueError("; ".join(["no column is left to learn from", *notices]))
-    return Encoding(tuple(columns), tuple(frame.columns)), notices
+    return Encoding(tuple(columns), tuple(frame.names)), notices
 
 
-def _learn_column(column: pl.Series, bins: int) -> Column | str:
+def _learn_column(cells: Cells, bins: int) -> Column | str:
     """Return the learned column, or why it is of no use."""
-    if kind(column) == "numbers":
-        values = floats(column)
-        if np.isnan(values).all():
-            return "it is empty"
-        if not np.isnan(values).any() and values.min() == values.max():
-            return f"it holds {values[0]:g} in every row"
-        return NumberColumn.learn(column.name, values, bins)
-    if kind(column) == "dates":
-        days = days_of(column)
-        if np.isnan(days).all():
-            return "it is empty"
-        if column.n_unique() == 1:
-            return f"it holds {column[0]} in every row"
-        return DateColumn.learn(column.name, column, bins)
-    texts = texts_of(column).drop_nulls()
-    if texts.is_empty():
+    if cells.kind == "text":
+        return _learn_category(cells)
+    values = cells.floats() if cells.kind == "numbers" else cells.days()
+    if np.isnan(values).all():
         return "it is empty"
-    if len(texts) == len(column) and texts.n_unique() == 1:
-        return f"it holds {texts[0]!r} in every row"
-    learned = CategoryColumn.learn(column.name, column)
-    if 2 * texts.is_in(learned.levels).sum() < len(texts):
-        return f"its texts hardly ever repeat ({texts.n_unique()} different ones in {len(texts)} rows)"
+    if not np.isnan(values).any() and values.min() == values.max():
+        return f"it holds {_shown(cells.value(0))} in every row"
+    return DateColumn.learn(cells, bins) if cells.kind == "dates" else NumberColumn.learn(cells.name, values, bins)
+
+
+def _learn_category(cells: Cells) -> Column | str:
+    counts = text_counts(cells)
+    if not counts:
+        return "it is empty"
+    if len(counts) == 1 and cells.n_missing == 0:
+        return f"it holds {next(iter(counts))!r} in every row"
+    learned = CategoryColumn.learn(cells)
+    if 2 * sum(counts[level] for level in learned.levels) < counts.total():
+        return f"its texts hardly ever repeat ({len(counts)} different ones in {counts.total()} rows)"
     return learned
 
 
-def _unfit(column: pl.Series, width: int) -> str | None:
-    if kind(column) not in ("numbers", "text", "dates"):
-        return f"it holds {kind(column)}"
-    if column.dtype.is_integer() and len(column) > 2 and column[0] in (0, 1) and width > 1:
-        counted = np.arange(len(column)) + column[0]
-        if column.null_count() == 0 and np.array_equal(column.to_numpy(), counted):
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _unfit(cells: Cells, is_alone: bool) -> str | None:
+    if cells.kind not in ("numbers", "text", "dates"):
+        return f"it holds {cells.kind}"
+    if cells.is_whole and len(cells) > 2 and cells.value(0) in (0, 1) and not is_alone:
+        counted = np.arange(len(cells)) + cells.values[0]
+        if cells.n_missing == 0 and np.array_equal(cells.values, counted):
             return "it counts the rows"
     return None
 
@@ -191,13 +189,21 @@ def suggestion(name: str, names: Sequence[str]) -> str:
     return f" (did you mean {folded[nearest[0]]!r}?)" if nearest else ""
 
 
-def _check_kind(column: pl.Series, wanted: str) -> None:
+def _check_kind(cells: Cells, wanted: str) -> None:
     """Raise if a column does not hold what it held in training; a column with nothing in it will do."""
-    found = kind(column)
-    if found == wanted or column.null_count() == len(column):
+    if cells.kind == wanted or cells.missing.all():
         return
     where = ""
-    if column.dtype == pl.String:
-        row = int((column.is_not_null() & column.cast(pl.Float64, strict=False).is_null()).arg_max() or 0)
-        where = f" ({column[row]!r} in row {row + 1})"
-    raise ValueError(f"column {column.name!r} held {wanted} in training and holds {found} here{where}")
+    if cells.kind == "text" and wanted == "numbers":
+        strange = np.array([not _is_number(level) for level in cells.levels])[cells.codes()] & ~cells.missing
+        row = int((strange if strange.any() else ~cells.missing).argmax())
+        where = f" ({cells.value(row)!r} in row {row + 1})"
+    raise ValueError(f"column {cells.name!r} held {wanted} in training and holds {cells.kind} here{where}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

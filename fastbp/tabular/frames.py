@@ -1,25 +1,23 @@
 """Tables as Python has them, made into one kind: pandas, polars or pyarrow frames, mappings, arrays.
 
-It knows other libraries' frames, through narwhals. It must not know what the columns are for.
+It knows other libraries' frames, through narwhals, which it needs for nothing else. It must not know what the columns
+are for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
-import polars as pl
-from polars import selectors
 
-_TEXTS = (nw.String, nw.Categorical, nw.Enum)
+from fastbp.tabular import cells
+from fastbp.tabular.cells import Cells, Frame
 
 
-def frame_of(X: Any, name: str = "X") -> pl.DataFrame:
-    """Return a table as a polars frame, the same whatever holds it.
+def frame_of(X: Any, name: str = "X") -> Frame:
+    """Return a table as cells, the same whatever holds it.
 
     Parameters
     ----------
@@ -35,27 +33,18 @@ def frame_of(X: Any, name: str = "X") -> pl.DataFrame:
     ValueError
         If it is no table, or two of its columns have the same name.
     """
-    return _frame_of(X, name).with_columns(selectors.float().fill_nan(None))
-
-
-def _frame_of(X: Any, name: str) -> pl.DataFrame:
-    if isinstance(X, pl.DataFrame):
+    if isinstance(X, Frame):
         return X
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix, and a table is dense: {name}.toarray() makes it one")
     if isinstance(X, Mapping):
         names, columns = [str(key) for key in X], list(X.values())
+    elif (native := _native_frame(X, name)) is None:
+        names, columns = _columns_of_array(X, name)
     else:
-        try:
-            frame = nw.from_native(X, pass_through=True)
-            if isinstance(frame, nw.LazyFrame):
-                raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
-            if not isinstance(frame, nw.DataFrame):
-                return _frame_of_array(X, name)
-            names = [str(column) for column in frame.columns]
-            columns = [frame.get_column(column) for column in frame.columns]
-        except nw.exceptions.DuplicateError as error:
-            raise ValueError(f"{name} has two columns of one name: {error}") from None
+        names, columns = [str(column) for column in native.columns], list(native.iter_columns())
+    if not names:
+        raise ValueError(f"{name} has 0 feature(s) (shape={np.shape(X)}) while a minimum of 1 is required.")
     if len(set(names)) < len(names):
         twice = next(column for column in names if names.count(column) > 1)
         raise ValueError(f"{name} has two columns named {twice!r}")
@@ -63,99 +52,41 @@ def _frame_of(X: Any, name: str) -> pl.DataFrame:
     if len({len(column) for column in made}) > 1:
         lengths = ", ".join(f"{column.name!r} {len(column)}" for column in made[:5])
         raise ValueError(f"the columns of {name} differ in length: {lengths}")
-    return pl.DataFrame(made)
+    return Frame(made)
 
 
-def column_of(column: Any, name: str) -> pl.Series:
-    """Return a series of any library, or an array-like (n,), as a polars series: missing where its library says so.
+def column_of(column: Any, name: str) -> Cells:
+    """Return a series of any library, or an array-like (n,), as cells: missing where its library says so.
 
     Raises
     ------
     ValueError
         If it is not one column.
     """
+    if _is_pythons(column):
+        return cells.cells_of(name, column)
+    nw = _narwhals()
     series = nw.from_native(column, series_only=True, pass_through=True)
     if not isinstance(series, nw.Series):
-        return _series(name, column)
-    if isinstance(series.to_native(), pl.Series):
-        return series.to_native().alias(name)  # type: ignore[no-any-return]
-    if series.dtype in _TEXTS:
-        return _texts(name, series.to_list())
-    if series.dtype.is_numeric() and series.null_count() == 0:
-        return _series(name, series.to_numpy())
-    return _series(name, series.to_list())
+        return cells.cells_of(name, column)
+    if series.dtype in (nw.String, nw.Categorical, nw.Enum):
+        return cells.texts(name, series.to_list())
+    missing = series.is_null()
+    if series.dtype.is_integer() or series.dtype.is_float():
+        return cells.numbers(name, _filled(series, missing, 0).to_numpy(), missing.to_numpy())
+    if series.dtype == nw.Boolean:
+        return cells.truths(name, _filled(series, missing, False).to_numpy().astype(bool), missing.to_numpy())
+    if series.dtype == nw.Datetime:
+        series = series.dt.replace_time_zone(None)
+    if series.dtype in (nw.Date, nw.Datetime):
+        microseconds = _filled(series.dt.timestamp("us"), missing, 0)
+        return cells.dates(name, microseconds.to_numpy().astype(np.int64), missing.to_numpy())
+    return cells.cells_of(name, series.to_list())
 
 
-def _frame_of_array(X: Any, name: str) -> pl.DataFrame:
-    if isinstance(X, Sequence) and not isinstance(X, str) and X and all(isinstance(row, Sequence) for row in X):
-        X = np.array(X, dtype=object) if _holds_text(X) else X
-    array = np.asarray(X)
-    if array.ndim != 2:
-        raise ValueError(
-            f"{name} must be a table of rows and columns, got {array.ndim} dimension{'s' * (array.ndim != 1)}. "
-            f"Reshape your data: {name}.reshape(-1, 1) makes one column of it"
-        )
-    if array.shape[1] == 0:
-        raise ValueError(f"{name} has 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
-    names = default_names(array.shape[1])
-    return pl.DataFrame([_series(name, column) for name, column in zip(names, array.T, strict=True)])
-
-
-def _holds_text(rows: Sequence[Any]) -> bool:
-    return any(isinstance(cell, str) for row in rows for cell in row)
-
-
-def _series(name: str, values: Any) -> pl.Series:
-    """Return a column of an array or a list, by what its cells are: numbers, truth values, texts or dates."""
-    if isinstance(values, np.ndarray):
-        if values.ndim != 1:
-            raise ValueError(f"column {name!r} must be one-dimensional, got shape {values.shape}")
-        if values.dtype.kind == "c":
-            raise ValueError(f"Complex data not supported: column {name!r}")
-        if values.dtype.kind in "biuf":
-            return pl.Series(name, np.ascontiguousarray(values.astype(float) if values.dtype == np.float16 else values))
-        if values.dtype.kind in "mM":
-            return pl.Series(name, values)
-    cells = [None if _is_missing(cell) else cell for cell in values]
-    kinds = {_kind_of(cell) for cell in cells if cell is not None}
-    if kinds == {"truth"}:
-        return pl.Series(name, [None if cell is None else bool(cell) for cell in cells], dtype=pl.Boolean)
-    if kinds == {"whole"} and all(cell is None or abs(cell) < 2**63 for cell in cells):
-        return pl.Series(name, [None if cell is None else int(cell) for cell in cells], dtype=pl.Int64)
-    if kinds <= {"whole", "number"} and kinds:
-        return pl.Series(name, [None if cell is None else float(cell) for cell in cells], dtype=pl.Float64)
-    if kinds == {"other"}:
-        with suppress(TypeError, ValueError, pl.exceptions.PolarsError):
-            return pl.Series(name, cells)
-    return _texts(name, cells) if kinds else pl.Series(name, cells, dtype=pl.Null)
-
-
-def _kind_of(cell: Any) -> str:
-    if isinstance(cell, bool | np.bool_):
-        return "truth"
-    if isinstance(cell, int | np.integer):
-        return "whole"
-    if isinstance(cell, float | np.floating | Decimal):
-        return "number"
-    return "text" if isinstance(cell, str) else "other"
-
-
-def _texts(name: str, cells: list[Any]) -> pl.Series:
-    return pl.Series(name, [None if _is_missing(cell) else _text_of(cell) for cell in cells], dtype=pl.String)
-
-
-def _text_of(cell: Any) -> str:
-    """Return a cell as text: truth values as polars has them, a whole number the same with and without a point."""
-    if isinstance(cell, bool | np.bool_):
-        return str(bool(cell)).lower()
-    return str(int(cell)) if isinstance(cell, float | np.floating) and float(cell).is_integer() else str(cell)
-
-
-def _is_missing(cell: Any) -> bool:
-    """Tell None, NaN, and what pandas puts in their place."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
+def has_names(X: Any) -> bool:
+    """Tell whether a table's columns have names of their own."""
+    return isinstance(X, Mapping | Frame) or _native_frame(X, "X") is not None
 
 
 def default_names(n_columns: int) -> list[str]:
@@ -163,6 +94,46 @@ def default_names(n_columns: int) -> list[str]:
     return [f"x{i}" for i in range(n_columns)]
 
 
-def has_names(X: Any) -> bool:
-    """Tell whether a table's columns have names of their own."""
-    return isinstance(X, Mapping) or isinstance(nw.from_native(X, pass_through=True), nw.DataFrame)
+def _is_pythons(values: Any) -> bool:
+    return isinstance(values, np.ndarray | list | tuple | range)
+
+
+def _narwhals() -> Any:
+    try:
+        return import_module("narwhals.stable.v2")
+    except ModuleNotFoundError:
+        message = "a frame of another library needs narwhals, which `pip install 'fastbp[tabular]'` brings"
+        raise ModuleNotFoundError(message, name="narwhals") from None
+
+
+def _native_frame(X: Any, name: str) -> Any:
+    """Return a library's frame as narwhals sees it, or None if it is something else."""
+    if _is_pythons(X):
+        return None
+    nw = _narwhals()
+    try:
+        frame = nw.from_native(X, pass_through=True)
+        if isinstance(frame, nw.LazyFrame):
+            raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
+        if isinstance(frame, nw.DataFrame):
+            frame.columns  # noqa: B018 (a frame of pandas may have two columns of one name)
+            return frame
+    except nw.exceptions.DuplicateError as error:
+        raise ValueError(f"{name} has two columns of one name: {error}") from None
+    return None
+
+
+def _filled(series: Any, missing: Any, value: Any) -> Any:
+    return series.fill_null(value) if missing.any() else series
+
+
+def _columns_of_array(X: Any, name: str) -> tuple[list[str], list[Any]]:
+    if isinstance(X, Sequence) and not isinstance(X, str) and X and all(isinstance(row, Sequence) for row in X):
+        X = np.array(X, dtype=object) if any(isinstance(cell, str) for row in X for cell in row) else X
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be a table of rows and columns, got {array.ndim} dimension{'s' * (array.ndim != 1)}. "
+            f"Reshape your data: {name}.reshape(-1, 1) makes one column of it"
+        )
+    return default_names(array.shape[1]), list(array.T)

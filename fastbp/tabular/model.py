@@ -1,6 +1,6 @@
 """What a training on a table leaves behind: networks, and how a table becomes their inputs and their answers.
 
-It knows the network's face, encodings and model files. It must not know text files, the terminal or training.
+It knows the network's face, frames, encodings and model files. It must not know text files, the terminal or training.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from fastbp import __version__, model_file
 from fastbp.network import Network
-from fastbp.tabular.columns import Floats
+from fastbp.tabular.cells import Floats, Frame
 from fastbp.tabular.encoding import Encoding
+from fastbp.tabular.frames import frame_of
 from fastbp.tabular.metrics import softmax
 from fastbp.tabular.target import Classes, Quantity, Target, target_from_dict, target_to_dict
 
@@ -50,18 +50,18 @@ class TableModel:
     residuals: Floats = field(default_factory=lambda: np.zeros(0))
     about: dict[str, Any] = field(default_factory=dict)
 
-    def probabilities(self, frame: pl.DataFrame) -> Floats:
-        """Return each class's probability for every row of a typed frame, (n, C), in the order of the labels.
+    def probabilities(self, X: Any) -> Floats:
+        """Return each class's probability for every row, (n, C), in the order of the labels; X as for `predict`.
 
         The mean of the networks', a little `mixed`.
         """
-        p = np.mean([softmax(output / self.temperature) for output in self.outputs(frame)], axis=0)
+        p = np.mean([softmax(output / self.temperature) for output in self.outputs(X)], axis=0)
         return mixed(p, self.n_rows)
 
-    def values(self, frame: pl.DataFrame) -> Floats:
-        """Return the predicted quantity for every row of a typed frame, (n,)."""
+    def values(self, X: Any) -> Floats:
+        """Return the predicted quantity for every row, (n,); X as for `predict`."""
         assert isinstance(self.target, Quantity)
-        return np.asarray(np.mean([self.target.values(output[:, 0]) for output in self.outputs(frame)], axis=0))
+        return np.asarray(np.mean([self.target.values(output[:, 0]) for output in self.outputs(X)], axis=0))
 
     def margin(self, alpha: float) -> float:
         """Return how far from its prediction a quantity lies in all but a share `alpha` of cases.
@@ -84,15 +84,15 @@ class TableModel:
         return float(self.residuals[max(rank, 1) - 1])
 
     def predict(
-        self, frame: pl.DataFrame, with_probabilities: bool = False, alpha: float | None = None
-    ) -> pl.DataFrame:
-        """Predict every row of a typed frame.
+        self, X: Any, with_probabilities: bool = False, alpha: float | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Predict every row of a table.
 
         Parameters
         ----------
-        frame : polars.DataFrame
-            With the columns of the training table, in any order; others are passed over. The columns named in
-            `encoding.categories` are text.
+        X : mapping from names to columns, frame of pandas, polars or pyarrow, or array (n, D)
+            With the columns of the training table, in any order; others are passed over. The columns of an array are
+            called x0, x1, ….
         with_probabilities : bool
             Whether there is a column of probabilities for each class.
         alpha : float, optional
@@ -100,7 +100,7 @@ class TableModel:
 
         Returns
         -------
-        polars.DataFrame
+        dict of str to (n,) arrays
             The column `prediction`, and for classes `confidence`, the probability of that class.
 
         Raises
@@ -112,32 +112,28 @@ class TableModel:
         if isinstance(self.target, Classes):
             if alpha is not None:
                 raise ValueError(f"an interval is for numbers, and the target {self.target.name!r} is classes")
-            p = self.probabilities(frame)
-            columns = (
-                {f"p_{label}": p[:, c] for c, label in enumerate(self.target.labels)} if with_probabilities else {}
-            )
-            return self.target.decode(p).with_columns(**columns)
+            p = self.probabilities(X)
+            of_each = {f"p_{label}": p[:, c] for c, label in enumerate(self.target.labels)}
+            return self.target.decode(p) | (of_each if with_probabilities else {})
         if with_probabilities:
             raise ValueError(f"probabilities are for classes, and the target {self.target.name!r} is numbers")
-        values = self.values(frame)
-        predicted = self.target.decode(values)
+        values = self.values(X)
         if alpha is None:
-            return predicted
+            return {"prediction": values}
         margin = self.margin(alpha)
-        bounds = pl.DataFrame({"lower": values - margin, "upper": values + margin})
-        return predicted.hstack(bounds.select(pl.all().round_sig_figs(7)))
+        return {"prediction": values, "lower": values - margin, "upper": values + margin}
 
-    def unknown_columns(self, frame: pl.DataFrame) -> list[str]:
+    def unknown_columns(self, frame: Frame) -> list[str]:
         """Say which columns of a frame were not there in training, in a sentence, or nothing if there are none."""
-        unknown = [name for name in frame.columns if name not in (*self.encoding.names, self.target.name)]
+        unknown = [name for name in frame.names if name not in (*self.encoding.names, self.target.name)]
         if not unknown:
             return []
         names = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
         return [f"the model does not know {'a column' if len(unknown) == 1 else 'columns'} of the table: {names}"]
 
-    def outputs(self, frame: pl.DataFrame) -> list[npt.NDArray[Any]]:
-        """Return what each network says, (n, n_outputs)."""
-        inputs = self.encoding.encode(frame)
+    def outputs(self, X: Any) -> list[npt.NDArray[Any]]:
+        """Return what each network says, (n, n_outputs); X as for `predict`."""
+        inputs = self.encoding.encode(frame_of(X))
         return [network.predict(view_of(inputs, self.encoding, network.layer_sizes[0])) for network in self.networks]
 
     def save(self, path: str | os.PathLike[str]) -> None:

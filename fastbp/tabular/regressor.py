@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
 from fastbp.tabular.base import TabularEstimator, plain, rows_of, weights_of
+from fastbp.tabular.cells import Cells, cells_of
 from fastbp.tabular.ensemble import Progress
 from fastbp.tabular.frames import frame_of, has_names
 from fastbp.tabular.settings import BATCH_SIZE, EPOCHS, HIDDEN, N_ENSEMBLE, NUMBER_METRICS, PATIENCE
@@ -168,8 +168,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         return np.column_stack([values - margin, values + margin])
 
 
-def _numbers(y: Any) -> pl.Series:
+def _numbers(y: Any) -> Cells:
     """Return numbers as a column, none of them missing."""
     numbers = column_or_1d(plain(y), warn=True)
     assert_all_finite(numbers, input_name="y")
-    return pl.Series("y", numbers.astype(np.float64))
+    return cells_of("y", numbers.astype(np.float64))

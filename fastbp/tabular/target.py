@@ -1,20 +1,17 @@
 """The column to predict: whether it is classes or a quantity, and its way to the network's y and back.
 
-It knows typed columns and arrays. It must not know files, the other columns or how the network is trained.
+It knows cells and arrays. It must not know files, the other columns or how the network is trained.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from fastbp.tabular.columns import Floats, floats, kind
-
-Label = str | int | float | bool
+from fastbp.tabular.cells import Cells, Floats, Value
 
 MOST_WHOLE_CLASSES = 20  # whole numbers with more different values are a quantity
 FEWEST_ROWS_PER_CLASS = 3  # and so are those with fewer rows a value, except that two values are always classes
@@ -25,7 +22,7 @@ class Classes:
     """A target of classes, numbered in the order of their labels; the network has one output a class."""
 
     name: str
-    labels: tuple[Label, ...]
+    labels: tuple[Value, ...]
     task: ClassVar[str] = "classification"
 
     @property
@@ -39,11 +36,12 @@ class Classes:
         return isinstance(self.labels[0], str)
 
     @classmethod
-    def learn(cls, column: pl.Series) -> Classes:
+    def learn(cls, cells: Cells) -> Classes:
         """Take the labels from a column without missing values."""
-        return cls(column.name, tuple(column.unique().sort().to_list()))
+        labels, _ = cells.distinct()
+        return cls(cells.name, tuple(labels))
 
-    def encode(self, column: pl.Series) -> npt.NDArray[np.int64]:
+    def encode(self, cells: Cells) -> npt.NDArray[np.int64]:
         """Return class numbers, (n,).
 
         Raises
@@ -51,18 +49,18 @@ class Classes:
         ValueError
             If a label is not among those learned.
         """
-        numbers = list(range(self.n_outputs))
-        codes = column.replace_strict(list(self.labels), numbers, default=-1, return_dtype=pl.Int64).to_numpy()
-        if (unknown := codes < 0).any():
-            raise ValueError(
-                f"the target {self.name!r} holds {column[int(unknown.argmax())]!r}, which is no class known"
-            )
-        return codes
+        numbers = {label: c for c, label in enumerate(self.labels)}
+        values, places = cells.distinct()
+        classes = np.array([numbers.get(value, -1) for value in values], dtype=np.int64)[places]
+        if (unknown := classes < 0).any():
+            label = cells.value(int(unknown.argmax()))
+            raise ValueError(f"the target {self.name!r} holds {label!r}, which is no class known")
+        return classes
 
-    def decode(self, probabilities: Floats) -> pl.DataFrame:
-        """Return the label of the largest probability, and that as its confidence, to four digits."""
-        labels = pl.Series(self.labels).gather(probabilities.argmax(axis=1))
-        return pl.DataFrame({"prediction": labels, "confidence": np.round(probabilities.max(axis=1), 4)})
+    def decode(self, probabilities: Floats) -> dict[str, npt.NDArray[Any]]:
+        """Return the label of the largest probability, and that as its confidence."""
+        labels = np.array(self.labels)[probabilities.argmax(axis=1)]
+        return {"prediction": labels, "confidence": probabilities.max(axis=1)}
 
 
 @dataclass(frozen=True)
@@ -79,15 +77,15 @@ class Quantity:
     has_texts: ClassVar[bool] = False
 
     @classmethod
-    def learn(cls, column: pl.Series) -> Quantity:
+    def learn(cls, cells: Cells) -> Quantity:
         """Take mean, standard deviation and range from a column without missing values."""
-        values = floats(column)
+        values = cells.floats()
         largest = float(np.abs(values).max()) or 1.0
         spread = largest * float((values / largest).std())  # the square of 1e300 would overflow
         mean = float((values / largest).mean()) * largest
-        return cls(column.name, mean, spread or 1.0, float(values.min()), float(values.max()))
+        return cls(cells.name, mean, spread or 1.0, float(values.min()), float(values.max()))
 
-    def numbers(self, column: pl.Series) -> Floats:
+    def numbers(self, cells: Cells) -> Floats:
         """Return a column's values, (n,).
 
         Raises
@@ -95,21 +93,17 @@ class Quantity:
         ValueError
             If it holds something else than numbers.
         """
-        if kind(column) != "numbers":
-            raise ValueError(f"the target {self.name!r} held numbers in training and holds {kind(column)} here")
-        return floats(column)
+        if cells.kind != "numbers":
+            raise ValueError(f"the target {self.name!r} held numbers in training and holds {cells.kind} here")
+        return cells.floats()
 
-    def encode(self, column: pl.Series) -> Floats:
+    def encode(self, cells: Cells) -> Floats:
         """Return standardised values, (n,)."""
-        return (self.numbers(column) - self.mean) / self.spread
+        return (self.numbers(cells) - self.mean) / self.spread
 
     def values(self, output: npt.NDArray[Any]) -> Floats:
         """Return what standardised outputs stand for."""
         return np.clip(output.astype(np.float64) * self.spread + self.mean, self.lowest, self.highest)
-
-    def decode(self, values: Floats) -> pl.DataFrame:
-        """Return predicted values to seven digits, all that float32 has."""
-        return pl.DataFrame({"prediction": pl.Series(values).round_sig_figs(7)})
 
 
 Target = Classes | Quantity
@@ -128,26 +122,22 @@ def target_from_dict(stored: dict[str, Any]) -> Target:
     return Quantity(**{name: value for name, value in stored.items() if name != "task"})
 
 
-def known_target(column: pl.Series) -> pl.Series:
-    """Return the target as numbers, truth values or texts, null where it is missing, NaN or infinite.
+def known_target(cells: Cells) -> Cells:
+    """Return the target with infinite numbers as missing ones.
 
     Raises
     ------
     ValueError
-        If it holds something else.
+        If it holds something else than numbers, truth values or texts.
     """
-    what = kind(column)
-    if what == "numbers":
-        if column.dtype.is_integer():
-            return column
-        column = column.cast(pl.Float64)
-        return column.set(column.is_nan() | column.is_infinite(), None)
-    if what == "text":
-        return column if column.dtype == pl.Boolean else column.cast(pl.String)
-    raise ValueError(f"the target {column.name!r} holds {what}, neither classes nor numbers")
+    if cells.kind == "text":
+        return cells
+    if cells.kind == "numbers":
+        return replace(cells, missing=cells.missing | ~np.isfinite(cells.values))
+    raise ValueError(f"the target {cells.name!r} holds {cells.kind}, neither classes nor numbers")
 
 
-def tell_task(column: pl.Series, task: str | None = None) -> tuple[str, str]:
+def tell_task(cells: Cells, task: str | None = None) -> tuple[str, str]:
     """Say whether a target is classes or a quantity.
 
     Text and truth values are classes. Whole numbers are classes if there are at most two different ones, or at most
@@ -155,7 +145,7 @@ def tell_task(column: pl.Series, task: str | None = None) -> tuple[str, str]:
 
     Parameters
     ----------
-    column : polars.Series
+    cells : Cells
         What `known_target` returned, without its missing values.
     task : {"classification", "regression"}, optional
         What the user wants; it is checked rather than told.
@@ -170,25 +160,24 @@ def tell_task(column: pl.Series, task: str | None = None) -> tuple[str, str]:
     ValueError
         If the target is of no use for the task; the message says why.
     """
-    name, n_rows, n_values = column.name, len(column), column.n_unique()
+    values, _ = cells.distinct()
+    name, n_rows, n_values = cells.name, len(cells), len(values)
     if n_values == 1:
-        raise ValueError(f"the target {name!r} has the value {column[0]!r} in every row: there is nothing to learn")
-    if column.dtype.is_numeric():
-        whole = column.dtype.is_integer() or bool((column == column.round()).all())
+        raise ValueError(f"the target {name!r} has the value {values[0]!r} in every row: there is nothing to learn")
+    if cells.kind == "numbers":
+        whole = cells.is_whole or bool((cells.values == np.round(cells.values)).all())
         few = n_values <= 2 or (n_values <= MOST_WHOLE_CLASSES and n_rows >= FEWEST_ROWS_PER_CLASS * n_values)
         found = "classification" if whole and few else "regression"
         reason = f"{n_values:,} different {'whole numbers' if whole else 'values'}"
         if whole:  # where the other task is possible too
             reason += f"; --task {'regression' if few else 'classification'} if that is wrong"
     else:
-        found, reason = "classification", "text" if column.dtype == pl.String else "true or false"
+        found, reason = "classification", "true or false" if cells.is_truth else "text"
         if task == "regression":
-            raise ValueError(f"regression needs numbers, and the target {name!r} holds text ({column[0]!r})")
+            raise ValueError(f"regression needs numbers, and the target {name!r} holds text ({cells.value(0)!r})")
     if task is not None:
         found, reason = task, "as asked"
     if found == "classification" and 2 < n_rows < 2 * n_values:
-        raise ValueError(
-            f"the target {name!r} has {n_values} different values ({column[0]!r}, {column[1]!r}, …) in {n_rows} rows: "
-            "too many to be classes"
-        )
+        shown = f"{n_values} different values ({cells.value(0)!r}, {cells.value(1)!r}, …) in {n_rows} rows"
+        raise ValueError(f"the target {name!r} has {shown}: too many to be classes")
     return found, reason

@@ -8,25 +8,33 @@ from __future__ import annotations
 import gzip
 import io
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import polars as pl
+from polars import selectors
 
 from fastbp.atomic_file import replace_file
 from fastbp.tabular.reading import Table
 
 
-def beside(cells: pl.DataFrame, added: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Return the cells with columns added to the right, renamed where a name is taken, and what to say of that."""
-    notices = []
-    for name in added.columns:
+def beside(cells: pl.DataFrame, added: Mapping[str, npt.NDArray[Any]]) -> tuple[pl.DataFrame, list[str]]:
+    """Return the cells with columns added to the right, and what to say of that.
+
+    Numbers have seven digits, all that float32 has. A column whose name is taken gets another one.
+    """
+    columns, notices = {}, []
+    for name, values in added.items():
         free = name
         while free in cells.columns:
             free += "_"
         if free != name:
             notices.append(f"the table has a column {name!r} already; the new one is called {free!r}")
-            added = added.rename({name: free})
-    return pl.concat([cells, added], how="horizontal"), notices
+        columns[free] = values
+    rounded = pl.DataFrame(columns).with_columns(selectors.float().round_sig_figs(7))
+    return pl.concat([cells, rounded], how="horizontal"), notices
 
 
 def table_text(frame: pl.DataFrame, like: Table) -> str:

@@ -1,0 +1,284 @@
+"""The cells of a table as arrays: what each column holds, and where it holds nothing.
+
+It knows NumPy and Python's own values. It must not know other libraries' frames, or what the columns are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Value = str | int | float | bool
+
+_LARGEST = 1e300  # so that a difference of two values is finite
+_DAY = 86_400e6  # microseconds
+_EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One column.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        "numbers", "text", "dates", or in words something that no network can learn from.
+    values : (n,) array
+        Numbers; for dates, the days since 1970; for text, places in `levels`, which for truth values are booleans.
+    missing : (n,) booleans
+        Where there is nothing, whatever `values` holds there.
+    levels : tuple of str
+        The texts, each once.
+    """
+
+    name: str
+    kind: str
+    values: Array
+    missing: npt.NDArray[np.bool_]
+    levels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def n_missing(self) -> int:
+        """How many cells hold nothing."""
+        return int(self.missing.sum())
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether the cells are truth values."""
+        return self.values.dtype.kind == "b"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the cells are whole numbers by their type."""
+        return self.kind == "numbers" and self.values.dtype.kind in "iu"
+
+    def floats(self) -> Floats:
+        """Return numbers, (n,), NaN where they are missing or infinite, and within ±1e300."""
+        values = np.where(self.missing, np.nan, self.values.astype(np.float64))
+        return np.clip(np.where(np.isinf(values), np.nan, values), -_LARGEST, _LARGEST)
+
+    def days(self) -> Floats:
+        """Return dates as days since 1970, (n,), NaN where they are missing."""
+        return np.where(self.missing, np.nan, self.values.astype(np.float64))
+
+    def codes(self) -> npt.NDArray[np.int64]:
+        """Return texts as places in `levels`, (n,), −1 where they are missing."""
+        return np.where(self.missing, -1, self.values).astype(np.int64)
+
+    def distinct(self) -> tuple[list[Value], npt.NDArray[np.int64]]:
+        """Return the different values in rising order, and for each cell its place among them, −1 where missing.
+
+        Dates are days.
+
+        Raises
+        ------
+        ValueError
+            If the cells are of no kind that can be compared.
+        """
+        if self.kind not in ("numbers", "text", "dates"):
+            raise ValueError(f"column {self.name!r} holds {self.kind}, which cannot be compared")
+        found, places = np.unique(self.values[~self.missing], return_inverse=True)
+        numbers = np.full(len(self), -1)
+        if self.kind == "text" and not self.is_truth:
+            order = sorted(range(len(found)), key=lambda i: self.levels[found[i]])
+            numbers[~self.missing] = np.argsort(np.array(order, dtype=np.int64))[places]
+            return [self.levels[found[i]] for i in order], numbers
+        numbers[~self.missing] = places
+        return found.tolist(), numbers
+
+    def value(self, row: int) -> Value | None:
+        """Return what one cell holds, a date as text; None if it is missing."""
+        if self.missing[row]:
+            return None
+        if self.kind == "text" and not self.is_truth:
+            return self.levels[int(self.values[row])]
+        if self.kind == "dates":
+            return date_text(self.values[row])
+        value: Value = self.values[row].item()
+        return value
+
+    def take(self, rows: Array) -> Cells:
+        """Return the cells of some rows: their numbers, or a mask."""
+        return replace(self, values=self.values[rows], missing=self.missing[rows])
+
+    def renamed(self, name: str) -> Cells:
+        """Return the same cells under another name."""
+        return replace(self, name=name)
+
+
+class Frame:
+    """Columns side by side, found by name.
+
+    Parameters
+    ----------
+    columns : iterable of Cells
+        Of one length, at least one, no two of one name.
+    """
+
+    def __init__(self, columns: Iterable[Cells]) -> None:
+        self._columns = {column.name: column for column in columns}
+
+    def __len__(self) -> int:
+        return len(next(iter(self)))
+
+    def __iter__(self) -> Iterator[Cells]:
+        return iter(self._columns.values())
+
+    def __getitem__(self, name: str) -> Cells:
+        return self._columns[name]
+
+    @property
+    def names(self) -> list[str]:
+        """What the columns are called, in their order."""
+        return list(self._columns)
+
+    def take(self, rows: Array) -> Frame:
+        """Return some rows: their numbers, or a mask."""
+        return Frame(column.take(rows) for column in self)
+
+    def without(self, *names: str) -> Frame:
+        """Return the other columns."""
+        return Frame(column for column in self if column.name not in names)
+
+    def renamed(self, names: Sequence[str]) -> Frame:
+        """Return the same columns under other names, in their order."""
+        return Frame(column.renamed(name) for column, name in zip(self, names, strict=True))
+
+
+def numbers(name: str, values: Array, missing: Array | None = None) -> Cells:
+    """Return an array of numbers as cells, missing also where they are NaN."""
+    gaps = np.zeros(len(values), dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
+    return Cells(name, "numbers", values, gaps | np.isnan(values) if values.dtype.kind == "f" else gaps)
+
+
+def truths(name: str, values: Array, missing: Array | None = None) -> Cells:
+    """Return an array of booleans as cells."""
+    gaps = np.zeros(len(values), dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
+    return Cells(name, "text", values, gaps, ("false", "true"))
+
+
+def dates(name: str, microseconds: Array, missing: Array) -> Cells:
+    """Return microseconds since 1970 as cells."""
+    return Cells(name, "dates", microseconds / _DAY, np.asarray(missing, dtype=bool))
+
+
+def texts(name: str, values: Iterable[Any]) -> Cells:
+    """Return values as cells of text: a whole number the same with and without a point, truth in small letters."""
+    known = [value if type(value) is str else None if _is_missing(value) else _text(value) for value in values]
+    levels = tuple(text for text in dict.fromkeys(known) if text is not None)
+    places: dict[str | None, int] = {None: -1, **{text: place for place, text in enumerate(levels)}}
+    codes = np.fromiter(map(places.__getitem__, known), np.int64, len(known))
+    return Cells(name, "text", codes, codes < 0, levels)
+
+
+def cells_of(name: str, values: Any) -> Cells:
+    """Return an array-like (n,) as cells, by what it holds: numbers, truth values, texts, dates or something else.
+
+    Raises
+    ------
+    ValueError
+        If it is not one column, or holds complex numbers.
+    """
+    values = np.asarray(values) if hasattr(values, "__array__") else values
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise ValueError(f"column {name!r} must be one-dimensional, got shape {values.shape}")
+        kind = values.dtype.kind
+        if kind == "c":
+            raise ValueError(f"Complex data not supported: column {name!r}")
+        if kind in "iuf":
+            return numbers(name, values)
+        if kind == "b":
+            return truths(name, values)
+        if kind == "M":
+            return dates(name, values.astype("datetime64[us]").astype(np.int64), np.isnat(values))
+        if kind == "m":
+            return numbers(name, values.astype("timedelta64[us]").astype(np.int64) / 1e6, np.isnat(values))
+    return _cells_of_values(name, list(values))
+
+
+def _cells_of_values(name: str, values: list[Any]) -> Cells:
+    missing = np.array([_is_missing(value) for value in values], dtype=bool)
+    kinds = {_kind_of(value) for value, is_missing in zip(values, missing, strict=True) if not is_missing}
+
+    def filled(with_: Any) -> list[Any]:
+        return [with_ if is_missing else value for value, is_missing in zip(values, missing, strict=True)]
+
+    if kinds == {"truth"}:
+        return truths(name, np.array(filled(False), dtype=bool), missing)
+    if kinds == {"whole"} and all(-(2**63) <= value < 2**63 for value in filled(0)):
+        return numbers(name, np.array(filled(0), dtype=np.int64), missing)
+    if kinds and kinds <= {"whole", "number"}:
+        return numbers(name, np.array([float(value) for value in filled(np.nan)]), missing)
+    if kinds == {"date"}:
+        return dates(name, np.array([_microseconds(value) for value in filled(_EPOCH)]), missing)
+    if kinds == {"duration"}:
+        return numbers(name, np.array([_seconds(value) for value in filled(timedelta())]), missing)
+    if kinds == {"other"}:
+        first = values[int(missing.argmin())]
+        return Cells(name, f"{type(first).__name__} values", np.zeros(len(values)), missing)
+    return texts(name, values)
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool | np.bool_):
+        return "truth"
+    if isinstance(value, timedelta | time | np.timedelta64):  # the last is an np.integer too
+        return "duration"
+    if isinstance(value, int | np.integer):
+        return "whole"
+    if isinstance(value, float | np.floating | Decimal):
+        return "number"
+    return "date" if isinstance(value, date | np.datetime64) else "other"
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell None, NaN, NaT, and what pandas puts in their place."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+
+
+def _microseconds(value: Any) -> int:
+    """Return a date's, or a time's by its own clock, since 1970."""
+    if isinstance(value, np.datetime64):
+        return int(value.astype("datetime64[us]").astype(np.int64))
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    return (value.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1)  # type: ignore[no-any-return]
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, np.timedelta64):
+        return int(value.astype("timedelta64[us]").astype(np.int64)) / 1e6
+    if isinstance(value, time):
+        value = timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)
+    return (value // timedelta(microseconds=1)) / 1e6  # type: ignore[no-any-return]
+
+
+def date_text(days: float) -> str:
+    """Return a date, with the time of day unless that is midnight."""
+    text = str(np.datetime64(round(days * _DAY), "us")).replace("T", " ")
+    return text.removesuffix(".000000").removesuffix(" 00:00:00")
