@@ -119,7 +119,7 @@ def warmup(
 
     What is kept already is loaded, which takes a second.
     """
-    from fastbp.report import WarmupProgress
+    from fastbp.progress import WarmupProgress
     from fastbp.startup import DTYPES, ENTRIES, warmup
 
     dtypes = [dtype.value] if dtype else DTYPES

@@ -1,110 +1,23 @@
-"""What the command says: about a table, a training run under a progress bar, its scores, and compiled code.
+"""What the command says: about a table, a model and its scores, the machine and compiled code.
 
 It knows numbers and words. It must not know how anything is read, encoded or trained.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from fastbp.startup import Diagnosis, SelfTest
 from fastbp.tabular.columns import CategoryColumn, Column, DateColumn, NumberColumn
 from fastbp.tabular.encoding import Encoding
-from fastbp.tabular.ensemble import Progress as Event
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.target import Classes
 from fastbp.tabular.training_data import TrainingData
 
 _SHOWN = 6
-_SECONDS_BETWEEN_UPDATES = 0.05
-
-
-class TrainingProgress:
-    """A bar on stderr with networks, epoch, loss and error; it is what `building.build` reports to.
-
-    Parameters
-    ----------
-    networks : int
-    epochs : int
-        Of each network, at most.
-    metric : str
-        What the error is.
-    quiet : bool
-    """
-
-    def __init__(self, networks: int, epochs: int, metric: str, quiet: bool) -> None:
-        columns = [TextColumn("network {task.fields[network]}"), BarColumn(20), TextColumn("{task.description}")]
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
-        self._task = self._progress.add_task("reading the table", total=networks * epochs, network=f"0/{networks}")
-        self._networks, self._epochs, self._metric = networks, epochs, metric.replace("_", " ")
-        self._over = 0
-        self._done: dict[int, int] = {}
-        self._next_update = 0.0
-        self._started = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since it was made."""
-        return time.perf_counter() - self._started
-
-    def __enter__(self) -> TrainingProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if self._progress.disable:
-            return  # some versions of rich end a line that never began
-        if error is not None:
-            self._progress.live.transient = True  # a run that failed leaves its error as the only line
-            self._progress.live.stop()
-        else:
-            self._progress.stop()
-
-    def say(self, what: str) -> None:
-        """Show what is being done before the first epoch."""
-        self._progress.update(self._task, description=what)
-
-    def __call__(self, event: Event) -> None:
-        """Show the epoch that has just ended."""
-        self._over += event.is_over
-        self._networks = max(self._networks, event.network + 1)  # one more, if one of the first two was dropped
-        self._done[event.network] = self._epochs if event.is_over else event.epoch
-        now = time.perf_counter()
-        if now >= self._next_update or event.is_over:
-            self._next_update = now + _SECONDS_BETWEEN_UPDATES
-            self._progress.update(
-                self._task,
-                total=self._networks * self._epochs,
-                completed=sum(self._done.values()),
-                network=f"{self._over}/{self._networks}",
-                description=f"epoch {event.epoch}  loss {event.loss:.4f}  {self._metric} held out {event.error:.4f}",
-            )
-
-
-class WarmupProgress:
-    """A bar on stderr with the function that is being compiled; it is what `startup.warmup` reports to."""
-
-    def __init__(self, steps: int, quiet: bool) -> None:
-        columns = [TextColumn("{task.completed}/{task.total}"), BarColumn(20), TextColumn("{task.description}")]
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
-        self._task = self._progress.add_task("", total=steps, completed=-1)
-
-    def __enter__(self) -> WarmupProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, dtype: str, name: str) -> None:
-        """Show what comes next."""
-        self._progress.update(self._task, advance=1, description=f"{dtype} {name}")
 
 
 def self_test_text(test: SelfTest) -> str:

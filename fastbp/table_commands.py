@@ -124,7 +124,8 @@ def train(
     )
     _check_options(learning_rate, time_budget, quantile)
 
-    from fastbp.report import TrainingProgress, input_texts, networks_text, score_text, target_text
+    from fastbp.progress import TrainingProgress, waiting
+    from fastbp.report import input_texts, networks_text, score_text, target_text
     from fastbp.tabular.building import resolved
     from fastbp.tabular.frames import frame_of
     from fastbp.tabular.reading import read_table
@@ -137,8 +138,9 @@ def train(
             check_writable(path)
     if report is not None and report.resolve() == model.resolve():
         raise ValueError(f"--report {report} would replace the model")
-    table = read_table(data)
-    ready = prepare(frame_of(table.values()), target, task.value if task else None, group)
+    with waiting("reading the table", quiet):
+        table = read_table(data)
+        ready = prepare(frame_of(table.values()), target, task.value if task else None, group)
     wanted = resolved(wanted, ready.target)
     _note([*table.notices, *ready.notices], quiet)
     if not as_json:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 from command_line import FEW, command, error, run, write_table
 
 import fastbp
-from fastbp.report import TrainingProgress
-from fastbp.tabular import TableModel, building
+from fastbp.progress import TrainingProgress
+from fastbp.tabular import Progress, TableModel, building
 
 PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
 
@@ -57,6 +58,26 @@ def test_progress_goes_to_stderr_with_networks_epoch_loss_and_error() -> None:
     result = command("train", write_table(), "--target", "kind", *FEW)
     assert re.search(r"network (\d)/\1 .*epoch \d+  loss \d+\.\d+  log loss held out \d+\.\d+", result.stderr)
     assert "log loss held out" not in result.stdout
+
+
+def test_a_log_tells_in_the_first_second_what_is_being_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(networks=1, epochs=2, metric="rmse", quiet=False) as progress:
+        progress.say("encoding the table")
+        deadline = time.perf_counter() + 10
+        while not (told := capsys.readouterr().err) and time.perf_counter() < deadline:
+            time.sleep(0.01)
+        assert told == "encoding the table\n"
+        assert progress.seconds < 1
+        progress(Progress(0, 2, 0.5, 0.25, True))
+    assert capsys.readouterr().err == "network 1/1  epoch 2  loss 0.5000  rmse held out 0.2500\n"
+
+
+def test_a_log_of_a_training_that_failed_at_once_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = TrainingProgress(networks=1, epochs=2, metric="rmse", quiet=False)
+    progress.say("encoding the table")
+    with pytest.raises(ValueError, match="no use"), progress:
+        raise ValueError("no use")
+    assert capsys.readouterr().err == ""
 
 
 def test_quiet_leaves_stderr_empty() -> None:
