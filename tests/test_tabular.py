@@ -17,6 +17,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastbp.fitting import DivergenceError
+from fastbp.report import inspection_text
 from fastbp.results import History
 from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor, building
 from fastbp.tabular.building import build, smoothed
@@ -424,6 +425,17 @@ def test_a_model_predicts_with_numpy_and_numba_alone(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("model.fastbp", "columns.pickle", "out.npy")]
     subprocess.run([sys.executable, "-W", "error", "-c", script, *files], check=True, timeout=120)
     np.testing.assert_array_equal(np.load(files[2]), model.predict_proba(table))
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 2.5}])
+def test_class_weights_are_kept_in_the_file(class_weight, tmp_path: Path) -> None:
+    model = TabularClassifier(**FEW, class_weight=class_weight).fit(
+        {"a": range(2, 32), "b": [1.5, 2] * 15}, [0, 1] * 15
+    )
+    model.save(tmp_path / "model.fastbp")
+    loaded = TabularClassifier.load(tmp_path / "model.fastbp")
+    assert loaded.class_weight == class_weight
+    assert ("class_weight" in inspection_text(loaded.model_)) == (class_weight is not None)
 
 
 def test_the_command_and_the_estimator_read_each_others_models(tmp_path: Path) -> None:

@@ -143,8 +143,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def load(cls, path: str | os.PathLike[str]) -> Any:
         """Return a fitted estimator from a file that `save`, or the command `fastbp train`, wrote.
 
-        It predicts the same to the bit. Its parameters are those of the training, but for `class_weight`, which is not
-        kept, and `random_state`, which is the seed that was drawn from it.
+        It predicts the same to the bit. Its parameters are those of the training, but for `random_state`, which is the
+        seed that was drawn from it.
 
         Raises
         ------
@@ -161,6 +161,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             "n_jobs": stored["n_threads"],
             "hidden": tuple(stored["hidden"]),
         }
+        if isinstance(known.get("class_weight"), list):
+            known["class_weight"] = dict(known["class_weight"])
         estimator = cls(**{name: known[name] for name in cls._get_param_names() if name in known})
         estimator._keep(model)
         return estimator

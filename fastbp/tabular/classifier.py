@@ -170,6 +170,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             held_out = frame_of(eval_set[0], "eval_set[0]"), cells_of("y", _labels(eval_set[1]))
             check_consistent_length(*held_out)
         self._build(frame, has_names(X), column, target, weights, groups, held_out)
+        self.model_.about["settings"]["class_weight"] = _pairs(self.class_weight)
         self.classes_ = classes
         return self
 
@@ -203,6 +204,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         super()._keep(model)
         assert isinstance(model.target, Classes)
         self.classes_ = np.array(model.target.labels)
+
+
+def _pairs(class_weight: Any) -> Any:
+    """Return class weights as JSON holds them, whose dictionaries have no keys but texts."""
+    if not isinstance(class_weight, dict):
+        return class_weight
+    return [[np.asarray(label).item(), float(weight)] for label, weight in class_weight.items()]
 
 
 def _labels(y: Any) -> Array:
