@@ -73,10 +73,20 @@ def test_a_column_is_the_same_in_every_library(name: str, library: str) -> None:
         ([np.timedelta64(5, "ms"), None], [timedelta(milliseconds=5), None]),
         ([2**70, None, 1], [float(2**70), None, 1.0]),
         (range(3), [0, 1, 2]),
+        ((i for i in range(3)), [0, 1, 2]),
+        (np.ma.masked_array([1, 2], [False, True]), [1, None]),
+        ([10**400, -(10**400), 1], [float("inf"), float("-inf"), 1.0]),
+        (pl.Series([2**100, None], dtype=pl.Int128), [2.0**100, None]),
     ],
 )
 def test_an_array_and_a_list_of_the_same_values_are_the_same_cells(array: Any, same: list[Any]) -> None:
     assert held(column_of(array, "a")) == held(cells_of("a", same))
+
+
+@pytest.mark.parametrize("value", [5, "red", b"red", None])
+def test_one_value_is_no_column_and_the_error_shows_how_one_row_is_written(value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"column 'a' must be a list .* one row is \[{value!r}\]"):
+        frame_of({"a": value})
 
 
 def test_what_is_missing_has_no_value() -> None:

@@ -23,6 +23,7 @@ from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor, buil
 from fastbp.tabular.building import build, smoothed
 from fastbp.tabular.cells import cells_of
 from fastbp.tabular.encoding import Encoding
+from fastbp.tabular.ensemble import folds
 from fastbp.tabular.frames import frame_of
 from fastbp.tabular.importance import importances
 from fastbp.tabular.model import mixed
@@ -189,6 +190,27 @@ def test_classes_in_a_categorical_series_are_those_of_its_categories() -> None:
         model = TabularClassifier(**FEW).fit(X, made)
         assert model.classes_.tolist() == [0, 1, 2]
         assert 0 <= model.score(X, np.array(y)) <= 1
+
+
+def test_truth_values_in_an_array_of_objects_are_classes() -> None:
+    model = TabularClassifier(**FEW).fit({"a": range(2, 32)}, np.array([True, False] * 15, dtype=object))
+    assert model.classes_.dtype == bool
+
+
+@pytest.mark.parametrize("kind", ["texts", "dates", "numbers", "gaps"])
+def test_groups_are_held_out_together_whatever_tells_them_apart(kind, monkeypatch) -> None:
+    number = np.arange(60) % 5
+    groups = {
+        "texts": pl.Series(number).cast(pl.String),
+        "dates": number.astype("datetime64[D]"),
+        "numbers": number.tolist(),
+        "gaps": [None if i == 0 else f"g{i}" for i in number],
+    }
+    seen = []
+    monkeypatch.setattr(building, "folds", lambda *given: seen.append(given[-1]) or folds(*given))
+    TabularRegressor(**FEW).fit({"a": np.arange(60) % 7}, np.arange(60), groups=groups[kind])
+    same = number[:, np.newaxis] == number
+    np.testing.assert_array_equal(seen[0][:, np.newaxis] == seen[0], same)
 
 
 def test_a_frame_named_as_arrays_are_is_found_by_name_after_loading(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from fastbp.tabular.building import build
 from fastbp.tabular.cells import Cells, Frame
-from fastbp.tabular.frames import frame_of, has_names
+from fastbp.tabular.frames import column_of, frame_of, has_names
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import Settings
 from fastbp.tabular.target import Target
@@ -64,8 +64,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     ) -> None:
         """Train, and set what a fitted estimator has."""
         if groups is not None:
-            groups = column_or_1d(plain(groups))
-            groups = groups.astype(str) if groups.dtype == object else groups
+            _, groups = column_of(groups, "groups").distinct()
             check_consistent_length(y, groups)
         built = build(frame, y, target, self._settings(), weights, groups, eval_set, self.progress)
         if built.is_interrupted:

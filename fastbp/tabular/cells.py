@@ -159,14 +159,13 @@ class Frame:
 
 def numbers(name: str, values: Array, missing: Array | None = None) -> Cells:
     """Return an array of numbers as cells, missing also where they are NaN."""
-    gaps = np.zeros(len(values), dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
+    gaps = _gaps(values, missing)
     return Cells(name, "numbers", values, gaps | np.isnan(values) if values.dtype.kind == "f" else gaps)
 
 
 def truths(name: str, values: Array, missing: Array | None = None) -> Cells:
     """Return an array of booleans as cells."""
-    gaps = np.zeros(len(values), dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
-    return Cells(name, "text", values, gaps, ("false", "true"))
+    return Cells(name, "text", values, _gaps(values, missing), ("false", "true"))
 
 
 def dates(name: str, microseconds: Array, missing: Array) -> Cells:
@@ -191,10 +190,15 @@ def cells_of(name: str, values: Any) -> Cells:
     ValueError
         If it is not one column, or holds complex numbers.
     """
-    values = np.asarray(values) if hasattr(values, "__array__") else values
-    if isinstance(values, np.ndarray):
+    if isinstance(values, str | bytes) or not (isinstance(values, Iterable) or hasattr(values, "__array__")):
+        raise ValueError(f"column {name!r} must be a list or an array, got {values!r}; one row is [{values!r}]")
+    if hasattr(values, "__array__"):
+        values = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
         if values.ndim != 1:
             raise ValueError(f"column {name!r} must be one-dimensional, got shape {values.shape}")
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.tolist()  # None where it is masked
+    if isinstance(values, np.ndarray):
         kind = values.dtype.kind
         if kind == "c":
             raise ValueError(f"Complex data not supported: column {name!r}")
@@ -221,7 +225,7 @@ def _cells_of_values(name: str, values: list[Any]) -> Cells:
     if kinds == {"whole"} and all(-(2**63) <= value < 2**63 for value in filled(0)):
         return numbers(name, np.array(filled(0), dtype=np.int64), missing)
     if kinds and kinds <= {"whole", "number"}:
-        return numbers(name, np.array([float(value) for value in filled(np.nan)]), missing)
+        return numbers(name, np.array([_float(value) for value in filled(np.nan)]), missing)
     if kinds == {"date"}:
         return dates(name, np.array([_microseconds(value) for value in filled(_EPOCH)]), missing)
     if kinds == {"duration"}:
@@ -230,6 +234,10 @@ def _cells_of_values(name: str, values: list[Any]) -> Cells:
         first = values[int(missing.argmin())]
         return Cells(name, f"{type(first).__name__} values", np.zeros(len(values)), missing)
     return texts(name, values)
+
+
+def _gaps(values: Array, missing: Array | None) -> npt.NDArray[np.bool_]:
+    return np.zeros(len(values), dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
 
 
 def _kind_of(value: Any) -> str:
@@ -259,6 +267,13 @@ def _text(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of over 300 digits
+        return np.inf if value > 0 else -np.inf
 
 
 def _microseconds(value: Any) -> int:

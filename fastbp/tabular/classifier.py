@@ -217,11 +217,13 @@ def _labels(y: Any) -> Array:
     """Return classes as an array, (n,), none of them missing."""
     labels: Array = column_or_1d(plain(y), warn=True)
     assert_all_finite(labels, input_name="y")
-    if labels.dtype == object and any(label is None for label in labels):
-        raise ValueError("y has missing labels; leave their rows out")
-    check_classification_targets(labels)
     if labels.dtype == object:
-        kinds = {bool: bool, int: np.int64}
-        dtype = kinds.get(type(labels[0])) if len({type(label) for label in labels}) == 1 else None
-        labels = labels.astype(dtype or str)
-    return labels
+        if any(label is None for label in labels):
+            raise ValueError("y has missing labels; leave their rows out")
+        kinds = {type(label) for label in labels}
+        if kinds <= {bool, np.bool_}:
+            labels = labels.astype(bool)
+        elif kinds <= {int, np.int64}:
+            labels = labels.astype(np.int64)
+    check_classification_targets(labels)
+    return labels.astype(str) if labels.dtype == object else labels

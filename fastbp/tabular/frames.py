@@ -71,6 +71,8 @@ def column_of(column: Any, name: str) -> Cells:
         return cells.cells_of(name, column)
     if series.dtype in (nw.String, nw.Categorical, nw.Enum):
         return cells.texts(name, series.to_list())
+    if series.dtype in (nw.Int128, nw.UInt128):
+        series = series.cast(nw.Float64)
     missing = series.is_null()
     if series.dtype.is_integer() or series.dtype.is_float():
         return cells.numbers(name, _filled(series, missing, 0).to_numpy(), missing.to_numpy())
@@ -130,7 +132,7 @@ def _filled(series: Any, missing: Any, value: Any) -> Any:
 def _columns_of_array(X: Any, name: str) -> tuple[list[str], list[Any]]:
     if isinstance(X, Sequence) and not isinstance(X, str) and X and all(isinstance(row, Sequence) for row in X):
         X = np.array(X, dtype=object) if any(isinstance(cell, str) for row in X for cell in row) else X
-    array = np.asarray(X)
+    array = X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
     if array.ndim != 2:
         raise ValueError(
             f"{name} must be a table of rows and columns, got {array.ndim} dimension{'s' * (array.ndim != 1)}. "
