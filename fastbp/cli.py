@@ -38,7 +38,7 @@ class _OneLineErrors(TyperGroup):
         except _UsageError as error:
             _fail(error.format_message())
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in ("polars", "rich"):
+            if (error.name or "").partition(".")[0] not in ("matplotlib", "narwhals", "polars", "rich"):
                 raise
             _fail(_INSTALL)
         except FileNotFoundError as error:

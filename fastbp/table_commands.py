@@ -136,8 +136,11 @@ def train(
         if path is not None:
             _refuse_to_replace(data, path, option)
             check_writable(path)
-    if report is not None and report.resolve() == model.resolve():
-        raise ValueError(f"--report {report} would replace the model")
+    if report is not None:
+        from fastbp.page import write_report  # now, as it needs one more package
+
+        if report.resolve() == model.resolve():
+            raise ValueError(f"--report {report} would replace the model")
     with waiting("reading the table", quiet):
         table = read_table(data)
         ready = prepare(frame_of(table.values()), target, task.value if task else None, group)
@@ -163,8 +166,6 @@ def train(
         typer.echo(f"held out  {about['rows_held_out']:,} rows, {score_text(about['scores'])}")
         typer.echo(f"saved     {model}")
     if report is not None:
-        from fastbp.page import write_report
-
         write_report(report, built, ready, _name(data))
         if not as_json:
             typer.echo(f"report    {report}")

@@ -225,10 +225,10 @@ def test_the_command_is_there_before_anything_slow_is_imported() -> None:
     assert slow.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("missing", ["typer", "polars", "rich"])
+@pytest.mark.parametrize("missing", ["typer", "narwhals", "polars", "rich", "matplotlib"])
 def test_a_package_that_is_not_installed_is_asked_for(missing: str) -> None:
     hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv[0] = 'fastbp'; from fastbp.cli import main; main()"
-    result = python("-c", hidden, "train", str(write_table()), "--target", "kind")
+    result = python("-c", hidden, "train", str(write_table()), "--target", "kind", "--report", "report.html")
     assert result.returncode == 2
     assert result.stderr == "fastbp: the command needs more packages: pip install 'fastbp[tabular]'\n"
 
