@@ -441,6 +441,10 @@ def test_a_model_predicts_with_numpy_and_numba_alone(tmp_path: Path) -> None:
         "for name in ('narwhals', 'pandas', 'polars', 'pyarrow', 'scipy', 'sklearn', 'typer', 'rich', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"
         "from fastbp.tabular import TableModel\n"
+        "try:\n"
+        "    from fastbp.tabular import TabularClassifier\n"
+        "except ModuleNotFoundError as error:\n"
+        "    assert \"pip install 'fastbp[tabular]'\" in str(error)\n"
         "model = TableModel.load(sys.argv[1]); columns = pickle.load(open(sys.argv[2], 'rb'))\n"
         "numpy.save(sys.argv[3], model.probabilities(columns))\n"
     )

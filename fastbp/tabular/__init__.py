@@ -27,4 +27,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        message = f"{name} needs {error.name}, which `pip install 'fastbp[tabular]'` brings"
+        raise ModuleNotFoundError(message, name=error.name) from None
