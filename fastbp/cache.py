@@ -38,6 +38,27 @@ if sys.platform != "win32":
 SUFFIX = ".code"
 WAIT_SECONDS = 120.0  # for another process that compiles the same
 _POLL_SECONDS = 0.05
+# The files that decide machine code, and no others: an edit of any of them must not find the code of before.
+_SOURCES = (
+    "activations",
+    "arithmetic",
+    "barrier",
+    "batches",
+    "cache",
+    "compiler",
+    "denormals",
+    "elementary",
+    "jit",
+    "kernels",
+    "layout",
+    "line",
+    "losses",
+    "narrow",
+    "optimizers",
+    "propagation",
+    "scaling",
+    "training",
+)
 _SETTINGS = (  # Numba's, that change the code it makes
     "OPT",
     "CPU_NAME",
@@ -73,13 +94,14 @@ def cpu() -> str:
 
 
 def _stamp(options: str) -> str:
-    """Name the code that is compiled: by every source of fastbp, versions, CPU, and settings in force."""
+    """Name the code that is compiled: by the sources that decide it, versions, CPU, and settings in force."""
     versions = sys.implementation.cache_tag, sys.version, np.__version__, numba.__version__, llvmlite.__version__
     settings = [f"{name}={getattr(config, name, None)}" for name in _SETTINGS]
     digest = hashlib.sha256(repr((versions, cpu(), settings, options)).encode())
     sources = importlib.resources.files(__package__)
     for source in sorted(sources.iterdir(), key=lambda source: source.name):
-        if source.name.endswith((".py", ".pyc")):
+        name, _, ending = source.name.rpartition(".")
+        if name in _SOURCES and ending in ("py", "pyc"):
             digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:24]
 

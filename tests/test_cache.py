@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import stat
@@ -210,10 +211,64 @@ def test_a_directory_that_others_can_write_to_is_not_trusted(kept, tmp_path):
 # --- staleness ----------------------------------------------------------------------------------------------
 
 
-def test_an_edit_in_any_kernel_file_leaves_the_old_code_behind(tmp_path):
+PACKAGE = pathlib.Path(fastbp.__file__).parent
+# What makes a function compiled, or decides how.
+COMPILED = re.compile(
+    r"^@(njit|inlined|jitable|entry|intrinsic|lower_builtin)|^(class|def) .*(Dispatcher|Compiler)", re.M
+)
+
+
+def copy_of_the_package(place):
+    shutil.copytree(PACKAGE, place / "fastbp", ignore=shutil.ignore_patterns("__pycache__"))
+    return place / "fastbp"
+
+
+def test_an_edit_of_a_file_is_a_miss_if_it_has_compiled_code_and_only_then(tmp_path):
+    package = copy_of_the_package(tmp_path)
+    program = """
+import pathlib
+from fastbp import cache
+package = pathlib.Path(cache.__file__).parent
+before = cache._stamp("")
+for path in sorted(package.rglob("*.py")):
+    source = path.read_bytes()
+    path.write_bytes(source + b"# edited")
+    if cache._stamp("") != before:
+        print(path.relative_to(package).as_posix())
+    path.write_bytes(source)
+assert cache._stamp("") == before
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    files = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    compiled = {name for name, text in files.items() if COMPILED.search(text)}
+    assert len(compiled) > 12
+    assert set(found) == compiled | {"cache.py", "jit.py"}
+
+
+def test_what_kernels_take_from_other_files_decides_machine_code_too():
+    sources = {f"{name}.py" for name in cache._SOURCES}
+    annotations, numbers = {"results.py"}, {"schedules.py"}  # checks of numbers, which no kernel sees
+    for name in sources - {"cache.py"}:
+        text = (PACKAGE / name).read_text(encoding="utf-8")
+        needed = {f"{module}.py" for module in re.findall(r"^from fastbp\.(\w+) import", text, re.M)}
+        needed |= {
+            f"{part.strip()}.py"
+            for line in re.findall(r"^from fastbp import (.*)", text, re.M)
+            for part in line.split(",")
+        }
+        assert needed <= sources | annotations | numbers, name
+
+
+def test_an_edit_in_a_kernel_leaves_the_old_code_behind(tmp_path):
     package = tmp_path / "site"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(pathlib.Path(fastbp.__file__).parent, package / "fastbp", ignore=ignored)
+    copy_of_the_package(package)
     program = "import fastbp; print(float(fastbp.Network([2, 3, 1], seed=0).predict([[1.0, 2.0]])[0, 0]), 0, 0, None)"
     before = run(tmp_path / "cache", program=program, FIRST=str(package))
     kernels = package / "fastbp" / "narrow.py"

@@ -7,6 +7,7 @@ letter.
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import itertools
 import re
@@ -69,14 +70,56 @@ def test_every_test_that_is_named_exists(path):
         assert not name or f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
 
 
+NAMED = re.compile(r"`(?:fastbp\.)?(\w+)\.(\w+)(?:\([^`]*\))?`")
+FILES = ("csv", "fastbp", "html", "json", "md", "py", "toml")  # endings of files' names
+
+
+def modules():
+    """Return the modules of fastbp by their last names."""
+    package = ROOT / "fastbp"
+    found = {}
+    for file in sorted(package.rglob("*.py")):
+        parts = file.relative_to(package.parent).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found.setdefault(parts[-1], []).append(".".join(parts))
+    return found
+
+
+def has(module, name):
+    """Tell whether a module has such a name, or a module of that name in it."""
+    with contextlib.suppress(AttributeError, ModuleNotFoundError):
+        return hasattr(importlib.import_module(module), name) or bool(importlib.util.find_spec(f"{module}.{name}"))
+    return False
+
+
+def is_there(first, second, text):
+    """Tell whether what a document calls `first.second` exists."""
+    if second in FILES:
+        return True
+    if any(has(module, second) for module in modules().get(first, [])):
+        return True
+    if first[0].isupper() and hasattr(fastbp, first):
+        return hasattr(getattr(fastbp, first), second)
+    code = "\n".join(block.code for block in python_blocks(text))
+    if re.search(rf"^{first}\b.*=", code, re.MULTILINE):  # a variable of the document
+        return True
+    return has(first, second)
+
+
 @document
 def test_every_function_that_is_named_exists(path):
-    modules = {file.stem for file in (ROOT / "fastbp").glob("*.py")}
-    for first, second in re.findall(r"`(?:fastbp\.)?(\w+)\.(\w+)(?:\([^`]*\))?`", path.read_text(encoding="utf-8")):
-        if first in modules:
-            assert hasattr(importlib.import_module(f"fastbp.{first}"), second), f"{first}.{second}"
-        elif first[0].isupper() and hasattr(fastbp, first):
-            assert hasattr(getattr(fastbp, first), second), f"{first}.{second}"
+    text = path.read_text(encoding="utf-8")
+    for first, second in NAMED.findall(text):
+        assert is_there(first, second, text), f"{first}.{second}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["kernel_room.linear_forward", "Network.fits", "toy.example", "fastbp.nothing", "joblib.nothing", "nowhere.to_be"],
+)
+def test_a_name_or_a_module_that_is_not_there_is_found(name):
+    (found,) = NAMED.findall(f"`{name}`")
+    assert not is_there(*found, "")
 
 
 @document
