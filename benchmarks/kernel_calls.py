@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp import kernels
-from fastbp.jit import entry
-from fastbp.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
+from fastbp.kernels import dense as kernels
+from fastbp.kernels.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
+from fastbp.machine.jit import entry
 
 EQUATIONS = {
     "forward": "relu(β + Ω h)",

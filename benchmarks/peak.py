@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 
-from fastbp.arithmetic import fma_along
-from fastbp.jit import entry
-from fastbp.layout import aligned_zeros, lanes_of
-from fastbp.line import TILE_ROWS, line_length, load, store, tile
+from fastbp.kernels.layout import aligned_zeros, lanes_of
+from fastbp.machine.arithmetic import fma_along
+from fastbp.machine.jit import entry
+from fastbp.machine.line import TILE_ROWS, line_length, load, store, tile
 
 CHAINS = TILE_ROWS * 3 // 2  # enough to hide an fma's latency, few enough to stay in registers
 

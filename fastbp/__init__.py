@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastbp import losses, schedules, toy
-    from fastbp.fitting import DivergenceError
     from fastbp.gradient_check import check_gradients
     from fastbp.network import Network
     from fastbp.optimizers import SGD, Adam
     from fastbp.results import Gradients, History, Trace
+    from fastbp.runs.fitting import DivergenceError
     from fastbp.startup import warmup
 
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "SGD": "fastbp.optimizers",
     "Adam": "fastbp.optimizers",
-    "DivergenceError": "fastbp.fitting",
+    "DivergenceError": "fastbp.runs.fitting",
     "Gradients": "fastbp.results",
     "History": "fastbp.results",
     "Network": "fastbp.network",

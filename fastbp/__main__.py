@@ -1,6 +1,6 @@
 """`python -m fastbp` is the command `fastbp`."""
 
-from fastbp.cli import main
+from fastbp.command.app import main
 
 if __name__ == "__main__":
     main()

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.arithmetic import keep_lanes, random_lanes
-from fastbp.elementary import logistic, tanh
-from fastbp.jit import njit
-from fastbp.layout import Panels
-from fastbp.line import line_length, load, store
+from fastbp.kernels.layout import Panels
+from fastbp.machine.arithmetic import keep_lanes, random_lanes
+from fastbp.machine.elementary import logistic, tanh
+from fastbp.machine.jit import njit
+from fastbp.machine.line import line_length, load, store
 
 NAMES = ("relu", "identity", "tanh", "logistic")
 RELU, IDENTITY, TANH, LOGISTIC = range(len(NAMES))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp.batches import Table
-from fastbp.layout import Floats, Integers, padded_rows, target_rows
+from fastbp.kernels.layout import Floats, Integers, padded_rows, target_rows
+from fastbp.kernels.rows import Table
 from fastbp.losses import Loss
 from fastbp.optimizers import SGD, Adam
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.arithmetic import keep_lanes, maximum, minimum, sum_lanes, transpose, where_positive
-from fastbp.elementary import exp, log, log_1p
-from fastbp.jit import inlined, njit
-from fastbp.layout import Floats, Panels, element_at
-from fastbp.line import TILE_ROWS, Line, line_length, load, load_tile, store, zero_line
+from fastbp.kernels.layout import Floats, Panels, element_at
+from fastbp.machine.arithmetic import keep_lanes, maximum, minimum, sum_lanes, transpose, where_positive
+from fastbp.machine.elementary import exp, log, log_1p
+from fastbp.machine.jit import inlined, njit
+from fastbp.machine.line import TILE_ROWS, Line, line_length, load, load_tile, store, zero_line
 from fastbp.schedules import check_rate
 
 

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import activations, checks, fitting, layout, model_file, training
-from fastbp.batches import Table
-from fastbp.layout import Floats
+from fastbp import activations, checks
+from fastbp.files import model_file
+from fastbp.kernels import entries as training
+from fastbp.kernels import layout
+from fastbp.kernels.layout import Floats
+from fastbp.kernels.rows import Table
 from fastbp.losses import Loss, resolve
-from fastbp.memory import Memory, Tensors, initial
 from fastbp.optimizers import SGD, Adam
-from fastbp.prediction import Predictor
 from fastbp.results import Gradients, History, Trace
+from fastbp.runs import fitting
+from fastbp.runs.checkpoint import Memory, Tensors, initial
+from fastbp.runs.prediction import Predictor
 
 _BLOCK_ROWS = 240  # rows whose loss is taken at once; `layout.pitch` has nothing to add to them
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp import schedules
-from fastbp.arithmetic import square_root
-from fastbp.jit import njit
-from fastbp.layout import Floats
-from fastbp.line import line_length, load, store
+from fastbp.kernels.layout import Floats
+from fastbp.machine.arithmetic import square_root
+from fastbp.machine.jit import njit
+from fastbp.machine.line import line_length, load, store
 from fastbp.schedules import Schedule, check_rate, check_schedule
 
 PLAIN, MOMENTUM, ADAM = range(3)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fastbp.layout import Floats
+from fastbp.kernels.layout import Floats
 
 
 class Trace(NamedTuple):

@@ -17,10 +17,12 @@ import numpy.typing as npt
 from llvmlite.binding import get_host_cpu_features
 from numba.core import config
 
-from fastbp import cache, checks, compiler, jit, training
-from fastbp.layout import Floats
+from fastbp import checks
+from fastbp.kernels import entries as training
+from fastbp.kernels.layout import Floats
+from fastbp.machine import cache, compiler, jit
 from fastbp.network import Network
-from fastbp.threads import available
+from fastbp.runs.threads import available
 
 DTYPES = ("float32", "float64")
 FEATURES = ("avx512f", "avx2", "avx", "fma", "sve", "neon")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from fastbp.cli import app
+from fastbp.command.app import app
 
 # Options for a training that is over soon.
 FEW = ["--networks", 2, "--epochs", 3, "--hidden", "8"]

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastbp import model_file
-from fastbp.atomic_file import replace_file
+from fastbp.files import model_file
+from fastbp.files.atomic import replace_file
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions, links and signals as POSIX has them")
 OLD, NEW = b"the old content", [b"the new ", memoryview(b"content")]
@@ -99,7 +99,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(target, monkeypatch):
 CHILD = """
 import os, signal, sys
 import numpy as np
-from fastbp import model_file
+from fastbp.files import model_file
 path, function = sys.argv[1:]
 if function:
     setattr(os, function, lambda *_: os.kill(os.getpid(), signal.SIGKILL))

@@ -300,7 +300,7 @@ def test_a_schedule_that_fails_before_the_first_step_changes_nothing(rate, world
 
 
 def test_a_schedule_that_fails_later_is_named_with_its_step_and_leaves_a_network_that_continues(monkeypatch):
-    monkeypatch.setattr("fastbp.fitting._FIRST_SLICE", 1)
+    monkeypatch.setattr("fastbp.runs.fitting._FIRST_SLICE", 1)
     net, twin = Network([3, 4, 1], seed=0), Network([3, 4, 1], seed=0)
     with pytest.raises(ValueError, match="learning_rate at step 2 must be finite and not negative, got nan"):
         net.fit(X, y, optimizer=SGD(lambda step: 0.1 if step < 2 else NAN), batch_size=20)

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from fastbp import batches
-from fastbp.batches import (
+from fastbp.kernels import rows as batches
+from fastbp.kernels.layout import lanes_of, matrix_from, padded_rows, panels_from, target_rows
+from fastbp.kernels.rows import (
     gather_classes,
     gather_rows,
     gather_weights,
@@ -17,7 +18,6 @@ from fastbp.batches import (
     shuffle,
     shuffle_like_numpy,
 )
-from fastbp.layout import lanes_of, matrix_from, padded_rows, panels_from, target_rows
 
 
 def xoshiro(state):

@@ -15,12 +15,12 @@ import time
 import pytest
 
 import fastbp
-from fastbp import cache, compiler
+from fastbp.machine import cache, compiler
 
 # A function that compiles in no time, called in a process of its own.
 PROGRAM = """
 import sys
-from fastbp import cache, jit
+from fastbp.machine import cache, jit
 exec(sys.argv[1])
 
 @jit.entry
@@ -227,8 +227,8 @@ def test_an_edit_of_a_file_is_a_miss_if_it_has_compiled_code_and_only_then(tmp_p
     package = copy_of_the_package(tmp_path)
     program = """
 import pathlib
-from fastbp import cache
-package = pathlib.Path(cache.__file__).parent
+from fastbp.machine import cache
+package = pathlib.Path(cache.__file__).parents[1]
 before = cache._stamp("")
 for path in sorted(package.rglob("*.py")):
     source = path.read_bytes()
@@ -246,24 +246,21 @@ assert cache._stamp("") == before
         text=True,
         check=True,
     ).stdout.split()
-    files = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
-    compiled = {name for name, text in files.items() if COMPILED.search(text)}
-    assert len(compiled) > 12
-    assert set(found) == compiled | {"cache.py", "jit.py"}
+    files = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
+    folders = {name for name in files if name.startswith(("kernels/", "machine/"))}
+    compiled = {name for name, path in files.items() if COMPILED.search(path.read_text(encoding="utf-8"))}
+    assert len(folders) > 16
+    assert compiled <= set(found)
+    assert set(found) == folders | {"activations.py", "losses.py", "optimizers.py"}
 
 
 def test_what_kernels_take_from_other_files_decides_machine_code_too():
-    sources = {f"{name}.py" for name in cache._SOURCES}
-    annotations, numbers = {"results.py"}, {"schedules.py"}  # checks of numbers, which no kernel sees
-    for name in sources - {"cache.py"}:
-        text = (PACKAGE / name).read_text(encoding="utf-8")
-        needed = {f"{module}.py" for module in re.findall(r"^from fastbp\.(\w+) import", text, re.M)}
-        needed |= {
-            f"{part.strip()}.py"
-            for line in re.findall(r"^from fastbp import (.*)", text, re.M)
-            for part in line.split(",")
-        }
-        assert needed <= sources | annotations | numbers, name
+    for path in [*(PACKAGE / "kernels").glob("*.py"), *(PACKAGE / "machine").glob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        needed = set(re.findall(r"^from fastbp\.(\w+)[. ]", text, re.M))
+        for names in re.findall(r"^from fastbp import (.*)", text, re.M):
+            needed |= {name.strip() for name in names.split(",")}
+        assert needed <= set(cache._SOURCES), path
 
 
 def test_an_edit_in_a_kernel_leaves_the_old_code_behind(tmp_path):
@@ -271,7 +268,7 @@ def test_an_edit_in_a_kernel_leaves_the_old_code_behind(tmp_path):
     copy_of_the_package(package)
     program = "import fastbp; print(float(fastbp.Network([2, 3, 1], seed=0).predict([[1.0, 2.0]])[0, 0]), 0, 0, None)"
     before = run(tmp_path / "cache", program=program, FIRST=str(package))
-    kernels = package / "fastbp" / "narrow.py"
+    kernels = package / "fastbp" / "kernels" / "narrow.py"
     source = kernels.read_text(encoding="utf-8")
     edited = source.replace("β = biases.data[biases.at + o]", "β = biases.data[biases.at + o] + 1")
     assert edited != source
@@ -354,9 +351,9 @@ def test_a_process_that_is_killed_has_no_turn_any_more(tmp_path, holder):
 
 def test_where_numba_has_changed_its_own_cache_and_compiler_serve(tmp_path):
     program = """
-import fastbp.cache, fastbp.compiler
-fastbp.cache.IS_SUPPORTED, fastbp.compiler.ENTRY, fastbp.compiler.KERNEL = False, {}, {}
-from fastbp import training
+from fastbp.machine import cache, compiler
+cache.IS_SUPPORTED, compiler.ENTRY, compiler.KERNEL = False, {}, {}
+from fastbp.kernels import entries as training
 net = __import__("fastbp").Network([2, 3, 1], seed=0)
 print(float(net.predict([[1.0, 2.0]])[0, 0]), *(sum(c.values()) for c in training.predict.stats[1:]), 0)
 """

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fastbp.tabular.cells import Cells, Frame, cells_of, date_text
-from fastbp.tabular.frames import column_of, frame_of
+from fastbp.tabular.encoding.cells import Cells, Frame, cells_of, date_text
+from fastbp.tabular.encoding.frames import column_of, frame_of
 
 NOON = datetime(2024, 3, 1, 12)
 

@@ -15,8 +15,9 @@ import pytest
 from command_line import FEW, command, error, run, write_table
 
 import fastbp
-from fastbp.progress import TrainingProgress
-from fastbp.tabular import Progress, TableModel, building
+from fastbp.command.progress import TrainingProgress
+from fastbp.tabular import Progress, TableModel
+from fastbp.tabular.training import build as building
 
 PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
 
@@ -220,21 +221,23 @@ def test_python_m_fastbp_is_the_command() -> None:
 def test_the_command_is_there_before_anything_slow_is_imported() -> None:
     slow = python(
         "-c",
-        "import sys, fastbp.cli; print({'numba', 'numpy', 'polars', 'rich.progress', 'sklearn'} & set(sys.modules))",
+        "import sys, fastbp.command.app\n"
+        "print({'numba', 'numpy', 'polars', 'rich.progress', 'sklearn'} & set(sys.modules))",
     )
     assert slow.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("missing", ["typer", "narwhals", "polars", "rich", "matplotlib"])
 def test_a_package_that_is_not_installed_is_asked_for(missing: str) -> None:
-    hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv[0] = 'fastbp'; from fastbp.cli import main; main()"
+    hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv[0] = 'fastbp'\n"
+    hidden += "from fastbp.command.app import main; main()"
     result = python("-c", hidden, "train", str(write_table()), "--target", "kind", "--report", "report.html")
     assert result.returncode == 2
     assert result.stderr == "fastbp: the command needs more packages: pip install 'fastbp[tabular]'\n"
 
 
 def test_a_terminal_without_greek_letters_is_no_reason_to_fail() -> None:
-    latin = "import sys; sys.stdout.reconfigure(encoding='cp1252'); from fastbp.cli import main; main()"
+    latin = "import sys; sys.stdout.reconfigure(encoding='cp1252'); from fastbp.command.app import main; main()"
     result = subprocess.run([sys.executable, "-c", latin, "toy"], capture_output=True, timeout=120)
     assert result.returncode == 0
     assert result.stdout.startswith(rb"x = 0.5, y = 1, \u03a9_0 = 0.8")

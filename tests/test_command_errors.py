@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from command_line import error, write_table
 
-from fastbp.tabular import building
+from fastbp.tabular.training import build as building
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 from command_line import FEW, command, error, run, write_table
 
 import fastbp
-from fastbp import model_file
+from fastbp.files import model_file
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from networks import bits
 
-from fastbp import SGD, Adam, DivergenceError, Network, fitting, schedules
+from fastbp import SGD, Adam, DivergenceError, Network, schedules
+from fastbp.runs import fitting
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((75, 3))

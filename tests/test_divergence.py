@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import fitting
+from fastbp.runs import fitting
 
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((513, 3)), rng.standard_normal(513)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fastbp import elementary
-from fastbp.jit import entry
-from fastbp.layout import aligned_zeros
-from fastbp.line import line_length, load, store
+from fastbp.kernels.layout import aligned_zeros
+from fastbp.machine import elementary
+from fastbp.machine.jit import entry
+from fastbp.machine.line import line_length, load, store
 
 DTYPES = ("float32", "float64")
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastbp.tabular.columns import MOST_LEVELS, DateColumn, NumberColumn
-from fastbp.tabular.encoding import MOST_BINS, MOST_BINS_IN_ALL, Encoding, bins_for, learn_encoding
-from fastbp.tabular.frames import frame_of
+from fastbp.tabular.encoding.columns import MOST_LEVELS, DateColumn, NumberColumn
+from fastbp.tabular.encoding.frames import frame_of
+from fastbp.tabular.encoding.inputs import MOST_BINS, MOST_BINS_IN_ALL, Encoding, bins_for, learn_encoding
 
 
 def learned(columns: dict[str, Any]) -> tuple[Encoding, list[str]]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fastbp import losses
-from fastbp.fitting import DivergenceError
-from fastbp.tabular.ensemble import Progress, folds, train_all
-from fastbp.tabular.recipe import Recipe, Task, table_of
+from fastbp.runs.fitting import DivergenceError
+from fastbp.tabular.training.pool import Progress, folds, train_all
+from fastbp.tabular.training.recipe import Recipe, Task, table_of
 
 RECIPE = Recipe(learning_rate=0.04, hidden=(8,), epochs=5, batch_size=16)
 CROSS_ENTROPY = losses.resolve("cross_entropy")

@@ -82,7 +82,8 @@ def fingerprint(*things):
 
 def compiled():
     """Return for each function that Python calls what it was compiled for."""
-    from fastbp import startup, training
+    from fastbp import startup
+    from fastbp.kernels import entries as training
 
     return {name: [str(signature) for signature in getattr(training, name).signatures] for name in startup.ENTRIES}
 
@@ -186,9 +187,9 @@ def test_fastbp_by_itself_imports_no_compiler():
 
 IMPORT_ALL = """
 import importlib, json, pkgutil, fastbp
-needing_an_extra = {"__main__", "cli", "report", "tabular"}
-names = {module.name for module in pkgutil.iter_modules(fastbp.__path__)} - needing_an_extra
-modules = [importlib.import_module("fastbp." + name) for name in sorted(names)]
+needing_an_extra = {"__main__", "command", "report", "tables", "tabular"}
+found = [module.name for module in pkgutil.walk_packages(fastbp.__path__, "fastbp.")]
+modules = [importlib.import_module(name) for name in found if name.split(".")[1] not in needing_an_extra]
 print(json.dumps({name: len(f.signatures) for m in modules for name, f in vars(m).items() if hasattr(f, "py_func")}))
 """
 
@@ -229,7 +230,7 @@ def test_networks_that_learn_in_eight_threads_at_once_become_what_they_become_al
 
 def start_cold():
     """Let four threads predict, as the first thing; return what they got, and how much was compiled and loaded."""
-    from fastbp import training
+    from fastbp.kernels import entries as training
 
     got = at_once(predicted, range(4))
     return got, len(training.predict.signatures), [sum(counts.values()) for counts in training.predict.stats[1:]]
@@ -241,7 +242,7 @@ def test_of_threads_that_start_cold_one_compiles_and_all_are_right(tmp_path):
 
 def start_cold_with_many_types():
     """Let four threads each call one function with each of eight types, all at once."""
-    from fastbp import jit
+    from fastbp.machine import jit
 
     double = jit.entry(lambda x: 2 * x)
     types = [bool, int, float, complex, np.float32, np.int32, np.uint8, np.complex64]
@@ -311,7 +312,7 @@ def test_python_without_assertions_or_docstrings_gives_the_same_bits(flag):
 def where_and_what():
     """Return where fastbp lies, what a network predicts, and how often the cache had the code and had it not."""
     got = predicted()
-    from fastbp import training
+    from fastbp.kernels import entries as training
 
     return fastbp.__file__, got, [sum(counts.values()) for counts in training.predict.stats[1:]]
 
@@ -361,10 +362,10 @@ def learned_after_others():
     """
     import numba
 
-    from fastbp import fitting
-    from fastbp.kernels import linear_relu_forward
-    from fastbp.layout import matrix_from, panels_from
-    from fastbp.training import train
+    from fastbp.kernels.dense import linear_relu_forward
+    from fastbp.kernels.entries import train
+    from fastbp.kernels.layout import matrix_from, panels_from
+    from fastbp.runs import fitting
 
     options = {"fastmath": True, "error_model": "python", "boundscheck": True}
 

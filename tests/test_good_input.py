@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from networks import fitted, network
 
-from fastbp import SGD, training
+from fastbp import SGD
+from fastbp.kernels import entries as training
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 3))

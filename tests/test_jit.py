@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import fastbp
-from fastbp import training
-from fastbp.jit import OPTIONS
+from fastbp.kernels import entries as training
+from fastbp.machine.jit import OPTIONS
 
 
 def test_disabling_the_compiler_is_answered_by_a_clear_error():

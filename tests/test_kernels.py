@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import reference
 
-from fastbp import narrow
-from fastbp.kernels import (
+from fastbp.kernels import narrow
+from fastbp.kernels.dense import (
     backward_input,
     backward_input_few,
     backward_linear_input,
@@ -19,7 +19,7 @@ from fastbp.kernels import (
     linear_relu_forward,
     transpose_weights,
 )
-from fastbp.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
+from fastbp.kernels.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
 
 SIZES = (1, 2, 15, 16, 17, 31, 33, 53)
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 67)

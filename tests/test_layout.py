@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fastbp import layout
-from fastbp.line import LINE_BYTES, TILE_ROWS
+from fastbp.kernels import layout
+from fastbp.machine.line import LINE_BYTES, TILE_ROWS
 
 SHAPES = [(1, 1), (2, 16), (7, 17), (16, 15), (33, 33), (5, 64)]
 

@@ -7,11 +7,12 @@ import numba
 import numpy as np
 import pytest
 
-from fastbp import compiler, kernels
-from fastbp.arithmetic import fma_along, fma_down, relu, square_root, sum_rows, transpose, where_positive
-from fastbp.jit import OPTIONS, entry
-from fastbp.layout import panels_from
-from fastbp.line import TILE_ROWS, _target_features, line_length, load, load_tile, store, tile, zero_tile
+from fastbp.kernels import dense as kernels
+from fastbp.kernels.layout import panels_from
+from fastbp.machine import compiler
+from fastbp.machine.arithmetic import fma_along, fma_down, relu, square_root, sum_rows, transpose, where_positive
+from fastbp.machine.jit import OPTIONS, entry
+from fastbp.machine.line import TILE_ROWS, _target_features, line_length, load, load_tile, store, tile, zero_tile
 
 DTYPES = ("float32", "float64")
 

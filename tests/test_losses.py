@@ -7,9 +7,9 @@ import pytest
 import reference
 
 from fastbp import losses
-from fastbp.layout import lanes_of, matrix_from, panels_from
-from fastbp.line import TILE_ROWS
+from fastbp.kernels.layout import lanes_of, matrix_from, panels_from
 from fastbp.losses import loss_and_gradient, narrow_loss_and_gradient
+from fastbp.machine.line import TILE_ROWS
 
 LOSSES = [losses.resolve(name) for name in losses.NAMES] + [losses.huber(0.3), losses.quantile(0.9)]
 DTYPES = ("float32", "float64")

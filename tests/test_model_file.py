@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fastbp
-from fastbp import model_file
+from fastbp.files import model_file
 
 DTYPES = ("float32", "float64", "int64", "uint64", "uint8", "bool")
 TENSORS = {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import model_file
+from fastbp.files import model_file
 from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor
 
 MODELS = pathlib.Path(__file__).parent / "models"

@@ -5,7 +5,7 @@ import pytest
 import reference
 
 import fastbp
-from fastbp.layout import aligned_zeros
+from fastbp.kernels.layout import aligned_zeros
 from fastbp.optimizers import adam_step, momentum_step, pace_of
 
 SIZE = 48  # whole lines of either dtype

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fastbp.tabular.reading import Table, read_table
-from fastbp.tabular.writing import beside, check_writable, write_table
+from fastbp.tables.reading import Table, read_table
+from fastbp.tables.writing import beside, check_writable, write_table
 
 NAMES = ["body mass", "kind", "note"]
 ROWS = [(1.5, "café", "a, b"), (-2.0, None, "c;d"), (None, "thé", "e")]

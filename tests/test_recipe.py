@@ -7,11 +7,11 @@ import pytest
 import reference
 
 from fastbp import losses
-from fastbp.fitting import DivergenceError
-from fastbp.layout import bias_vectors, weight_matrices
+from fastbp.kernels.layout import bias_vectors, weight_matrices
+from fastbp.runs.fitting import DivergenceError
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.metrics import softmax
-from fastbp.tabular.recipe import BIAS_RATE, SCALE_RATE, Recipe, Task, draw, rate_factors, table_of, train
+from fastbp.tabular.training.recipe import BIAS_RATE, SCALE_RATE, Recipe, Task, draw, rate_factors, table_of, train
 
 RECIPE = Recipe(learning_rate=0.04, hidden=(7, 5), epochs=6, batch_size=16)
 

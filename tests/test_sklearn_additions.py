@@ -21,11 +21,12 @@ from sklearn.preprocessing import scale
 
 import fastbp.losses
 from fastbp import activations
-from fastbp.jit import entry
-from fastbp.layout import matrix_from, panels_from
-from fastbp.sklearn import MLPClassifier, MLPRegressor, advice, from_sklearn
+from fastbp.kernels.layout import matrix_from, panels_from
+from fastbp.machine.jit import entry
+from fastbp.sklearn import MLPClassifier, MLPRegressor, from_sklearn
+from fastbp.sklearn import convergence as advice
 from fastbp.sklearn.descent import Descent, Objective, Stopping
-from fastbp.sklearn.optimizers import SGDOptimizer
+from fastbp.sklearn.solvers import SGDOptimizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

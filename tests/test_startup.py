@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import startup, training
+from fastbp import startup
+from fastbp.kernels import entries as training
 
 
 def run(*arguments, **environment):

@@ -16,19 +16,20 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastbp.fitting import DivergenceError
-from fastbp.report import inspection_text
+from fastbp.command.texts import inspection_text
+from fastbp.report.importance import importances
 from fastbp.results import History
-from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor, building
-from fastbp.tabular.building import build, smoothed
-from fastbp.tabular.cells import cells_of
-from fastbp.tabular.encoding import Encoding
-from fastbp.tabular.ensemble import folds
-from fastbp.tabular.frames import frame_of
-from fastbp.tabular.importance import importances
+from fastbp.runs.fitting import DivergenceError
+from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor
+from fastbp.tabular.encoding.cells import cells_of
+from fastbp.tabular.encoding.frames import frame_of
+from fastbp.tabular.encoding.inputs import Encoding
+from fastbp.tabular.encoding.target import Classes, Quantity
 from fastbp.tabular.model import mixed
 from fastbp.tabular.settings import Settings
-from fastbp.tabular.target import Classes, Quantity
+from fastbp.tabular.training import build as building
+from fastbp.tabular.training.build import build, smoothed
+from fastbp.tabular.training.pool import folds
 
 FEW = {"n_ensemble": 2, "epochs": 4, "hidden": (8,)}
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.tabular.cells import Frame, cells_of
-from fastbp.tabular.frames import frame_of
-from fastbp.tabular.metrics import softmax
-from fastbp.tabular.target import (
+from fastbp.tables.preparing import prepare
+from fastbp.tabular.encoding.cells import Frame, cells_of
+from fastbp.tabular.encoding.frames import frame_of
+from fastbp.tabular.encoding.target import (
     Classes,
     Quantity,
     known_target,
@@ -17,7 +17,7 @@ from fastbp.tabular.target import (
     target_to_dict,
     tell_task,
 )
-from fastbp.tabular.training_data import prepare
+from fastbp.tabular.metrics import softmax
 
 # --- the target -------------------------------------------------------------------------------------------------
 

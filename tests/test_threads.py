@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from networks import bits
 
-from fastbp import SGD, Adam, DivergenceError, Network, fitting, threads
-from fastbp.barrier import Crew, abandon, meet, new_barrier
-from fastbp.jit import entry
-from fastbp.threads import Team, counts_up_to
+from fastbp import SGD, Adam, DivergenceError, Network
+from fastbp.machine.barrier import Crew, abandon, meet, new_barrier
+from fastbp.machine.jit import entry
+from fastbp.runs import fitting, threads
+from fastbp.runs.threads import Team, counts_up_to
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((330, 5))

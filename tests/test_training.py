@@ -9,12 +9,15 @@ import reference
 from numba.core.runtime import _nrt_python, rtsys
 
 import fastbp
-from fastbp import activations, batches, layout, losses, optimizers, training
-from fastbp.barrier import Crew, new_barrier
-from fastbp.denormals import flush_denormals, restore_mode
-from fastbp.jit import entry
-from fastbp.memory import initial
-from fastbp.scaling import scaling_of
+from fastbp import activations, losses, optimizers
+from fastbp.kernels import entries as training
+from fastbp.kernels import layout
+from fastbp.kernels import rows as batches
+from fastbp.kernels.input_factors import scaling_of
+from fastbp.machine.barrier import Crew, new_barrier
+from fastbp.machine.denormals import flush_denormals, restore_mode
+from fastbp.machine.jit import entry
+from fastbp.runs.checkpoint import initial
 
 OPTIMIZERS = [
     fastbp.SGD(0.05),

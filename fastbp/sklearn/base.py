@@ -19,7 +19,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastbp.fitting import DivergenceError
+from fastbp.runs.fitting import DivergenceError
 from fastbp.sklearn import conversion, lbfgs
 from fastbp.sklearn.descent import Array, outputs
 from fastbp.sklearn.stochastic import STOCHASTIC_SOLVERS, HeldOut, StochasticFit

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import activations, fitting, layout, losses, training
-from fastbp.batches import MERSENNE_TWISTER, Table, mersenne_twister
-from fastbp.prediction import Predictor
+from fastbp import activations, losses
+from fastbp.kernels import entries as training
+from fastbp.kernels import layout
+from fastbp.kernels.input_factors import no_scaling
+from fastbp.kernels.rows import MERSENNE_TWISTER, Table, mersenne_twister
 from fastbp.results import History
-from fastbp.scaling import no_scaling
+from fastbp.runs import fitting
+from fastbp.runs.prediction import Predictor
 from fastbp.schedules import ByEpoch, Schedule
-from fastbp.sklearn import optimizers
-from fastbp.sklearn.optimizers import Arrays, Optimizer
+from fastbp.sklearn import solvers as optimizers
+from fastbp.sklearn.solvers import Arrays, Optimizer
 
 Array = npt.NDArray[Any]
 Rate = float | Schedule

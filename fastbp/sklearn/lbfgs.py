@@ -12,7 +12,9 @@ import scipy.optimize
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp import activations, layout, training
+from fastbp import activations
+from fastbp.kernels import entries as training
+from fastbp.kernels import layout
 from fastbp.sklearn.descent import Array, Objective, table_of
 
 CoefPlaces = list[tuple[int, int, tuple[int, int]]]

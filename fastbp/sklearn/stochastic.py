@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from fastbp.fitting import DivergenceError
-from fastbp.sklearn import advice
+from fastbp.runs.fitting import DivergenceError
+from fastbp.sklearn import convergence as advice
 from fastbp.sklearn.descent import Array, Descent, Objective, Stopping
-from fastbp.sklearn.optimizers import AdamOptimizer, Optimizer, SGDOptimizer
+from fastbp.sklearn.solvers import AdamOptimizer, Optimizer, SGDOptimizer
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 

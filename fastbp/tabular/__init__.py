@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastbp.tabular.classifier import TabularClassifier
-    from fastbp.tabular.ensemble import Progress
     from fastbp.tabular.model import TableModel
     from fastbp.tabular.regressor import TabularRegressor
+    from fastbp.tabular.training.pool import Progress
 
 __all__ = ["Progress", "TableModel", "TabularClassifier", "TabularRegressor"]
 
 _HOMES = {
-    "Progress": "ensemble",
+    "Progress": "training.pool",
     "TableModel": "model",
     "TabularClassifier": "classifier",
     "TabularRegressor": "regressor",

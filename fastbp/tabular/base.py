@@ -18,12 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from fastbp.tabular.building import build
-from fastbp.tabular.cells import Cells, Frame
-from fastbp.tabular.frames import column_of, frame_of, has_names
+from fastbp.tabular.encoding.cells import Cells, Frame
+from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
+from fastbp.tabular.encoding.target import Target
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import Settings
-from fastbp.tabular.target import Target
+from fastbp.tabular.training.build import build
 
 Array = npt.NDArray[Any]
 

@@ -18,12 +18,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
 from fastbp.tabular.base import TabularEstimator, plain, rows_of, weights_of
-from fastbp.tabular.cells import cells_of
-from fastbp.tabular.ensemble import Progress
-from fastbp.tabular.frames import frame_of, has_names
+from fastbp.tabular.encoding.cells import cells_of
+from fastbp.tabular.encoding.frames import frame_of, has_names
+from fastbp.tabular.encoding.target import Classes
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import BATCH_SIZE, CLASS_METRICS, EPOCHS, HIDDEN, LABEL_SMOOTHING, N_ENSEMBLE, PATIENCE
-from fastbp.tabular.target import Classes
+from fastbp.tabular.training.pool import Progress
 
 Array = npt.NDArray[Any]
 

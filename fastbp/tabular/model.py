@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import __version__, model_file
+from fastbp import __version__
+from fastbp.files import model_file
 from fastbp.network import Network
-from fastbp.tabular.cells import Floats, Frame
-from fastbp.tabular.encoding import Encoding
-from fastbp.tabular.frames import frame_of
+from fastbp.tabular.encoding.cells import Floats, Frame
+from fastbp.tabular.encoding.frames import frame_of
+from fastbp.tabular.encoding.inputs import Encoding
+from fastbp.tabular.encoding.target import Classes, Quantity, Target, target_from_dict, target_to_dict
 from fastbp.tabular.metrics import softmax
-from fastbp.tabular.target import Classes, Quantity, Target, target_from_dict, target_to_dict
 
 MOST_RESIDUALS = 10_000  # that a model keeps
 

@@ -16,11 +16,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
 from fastbp.tabular.base import TabularEstimator, plain, rows_of, weights_of
-from fastbp.tabular.cells import Cells, cells_of
-from fastbp.tabular.ensemble import Progress
-from fastbp.tabular.frames import frame_of, has_names
+from fastbp.tabular.encoding.cells import Cells, cells_of
+from fastbp.tabular.encoding.frames import frame_of, has_names
+from fastbp.tabular.encoding.target import Quantity
 from fastbp.tabular.settings import BATCH_SIZE, EPOCHS, HIDDEN, N_ENSEMBLE, NUMBER_METRICS, PATIENCE
-from fastbp.tabular.target import Quantity
+from fastbp.tabular.training.pool import Progress
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,5 @@
+"""All compiled mathematics: how matrices lie in memory, the equations, one step, and a whole run as one call.
+
+May import `machine`, and at the top of fastbp `losses`, `activations` and `optimizers`. It must not know networks,
+estimators, files, time or the terminal.
+"""

@@ -1,0 +1,336 @@
+"""Arithmetic of lines and tiles, as of arrays: a line meets a tile row by row, a number meets every lane.
+
+With `line`, `denormals` and `barrier`, the only file that knows LLVM; it must not know what is computed with it.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, lower_builtin, type_callable
+
+from fastbp.machine.line import Line, Lines, Tile, address_of, load_value, pack, row_of, shuffle, splat
+
+
+def _call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
+    """Call the LLVM intrinsic `name`, declared by hand: llvmlite's `declare_intrinsic` takes no vector types."""
+    vector = vectors[0].type
+    width = 32 if isinstance(vector.element, ir.FloatType) else 64
+    function_type = ir.FunctionType(vector, [vector] * len(vectors))
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.v{vector.count}f{width}")
+    return builder.call(function, vectors)
+
+
+def _by_rows(builder: ir.IRBuilder, signature: Any, values: Any, compute: Callable[..., Any]) -> Any:
+    """Return `compute(*vectors)` for each row of the arguments."""
+    kind = signature.return_type
+    arguments = list(zip(signature.args, values, strict=True))
+    vectors = ([row_of(builder, k, value, row) for k, value in arguments] for row in range(kind.rows))
+    return pack(builder, kind, [compute(*operands) for operands in vectors])
+
+
+def _fma_from_memory(tile: Tile, array: types.Array, line: Line, spacing: int) -> Any:
+    """Type and generate `tile[r] + array[at + r * spacing] * line`: an outer product added to a tile."""
+
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        sums, array_value, at, factor = values
+        rows = []
+        for row in range(tile.rows):
+            # One broadcast from memory, which x86 folds into the fma itself.
+            pointer = address_of(context, builder, array, array_value, at, row * spacing)
+            number = splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
+            rows.append(_call(builder, "fma", number, factor, builder.extract_value(sums, row)))
+        return pack(builder, tile, rows)
+
+    return tile(tile, array, types.intp, line), generate
+
+
+@intrinsic
+def fma_down(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line) -> Any:
+    """Return the tile with rows `tile[r] + array[at + r * line_length] * line`: down a panel's rows."""
+    return _fma_from_memory(tile, array, line, tile.lanes)
+
+
+@intrinsic
+def fma_along(_context: Any, tile: Tile, array: types.Array, _at: Any, line: Line) -> Any:
+    """Return the tile with rows `tile[r] + array[at + r] * line`: along one line's lanes."""
+    return _fma_from_memory(tile, array, line, 1)
+
+
+@intrinsic
+def fma_pairs(_context: Any, tile: Tile, numbers: types.Type, _at: Any, lines: types.Type, _lines_at: Any) -> Any:
+    """Return the tile with rows `tile[r] + numbers[at + r] * line r of lines from lines_at on`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        sums, numbers_value, at, lines_value, lines_at = values
+        factors = load_value(context, builder, signature.return_type, lines, lines_value, lines_at)
+        rows = []
+        for row in range(tile.rows):
+            pointer = address_of(context, builder, numbers, numbers_value, at, row)
+            number = splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
+            factor, addend = (builder.extract_value(value, row) for value in (factors, sums))
+            rows.append(_call(builder, "fma", number, factor, addend))
+        return pack(builder, tile, rows)
+
+    return tile(tile, numbers, types.intp, lines, types.intp), generate
+
+
+@intrinsic
+def fma(_context: Any, a: Lines, b: Lines, c: Lines) -> Any:
+    """Return a * b + c, rounded once."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _by_rows(builder, signature, values, lambda x, y, z: _call(builder, "fma", x, y, z))
+
+    return c(a, b, c), generate
+
+
+@intrinsic
+def relu(_context: Any, lines: Lines) -> Any:
+    """Return max(0, x). NaN stays NaN, so that no divergence hides behind a unit that looks dead."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
+
+        def maximum(x: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", zero, x), zero, x)
+
+        return _by_rows(builder, signature, values, maximum)
+
+    return lines(lines), generate
+
+
+@intrinsic
+def where_positive(_context: Any, condition: Lines, lines: Lines) -> Any:
+    """Return I[condition > 0] ⊙ lines."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
+
+        def mask(x: Any, kept: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", x, zero), kept, zero)
+
+        return _by_rows(builder, signature, values, mask)
+
+    return lines(condition, lines), generate
+
+
+@intrinsic
+def square_root(_context: Any, lines: Lines) -> Any:
+    """Return √x, lane by lane."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _by_rows(builder, signature, values, lambda x: _call(builder, "sqrt", x))
+
+    return lines(lines), generate
+
+
+@intrinsic
+def round_lanes(_context: Any, lines: Lines) -> Any:
+    """Return the nearest whole number, lane by lane."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _by_rows(builder, signature, values, lambda x: _call(builder, "rint", x))
+
+    return lines(lines), generate
+
+
+@intrinsic
+def power_of_two(_context: Any, lines: Lines) -> Any:
+    """Return 2^n, lane by lane, for whole n within the exponents of normal numbers."""
+    bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
+    integers = ir.VectorType(ir.IntType(bits), lines.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        bias = ir.Constant(integers, [2 ** (bits - mantissa - 2) - 1] * lines.lanes)
+        shift = ir.Constant(integers, [mantissa] * lines.lanes)
+
+        def power(n: Any) -> Any:
+            exponent = builder.add(builder.fptosi(n, integers), bias)
+            return builder.bitcast(builder.shl(exponent, shift), lines.vector)
+
+        return _by_rows(builder, signature, values, power)
+
+    return lines(lines), generate
+
+
+@intrinsic
+def exponent(_context: Any, lines: Lines) -> Any:
+    """Return n, lane by lane, where x = 2^n m with 1 ≤ m < 2; x must be positive and normal."""
+    bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
+    integers = ir.VectorType(ir.IntType(bits), lines.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        bias = ir.Constant(integers, [2 ** (bits - mantissa - 2) - 1] * lines.lanes)
+        shift = ir.Constant(integers, [mantissa] * lines.lanes)
+
+        def take(x: Any) -> Any:
+            biased = builder.lshr(builder.bitcast(x, integers), shift)
+            return builder.sitofp(builder.sub(biased, bias), lines.vector)
+
+        return _by_rows(builder, signature, values, take)
+
+    return lines(lines), generate
+
+
+@intrinsic
+def random_lanes(_context: Any, line: Line, _key: types.Integer, _share: types.Float) -> Any:
+    """Return a line like the given one with 1 in about this share (below 1) of its lanes, drawn by the key, else 0.
+
+    Each lane hashes the key's halves and its own number by MurmurHash3's last step (Appleby 2011).
+    """
+    integers = ir.VectorType(ir.IntType(32), line.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        def constant(number: int) -> Any:
+            return ir.Constant(integers, [number] * line.lanes)
+
+        def mixed(bits: Any) -> Any:
+            for by, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+                bits = builder.mul(builder.xor(bits, builder.lshr(bits, constant(by))), constant(factor))
+            return builder.xor(bits, builder.lshr(bits, constant(16)))
+
+        _, key, share = values
+        low, high = (
+            splat(builder, integers, builder.trunc(half, ir.IntType(32)))
+            for half in (key, builder.lshr(key, ir.Constant(key.type, 32)))
+        )
+        number = ir.Constant(integers, [lane * 0x9E3779B9 % 2**32 for lane in range(line.lanes)])
+        bits = mixed(builder.xor(mixed(builder.add(low, number)), high))
+        most = builder.fptoui(builder.fmul(share, ir.Constant(share.type, 2.0**32)), ir.IntType(32))
+        ones, zeros = (ir.Constant(line.vector, [number] * line.lanes) for number in (1.0, 0.0))
+        return builder.select(builder.icmp_unsigned("<", bits, splat(builder, integers, most)), ones, zeros)
+
+    return line(line, types.uint64, types.float64), generate
+
+
+@intrinsic
+def keep_lanes(_context: Any, lines: Lines, _count: types.Integer, _other: types.Float) -> Any:
+    """Return the lines with their first `count` lanes as they are, and a number in all the others."""
+    integers = ir.VectorType(ir.IntType(32), lines.lanes)
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        last = splat(builder, integers, builder.trunc(values[1], ir.IntType(32)))
+        inside = builder.icmp_signed("<", ir.Constant(integers, list(range(lines.lanes))), last)
+        other = splat(builder, lines.vector, values[2])
+        one = signature.return_type(lines)
+        return _by_rows(builder, one, values[:1], lambda line: builder.select(inside, line, other))
+
+    return lines(lines, types.int64, lines.dtype), generate
+
+
+@intrinsic
+def sum_lanes(_context: Any, line: Line) -> Any:
+    """Return the sum of a line's lanes, a number: half added to half, and so on."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        vector, lanes = values[0], line.lanes
+        while lanes > 1:
+            lanes //= 2
+            low = shuffle(builder, vector, vector, list(range(lanes)))
+            high = shuffle(builder, vector, vector, list(range(lanes, 2 * lanes)))
+            vector = builder.fadd(low, high)
+        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    return line.dtype(line), generate
+
+
+@intrinsic
+def sum_rows(_context: Any, tile: Tile) -> Any:
+    """Return the line that is the sum of a tile's rows, added two by two."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        rows = [builder.extract_value(values[0], row) for row in range(tile.rows)]
+        while len(rows) > 1:
+            rows = [builder.fadd(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        return rows[0]
+
+    return Line(tile.dtype)(tile), generate
+
+
+@intrinsic
+def transpose(_context: Any, square: Tile) -> Any:
+    """Return the transpose of a tile with as many rows as lanes.
+
+    First within quarters of a register, which every CPU does in a cycle, then quarters among registers: a third less
+    time than shuffles across the whole register, which overwrite an operand and so need copies.
+    """
+    lanes, quarter = square.lanes, 16 // square.bytes  # lanes of 128 bits
+
+    def pair(size: int) -> tuple[list[int], list[int]]:
+        """Return the lanes of two rows whose quarters' lower (and upper) halves alternate, `size` lanes at a time."""
+        low = [
+            row + first + group + i
+            for first in range(0, lanes, quarter)
+            for group in range(0, quarter // 2, size)
+            for row in (0, lanes)
+            for i in range(size)
+        ]
+        return low, [lane + quarter // 2 for lane in low]
+
+    even = [row + first + i for row in (0, lanes) for first in range(0, lanes, 2 * quarter) for i in range(quarter)]
+    odd = [lane + quarter for lane in even]
+    within = [(1, pair(1)), (2, pair(2))] if quarter == 4 else [(1, pair(1))]
+    stages = [*within, (quarter, (even, odd)), (2 * quarter, (even, odd))]
+
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        rows = [builder.extract_value(values[0], row) for row in range(lanes)]
+        for step, orders in stages:
+            for a in (row for row in range(lanes) if not row & step):
+                pair_of_rows = rows[a], rows[a + step]
+                rows[a], rows[a + step] = (shuffle(builder, *pair_of_rows, order) for order in orders)
+            if quarter == 4 and step == 2:  # the second and third column of each four have changed places
+                rows = [rows[row & ~3 | (0, 2, 1, 3)[row & 3]] for row in range(lanes)]
+        return pack(builder, signature.return_type, rows)
+
+    return square(square), generate
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """Return the greater, lane by lane; `a` where either is NaN."""
+    return np.where(a <= b, b, a)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """Return the less, lane by lane; `a` where either is NaN."""
+    return np.where(a >= b, b, a)
+
+
+def _binary(function: Callable[..., Any], compute: Callable[[ir.IRBuilder, Any, Any], Any]) -> None:
+    """Teach Numba `function(a, b)` where a line or tile meets a line, a tile or a number."""
+
+    @type_callable(function)
+    def type_function(_context: Any) -> Any:
+        def typer(a: types.Type, b: types.Type) -> types.Type | None:
+            lines = [kind for kind in (a, b) if isinstance(kind, Lines)]
+            others = [kind for kind in (a, b) if not isinstance(kind, Lines | types.Number)]
+            return None if others or not lines else max(lines, key=lambda kind: isinstance(kind, Tile))
+
+        return typer
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        kind, kinds, operands = signature.return_type, [], []
+        for operand_kind, value in zip(signature.args, values, strict=True):
+            is_number = isinstance(operand_kind, types.Number)
+            number = context.cast(builder, value, operand_kind, kind.dtype) if is_number else None
+            operands.append(splat(builder, kind.vector, number) if is_number else value)
+            kinds.append(Line(kind.dtype) if is_number else operand_kind)
+        return _by_rows(builder, kind(*kinds), operands, lambda a, b: compute(builder, a, b))
+
+    for kinds in ((Lines, Lines), (Lines, types.Number), (types.Number, Lines)):
+        lower_builtin(function, *kinds)(generate)
+
+
+def _choose(comparison: str) -> Callable[[ir.IRBuilder, Any, Any], Any]:
+    return lambda builder, a, b: builder.select(builder.fcmp_unordered(comparison, a, b), a, b)
+
+
+_binary(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_binary(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_binary(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_binary(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+_binary(maximum, _choose(">"))
+_binary(minimum, _choose("<"))

@@ -1,0 +1,141 @@
+"""Tables as Python has them, made into one kind: pandas, polars or pyarrow frames, mappings, arrays.
+
+It knows other libraries' frames, through narwhals, which it needs for nothing else. It must not know what the columns
+are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from fastbp.tabular.encoding import cells
+from fastbp.tabular.encoding.cells import Cells, Frame
+
+
+def frame_of(X: Any, name: str = "X") -> Frame:
+    """Return a table as cells, the same whatever holds it.
+
+    Parameters
+    ----------
+    X : frame of pandas, polars, pyarrow or another library that narwhals knows, mapping, or array-like (n, D)
+        A mapping goes from names to columns. The columns of an array are called x0, x1, ….
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    TypeError
+        If it is a sparse or a lazy table.
+    ValueError
+        If it is no table, or two of its columns have the same name.
+    """
+    if isinstance(X, Frame):
+        return X
+    if hasattr(X, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix, and a table is dense: {name}.toarray() makes it one")
+    if isinstance(X, Mapping):
+        names, columns = [str(key) for key in X], list(X.values())
+    elif (native := _native_frame(X, name)) is None:
+        names, columns = _columns_of_array(X, name)
+    else:
+        names, columns = [str(column) for column in native.columns], list(native.iter_columns())
+    if not names:
+        raise ValueError(f"{name} has 0 feature(s) (shape={np.shape(X)}) while a minimum of 1 is required.")
+    if len(set(names)) < len(names):
+        twice = next(column for column in names if names.count(column) > 1)
+        raise ValueError(f"{name} has two columns named {twice!r}")
+    made = [column_of(column, column_name) for column, column_name in zip(columns, names, strict=True)]
+    if len({len(column) for column in made}) > 1:
+        lengths = ", ".join(f"{column.name!r} {len(column)}" for column in made[:5])
+        raise ValueError(f"the columns of {name} differ in length: {lengths}")
+    return Frame(made)
+
+
+def column_of(column: Any, name: str) -> Cells:
+    """Return a series of any library, or an array-like (n,), as cells: missing where its library says so.
+
+    Raises
+    ------
+    ValueError
+        If it is not one column.
+    """
+    if _is_pythons(column):
+        return cells.cells_of(name, column)
+    nw = _narwhals()
+    series = nw.from_native(column, series_only=True, pass_through=True)
+    if not isinstance(series, nw.Series):
+        return cells.cells_of(name, column)
+    if series.dtype in (nw.String, nw.Categorical, nw.Enum):
+        return cells.texts(name, series.to_list())
+    if series.dtype in (nw.Int128, nw.UInt128):
+        series = series.cast(nw.Float64)
+    missing = series.is_null()
+    if series.dtype.is_integer() or series.dtype.is_float():
+        return cells.numbers(name, _filled(series, missing, 0).to_numpy(), missing.to_numpy())
+    if series.dtype == nw.Boolean:
+        return cells.truths(name, _filled(series, missing, False).to_numpy().astype(bool), missing.to_numpy())
+    if series.dtype == nw.Datetime:
+        series = series.dt.replace_time_zone(None)
+    if series.dtype in (nw.Date, nw.Datetime):
+        microseconds = _filled(series.dt.timestamp("us"), missing, 0)
+        return cells.dates(name, microseconds.to_numpy().astype(np.int64), missing.to_numpy())
+    return cells.cells_of(name, series.to_list())
+
+
+def has_names(X: Any) -> bool:
+    """Tell whether a table's columns have names of their own."""
+    return isinstance(X, Mapping | Frame) or _native_frame(X, "X") is not None
+
+
+def default_names(n_columns: int) -> list[str]:
+    """Return what the columns of an array are called."""
+    return [f"x{i}" for i in range(n_columns)]
+
+
+def _is_pythons(values: Any) -> bool:
+    return isinstance(values, np.ndarray | list | tuple | range)
+
+
+def _narwhals() -> Any:
+    try:
+        return import_module("narwhals.stable.v2")
+    except ModuleNotFoundError:
+        message = "a frame of another library needs narwhals, which `pip install 'fastbp[tabular]'` brings"
+        raise ModuleNotFoundError(message, name="narwhals") from None
+
+
+def _native_frame(X: Any, name: str) -> Any:
+    """Return a library's frame as narwhals sees it, or None if it is something else."""
+    if _is_pythons(X):
+        return None
+    nw = _narwhals()
+    try:
+        frame = nw.from_native(X, pass_through=True)
+        if isinstance(frame, nw.LazyFrame):
+            raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
+        if isinstance(frame, nw.DataFrame):
+            frame.columns  # noqa: B018 (a frame of pandas may have two columns of one name)
+            return frame
+    except nw.exceptions.DuplicateError as error:
+        raise ValueError(f"{name} has two columns of one name: {error}") from None
+    return None
+
+
+def _filled(series: Any, missing: Any, value: Any) -> Any:
+    return series.fill_null(value) if missing.any() else series
+
+
+def _columns_of_array(X: Any, name: str) -> tuple[list[str], list[Any]]:
+    if isinstance(X, Sequence) and not isinstance(X, str) and X and all(isinstance(row, Sequence) for row in X):
+        X = np.array(X, dtype=object) if any(isinstance(cell, str) for row in X for cell in row) else X
+    array = X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be a table of rows and columns, got {array.ndim} dimension{'s' * (array.ndim != 1)}. "
+            f"Reshape your data: {name}.reshape(-1, 1) makes one column of it"
+        )
+    return default_names(array.shape[1]), list(array.T)
