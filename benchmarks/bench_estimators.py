@@ -35,7 +35,7 @@ class Fit:
 
 
 class Table:
-    """A model of a raw table, encoding and all: seconds of a fit of one network for 20 epochs, and of predictions."""
+    """A model of a raw table, with its encoding: seconds of a fit of one network for 20 epochs, and of a prediction."""
 
     params = (("breast_cancer", "diabetes", "digits"),)
     param_names = ("table",)
@@ -55,7 +55,7 @@ class Table:
         X, self.y = getattr(datasets, f"load_{table}")(return_X_y=True)
         self.frame = pl.DataFrame(X, schema=[f"x{i}" for i in range(X.shape[1])])
         kind = TabularRegressor if table == "diabetes" else TabularClassifier
-        self.model = kind(n_ensemble=1, epochs=20, patience=None, n_jobs=1)
+        self.model = kind(n_estimators=1, epochs=20, patience=None, n_jobs=1)
         self.time_fit()
 
     def time_fit(self, *_):

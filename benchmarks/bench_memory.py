@@ -14,7 +14,7 @@ class Workspace:
     unit = "bytes"
 
     def track_workspace_bytes(self, K, width, batch):
-        from fastbp.kernels.layout import workspace_for
+        from fastbp.kernels.packing import workspace_for
 
         return workspace_for([INPUTS, *K * [width], OUTPUTS], batch, "float32").data.nbytes
 

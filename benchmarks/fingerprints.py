@@ -130,7 +130,7 @@ def of_the_drop_in():
         "small batches": {"batch_size": 7, "alpha": 0.1},
         "plain": {"solver": "sgd", "momentum": 0.0},
         "class weights": {"class_weight": "balanced"},
-        "callback": {"callback": lambda model: model.n_iter_ == 5},
+        "callback": {"callback": lambda progress: progress.epoch == 5},
     }.items():
         yield f"MLPClassifier {name}", lambda o=options: fitted(MLPClassifier(**{**common, **o}), X, CLASSES)
     for loss in ("poisson", "huber", "absolute_error", "quantile"):
@@ -179,7 +179,7 @@ def of_tables():
         says = model.predict_proba(frame) if hasattr(model, "predict_proba") else model.predict(frame)
         return [*parameters, says, np.array(list(model.scores_.values()), float), model.model_.residuals]
 
-    few = {"n_ensemble": 3, "hidden": (24, 16), "epochs": 10}
+    few = {"n_estimators": 3, "hidden_layer_sizes": (24, 16), "epochs": 10}
     for metric in ("log_loss", "accuracy", "auc"):
         yield (
             f"TabularClassifier {metric}",
@@ -188,10 +188,10 @@ def of_tables():
     for metric in ("rmse", "mae", "quantile"):
         yield f"TabularRegressor {metric}", lambda m=metric: learned(TabularRegressor(**few, metric=m), frame, values)
     for name, options in {
-        "one network": {"n_ensemble": 1},
+        "one network": {"n_estimators": 1},
         "patience": {"patience": 2},
         "two threads": {"n_jobs": 2},
-        "linear": {"hidden": ()},
+        "linear": {"hidden_layer_sizes": ()},
         "balanced": {"class_weight": "balanced"},
         "no dropout": {"dropout": 0.0, "label_smoothing": 0.0},
     }.items():
@@ -203,7 +203,7 @@ def of_tables():
     )
     yield (
         "TabularClassifier eval_set",
-        lambda: learned(TabularClassifier(**few), frame, labels, eval_set=(frame, labels[::-1])),
+        lambda: learned(TabularClassifier(**few), frame, labels, validation_data=(frame, labels[::-1])),
     )
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp.kernels import dense as kernels
-from fastbp.kernels.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
+from fastbp.kernels.layout import Panels
+from fastbp.kernels.packing import lanes_of, matrix_from, padded_rows, panels_from
 from fastbp.machine.jit import entry
 
 EQUATIONS = {
@@ -48,7 +49,7 @@ def repeat_backward_parameters(times, g, h, weights, biases):
 @entry
 def repeat_descend(times, g, h, weights):
     for _ in range(times):
-        kernels.descend_weights(g, h, 1e-30, 0.0, weights)
+        kernels.sgd_update_weights(g, h, 1e-30, 0.0, weights)
 
 
 def matrices(width, batch_size):

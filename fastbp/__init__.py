@@ -7,29 +7,29 @@ comes with the first thing that needs a kernel.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastbp._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from fastbp import losses, schedules, toy
     from fastbp.gradient_check import check_gradients
     from fastbp.network import Network
     from fastbp.optimizers import SGD, Adam
-    from fastbp.results import Gradients, History, Trace
-    from fastbp.runs.fitting import DivergenceError
+    from fastbp.results import DivergenceError, Gradients, History, Progress, Trace
     from fastbp.startup import warmup
-
-__version__ = "0.1.0"
 
 _PLACES = {
     "SGD": "fastbp.optimizers",
     "Adam": "fastbp.optimizers",
-    "DivergenceError": "fastbp.runs.fitting",
+    "DivergenceError": "fastbp.results",
     "Gradients": "fastbp.results",
     "History": "fastbp.results",
     "Network": "fastbp.network",
+    "Progress": "fastbp.results",
     "Trace": "fastbp.results",
     "check_gradients": "fastbp.gradient_check",
     "warmup": "fastbp.startup",
 }
-_MODULES = ("losses", "schedules", "toy")
+_MODULES = ("activations", "losses", "schedules", "sklearn", "tabular", "toy")
 
 __all__ = [
     "SGD",
@@ -38,6 +38,7 @@ __all__ = [
     "Gradients",
     "History",
     "Network",
+    "Progress",
     "Trace",
     "check_gradients",
     "losses",
@@ -56,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})

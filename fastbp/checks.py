@@ -1,7 +1,7 @@
-"""What users hand in, checked and brought to one form; each error names the argument, what it got and what it wanted.
+"""Arguments checked and brought to one form. Each error names the argument, what it got and what it wanted.
 
-Kernels trust their buffers, so everything is checked here, before anything is changed. What is of the wrong kind is
-a TypeError, a wrong value of the right kind a ValueError. This file must not know of layers or training.
+Kernels trust their buffers, so every argument is checked here before anything is changed. An argument of the wrong kind
+is a TypeError. A wrong value of the right kind is a ValueError. This file imports NumPy alone.
 """
 
 import math
@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp.kernels.layout import Floats, Integers, padded_rows, target_rows
-from fastbp.kernels.rows import Table
-from fastbp.losses import Loss
-from fastbp.optimizers import SGD, Adam
+from fastbp._typing import Array, Floats
 
 _LARGEST_NETWORK = 2**31  # parameters: more than a CPU trains, and a guard against slips such as 2**40
 _LONGEST_SHOWN = 80  # characters of what was got
@@ -24,8 +21,8 @@ _LONGEST_SHOWN = 80  # characters of what was got
 _NO_NUMBERS = (str, bytes, complex, np.complexfloating, np.datetime64, np.timedelta64, np.ndarray)
 
 
-def _shown(value: Any) -> str:
-    """Return `value` as a message can hold it: one line, and not a long one."""
+def shown(value: Any) -> str:
+    """Return `value` as text for a message: one line, cut where it is long."""
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python does not write out whole numbers of more than 4300 digits
@@ -39,19 +36,61 @@ def _shown(value: Any) -> str:
 def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> int:
     """Return `value` as an int, or raise unless it is one within `least` and `most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, got {_shown(value)}")
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
     if not least <= value <= most:
         bound = f"at least {least}" if value < least else f"at most {most}"
-        raise ValueError(f"{name} must be {bound}, got {_shown(value)}")
+        raise ValueError(f"{name} must be {bound}, got {shown(value)}")
     return int(value)
+
+
+def real_number(name: str, value: Any) -> float:
+    """Return `value` as a float, or raise unless it is a number; it need not be finite."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf if value > 0 else -math.inf
+
+
+def not_negative(name: str, value: Any) -> float:
+    """Return `value` as a float, or raise unless it is finite and not negative."""
+    number = real_number(name, value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} must be finite and not negative, got {shown(value)}")
+    return number
+
+
+def positive(name: str, value: Any) -> float:
+    """Return `value` as a float, or raise unless it is finite and greater than 0."""
+    number = real_number(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {shown(value)}")
+    return number
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a float, or raise unless it lies in [0, 1)."""
+    number = not_negative(name, value)
+    if number >= 1:
+        raise ValueError(f"{name} must be less than 1, got {shown(value)}")
+    return number
+
+
+def between(name: str, value: Any, low: float, high: float) -> float:
+    """Return `value` as a float, or raise unless it lies between `low` and `high`, neither of them included."""
+    number = not_negative(name, value)
+    if not low < number < high:
+        raise ValueError(f"{name} must lie between {low} and {high}, got {shown(value)}")
+    return number
 
 
 def choice(name: str, value: Any, names: Sequence[str]) -> int:
     """Return which of `names` the value is, or raise unless it is one."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {', '.join(names)}; got {_shown(value)}")
+        raise TypeError(f"{name} must be one of {', '.join(names)}; got {shown(value)}")
     if value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(names)}; got {_shown(value)}")
+        raise ValueError(f"{name} must be one of {', '.join(names)}; got {shown(value)}")
     return list(names).index(value)
 
 
@@ -63,7 +102,7 @@ def thread_count(value: Any) -> int | None:
 def flag(name: str, value: Any) -> bool:
     """Return `value` as a bool, or raise unless it is one."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {_shown(value)}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -79,21 +118,13 @@ def instance(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     wanted = " or ".join(kind.__name__ for kind in kinds)
     if isinstance(value, type) and issubclass(value, kinds):
         raise TypeError(f"{name} must be an instance of {wanted}, got the class itself: call {value.__name__}(…)")
-    raise TypeError(f"{name} must be an instance of {wanted}, got {_shown(value)}")
-
-
-def optimizer(value: Any, dtype: np.dtype[Any]) -> SGD | Adam:
-    """Return an optimizer, or raise unless it is one whose numbers `dtype` can hold."""
-    checked: SGD | Adam = instance("optimizer", value, (SGD, Adam))
-    if isinstance(checked, Adam) and checked.epsilon < np.finfo(dtype).tiny:
-        raise ValueError(f"optimizer's epsilon {checked.epsilon} is too small for {dtype.name}: it would count as 0")
-    return checked
+    raise TypeError(f"{name} must be an instance of {wanted}, got {shown(value)}")
 
 
 def function(name: str, value: Any) -> None:
     """Raise unless `value` is None or can be called."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a function, got {_shown(value)}")
+        raise TypeError(f"{name} must be a function, got {shown(value)}")
 
 
 def path(value: Any) -> str:
@@ -101,15 +132,15 @@ def path(value: Any) -> str:
     try:
         return os.fsdecode(value)
     except TypeError:
-        raise TypeError(f"path must be a string or a path, got {_shown(value)}") from None
+        raise TypeError(f"path must be a string or a path, got {shown(value)}") from None
 
 
-def validation_rows(value: Any) -> tuple[Any, Any, Any]:
-    """Return (X, y, sample_weight), or raise unless it is a tuple of the three or of the first two."""
+def validation_data(value: Any) -> tuple[Any, Any, Any]:
+    """Return (X, y, sample_weight), or raise unless `value` is a tuple of the three or of the first two."""
     if not isinstance(value, tuple | list):
-        raise TypeError(f"validation must be (X, y) or (X, y, sample_weight), got {_shown(value)}")
+        raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {shown(value)}")
     if len(value) not in (2, 3):
-        raise ValueError(f"validation must be (X, y) or (X, y, sample_weight), got {len(value)} of them")
+        raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got {len(value)} of them")
     X, y, *rest = value
     return X, y, rest[0] if rest else None
 
@@ -122,19 +153,19 @@ def float_dtype(value: Any) -> np.dtype[Any]:
                 return dtype
         except (TypeError, ValueError):  # no dtype at all
             break
-    raise ValueError(f"dtype must be float32 or float64, got {_shown(value)}")
+    raise ValueError(f"dtype must be float32 or float64, got {shown(value)}")
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
     """Return (D_0, …, D_{K+1}), or raise unless there are two or more numbers, none below 1."""
     if not _is_list(value):
-        raise TypeError(f"layer_sizes must be a list such as [16, 64, 1], got {_shown(value)}")
+        raise TypeError(f"layer_sizes must be a list such as [16, 64, 1], got {shown(value)}")
     if len(value) < 2:
-        raise ValueError(f"layer_sizes must hold at least the inputs and the outputs, got {_shown(list(value))}")
+        raise ValueError(f"layer_sizes must hold at least the inputs and the outputs, got {shown(list(value))}")
     sizes = tuple(whole_number(f"layer_sizes[{i}]", size, 1) for i, size in enumerate(value))
     n_parameters = sum((a + 1) * b for a, b in pairwise(sizes))
     if n_parameters > _LARGEST_NETWORK:
-        asked = f"layer_sizes {_shown(list(sizes))} ask for {n_parameters:.3g} parameters"
+        asked = f"layer_sizes {shown(list(sizes))} ask for {n_parameters:.3g} parameters"
         raise ValueError(f"{asked}; at most 2**31 can be had")
     return sizes
 
@@ -151,7 +182,7 @@ def _is_text(value: Any) -> bool:
 # --- arrays -------------------------------------------------------------------------------------------------
 
 
-def numbers(name: str, value: Any) -> npt.NDArray[Any]:
+def numbers(name: str, value: Any) -> Array:
     """Return `value` as an array of real numbers of any dtype, or raise."""
     if hasattr(value, "toarray"):
         raise TypeError(f"{name} is sparse; fastbp takes dense arrays: {name}.toarray()")
@@ -164,7 +195,7 @@ def numbers(name: str, value: Any) -> npt.NDArray[Any]:
     except (TypeError, RuntimeError) as error:  # as PyTorch's tensors raise
         raise TypeError(f"{name} cannot be turned into an array: {error}") from error
     if array.ndim == 0 and array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of numbers, got {_shown(value)}")
+        raise TypeError(f"{name} must be an array of numbers, got {shown(value)}")
     if array.dtype == object:
         return _numbers_of_objects(name, array)
     if array.dtype.kind not in "biuf":
@@ -172,7 +203,7 @@ def numbers(name: str, value: Any) -> npt.NDArray[Any]:
     return array
 
 
-def _numbers_of_objects(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _numbers_of_objects(name: str, array: Array) -> npt.NDArray[np.float64]:
     """Return an array of objects as numbers, or raise: a table with one column of text must not pass for numbers."""
     found = np.empty(array.size)
     for i, cell in enumerate(array.ravel().tolist()):
@@ -181,21 +212,21 @@ def _numbers_of_objects(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.fl
                 raise TypeError
             found[i] = math.nan if cell is None else float(cell)
         except (TypeError, ValueError):
-            raise TypeError(f"{name} must hold numbers, got {_shown(cell)}{_at(array, i)}") from None
+            raise TypeError(f"{name} must hold numbers, got {shown(cell)}{_at(array, i)}") from None
         except OverflowError:
-            raise ValueError(f"{name} holds {_shown(cell)}{_at(array, i)}: too large for float64") from None
+            raise ValueError(f"{name} holds {shown(cell)}{_at(array, i)}: too large for float64") from None
         if cell is None:
             raise ValueError(f"{name} holds None{_at(array, i)}: fill what is missing first")
     return found.reshape(array.shape)
 
 
-def _at(array: npt.NDArray[Any], flat_index: int) -> str:
+def _at(array: Array, flat_index: int) -> str:
     """Say where in an array."""
     place = [int(i) for i in np.unravel_index(flat_index, array.shape)]
     return f" at [{', '.join(map(str, place))}]"
 
 
-def _first(array: npt.NDArray[Any], wrong: npt.NDArray[np.bool_]) -> str:
+def first(array: Array, wrong: npt.NDArray[np.bool_]) -> str:
     """Show the first number that is wrong, and where it is."""
     i = int(np.flatnonzero(wrong)[0])
     return f"{array.ravel()[i]!s}{_at(array, i)}"
@@ -210,12 +241,12 @@ def finite(name: str, value: Any, dtype: npt.DTypeLike) -> Floats:
     if wrong.any():
         infinite = ~np.isfinite(given)
         if infinite.any():
-            raise ValueError(f"{name} holds {_first(given, infinite)}: not a finite number")
-        raise ValueError(f"{name} holds {_first(given, wrong)}: too large for {np.dtype(dtype).name}")
+            raise ValueError(f"{name} holds {first(given, infinite)}: not a finite number")
+        raise ValueError(f"{name} holds {first(given, wrong)}: too large for {np.dtype(dtype).name}")
     return array
 
 
-def rows(name: str, value: Any, columns: int) -> npt.NDArray[Any]:
+def rows(name: str, value: Any, columns: int) -> Array:
     """Return `value` as a (n, columns) array of real numbers of any dtype, or raise."""
     array = numbers(name, value)
     if array.ndim != 2:
@@ -235,7 +266,7 @@ def matrix(name: str, value: Any, columns: int, dtype: npt.DTypeLike) -> Floats:
 def arrays(name: str, value: Any, shapes: Sequence[tuple[int, ...]], dtype: npt.DTypeLike) -> list[Floats]:
     """Return finite arrays of these shapes, or raise."""
     if not _is_list(value):
-        raise TypeError(f"{name} must be a list of {len(shapes)} arrays, got {_shown(value)}")
+        raise TypeError(f"{name} must be a list of {len(shapes)} arrays, got {shown(value)}")
     if len(value) != len(shapes):
         raise ValueError(f"{name} must hold {len(shapes)} arrays, one a layer; got {len(value)}")
     found = [finite(f"{name}[{i}]", array, dtype) for i, array in enumerate(value)]
@@ -243,87 +274,3 @@ def arrays(name: str, value: Any, shapes: Sequence[tuple[int, ...]], dtype: npt.
         if array.shape != shape:
             raise ValueError(f"{name}[{i}] must be of shape {shape}, got {array.shape}")
     return found
-
-
-# --- rows to train on ---------------------------------------------------------------------------------------
-
-
-def table(
-    X: Any, y: Any, sample_weight: Any, sizes: Sequence[int], loss: Loss, dtype: npt.DTypeLike, of: str = ""
-) -> Table:
-    """Return (X, y, sample_weight) as rows to train on, or raise; `of` tells apart the validation's arguments."""
-    n_inputs, n_outputs = sizes[0], sizes[-1]
-    x = matrix(f"{of}X", X, n_inputs, dtype)
-    n = len(x)
-    if n == 0:
-        raise ValueError(f"{of}X holds no rows")
-    targets, classes, values = numbers(f"{of}y", y), np.zeros(0, np.int64), np.zeros((0, n_outputs), dtype)
-    if loss.name == "cross_entropy" and targets.shape == (n,) and n_outputs > 1:
-        classes = _class_numbers(f"{of}y", targets, n_outputs)
-    else:
-        _check_shape(f"{of}y", targets.shape, n, n_outputs, loss)
-        values = finite(f"{of}y", targets, dtype).reshape(n, n_outputs)
-        _check_range(f"{of}y", values, loss)
-    weights = np.zeros(0, dtype)
-    if sample_weight is not None:
-        weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
-    return Table(padded_rows(x, dtype), target_rows(values, dtype), classes, weights, n)
-
-
-def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss: Loss) -> None:
-    """Raise unless there is a row of y for each of X, and a number in it for each output."""
-    if shape == (n, n_outputs) or (shape == (n,) and n_outputs == 1):
-        return
-    takes_classes = loss.name == "cross_entropy" and n_outputs > 1
-    wanted = f"({n}, {n_outputs})"
-    if takes_classes or n_outputs == 1:
-        wanted += f", or ({n},) of class numbers" if takes_classes else f" or ({n},)"
-    hint = f": {name}.ravel() is a list of class numbers" if takes_classes and shape == (n, 1) else ""
-    why = f"as X has {n} rows and the network {n_outputs} output{'s' * (n_outputs > 1)}"
-    raise ValueError(f"{name} must be of shape {wanted}, {why}; got {shape}{hint}")
-
-
-def _class_numbers(name: str, y: npt.NDArray[Any], n_classes: int) -> Integers:
-    """Return y as whole numbers from 0 to C − 1, or raise."""
-    with np.errstate(invalid="ignore"):
-        fits = (y >= 0) & (y < n_classes) & (y == np.floor(y))
-    if not fits.all():
-        wanted = f"class numbers 0 to {n_classes - 1}, as the network has outputs, for cross_entropy"
-        raise ValueError(f"{name} must hold {wanted}; got {_first(y, ~fits)}")
-    return y.astype(np.int64)
-
-
-def _check_range(name: str, y: Floats, loss: Loss) -> None:
-    """Raise where `y` lies outside what the loss is defined for."""
-    if loss.name == "cross_entropy" and y.shape[1] == 1 and abs(y - 1).max() > 1e-3:
-        raise ValueError(
-            f"{name} must be 1 throughout for cross_entropy of a single output, which is the only class; got "
-            f"{_first(y, y != 1)}. Two classes need two outputs, or binary_cross_entropy"
-        )
-    if loss.name in ("binary_cross_entropy", "cross_entropy") and (y.min() < 0 or y.max() > 1):
-        raise ValueError(f"{name} must lie in [0, 1] for {loss.name}, got {_first(y, (y < 0) | (y > 1))}")
-    if loss.name == "cross_entropy" and abs(y.sum(1) - 1).max() > 1e-3:
-        row = int(abs(y.sum(1) - 1).argmax())
-        raise ValueError(f"{name} must hold probabilities for cross_entropy, but row {row} adds up to {y[row].sum()}")
-    if loss.name == "poisson" and (y < 0).any():
-        raise ValueError(f"{name} must not be negative for poisson, got {_first(y, y < 0)}")
-
-
-def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floats:
-    """Return a weight for each row, or raise."""
-    weights = finite(name, value, dtype)
-    if weights.shape != (n,):
-        raise ValueError(f"{name} must be of shape ({n},), one number a row; got {weights.shape}")
-    if (weights < 0).any():
-        raise ValueError(f"{name} must not be negative, got {_first(weights, weights < 0)}")
-    least = np.finfo(dtype).tiny  # what is smaller counts as 0 in a compiled run
-    if weights.max() < least:
-        raise ValueError(f"{name} must not be 0, or below {least:.1e}, throughout; the largest is {weights.max()}")
-    with np.errstate(over="ignore"):
-        total = weights.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        raise ValueError(f"{name} must have a finite sum, got {total}")
-    # Only ratios of weights count. A power of 2 that brings the largest to about 1 changes no bit of them, and keeps
-    # their products with losses from overflow. It also makes a copy: a view would be compiled for anew.
-    scaled: Floats = np.ldexp(weights, -np.frexp(weights.max())[1]).astype(dtype)
-    return scaled

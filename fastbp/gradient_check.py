@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbp.losses import Loss, resolve
+from fastbp import activations, checks, losses
+from fastbp._typing import Floats
+from fastbp.losses import Loss
 from fastbp.network import Network
-
-Floats = NDArray[np.floating[Any]]
 
 # A difference of two losses a step ε apart carries their rounding, a few units in the last place, over ε.
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
@@ -105,7 +105,7 @@ def check_gradients(
     net: Network,
     X: ArrayLike,
     y: ArrayLike,
-    loss: str | Loss = "squared_error",
+    loss: str | Loss | None = None,
     sample_weight: ArrayLike | None = None,
     *,
     epsilon: float = _STEP,
@@ -127,8 +127,8 @@ def check_gradients(
         A batch; a few rows that differ are enough.
     y : array_like
         Its targets, as `net.loss` takes them.
-    loss : str or Loss, default "squared_error"
-        The loss.
+    loss : str or Loss, optional
+        Default: the loss of the network's last fit, or "squared_error" before a first fit.
     sample_weight : array_like of shape (n,), optional
         The samples' weights, as `net.loss` takes them.
     epsilon : float, default 6.1e-6
@@ -164,11 +164,11 @@ def check_gradients(
     |ŷ − y| = δ, are treated alike.
     """
     for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("max_per_array", max_per_array)):
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value!r}")
-    probe = _Probe(net, X, y, resolve(loss), sample_weight, epsilon)
+        checks.positive(name, value)
+    resolved = losses.resolve(loss) if loss is not None else net.trained_loss or losses.squared_error
+    probe = _Probe(net, X, y, resolved, sample_weight, epsilon)
     judged = net if np.dtype(net.dtype) == np.float64 else probe.net
-    gradients = judged.gradients(X, y, loss=loss, sample_weight=sample_weight)
+    gradients = judged.gradients(X, y, loss=resolved, sample_weight=sample_weight)
     rounding = probe.rounding(gradients.f)
     random = np.random.default_rng(seed)
     rows = []
@@ -239,16 +239,15 @@ class _Probe:
         self.net.set_parameters(self.weights, self.biases)
         loss = self.net.loss(self.X, self.y, loss=self.loss, sample_weight=self.sample_weight)
         *hidden, output = self.net.forward(self.X).f
-        sides = [np.ravel(f > 0).astype(np.int8) for f in hidden if self.net.activation == "relu"]
+        has_kink = activations.resolve(self.net.activation).has_kink
+        sides = [np.ravel(f > 0).astype(np.int8) for f in hidden if has_kink]
         return _Point(loss, np.concatenate([*sides, self._sides_of_loss(output)]))
 
     def _sides_of_loss(self, output: Floats) -> NDArray[np.int8]:
-        if self.loss.name not in ("absolute_error", "quantile", "huber"):
+        if self.loss.kink is None:
             return np.empty(0, dtype=np.int8)
         residual = np.ravel(output) - np.ravel(np.asarray(self.y, dtype=np.float64))
-        if self.loss.name == "huber":
-            residual = np.maximum(np.abs(residual) - self.loss.parameter, 0)
-        return np.sign(residual).astype(np.int8)
+        return (np.sign(residual) * (np.abs(residual) > self.loss.kink)).astype(np.int8)
 
 
 def _compared(

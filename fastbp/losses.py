@@ -1,47 +1,103 @@
-"""The losses: value and ∂L/∂ŷ together, weighted over a batch.
+"""The losses that one may ask for, by name or as an object of this module.
 
-Losses are computed line by line in the network's dtype, and summed in it over as many rows as a line has lanes; the
-sums of those are in float64. This file must not know how ŷ came about, nor what is done with its gradient.
+`fastbp.losses.huber(2.0)` and `"huber"` both stand for a loss. `kernels/losses.py` holds what a loss computes. This
+file holds what every caller has to know of a loss: the range of its targets, whether it takes classes, where its slope
+jumps, and what an output ŷ means. It must not know Numba.
+
+References
+----------
+Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35(1). Koenker and Bassett
+(1978), "Regression quantiles", Econometrica 46(1).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from fastbp.kernels.layout import Floats, Panels, element_at
-from fastbp.machine.arithmetic import keep_lanes, maximum, minimum, sum_lanes, transpose, where_positive
-from fastbp.machine.elementary import exp, log, log_1p
-from fastbp.machine.jit import inlined, njit
-from fastbp.machine.line import TILE_ROWS, Line, line_length, load, load_tile, store, zero_line
-from fastbp.schedules import check_rate
+from fastbp import checks
+from fastbp._typing import Array
+
+__all__ = [
+    "Loss",
+    "absolute_error",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "huber",
+    "poisson",
+    "quantile",
+    "squared_error",
+]
 
 
-class Loss(NamedTuple):
-    """A loss by name, and the one parameter that some have: δ of huber, q of quantile, a cross-entropy's bound.
+@dataclass(frozen=True, repr=False)
+class Loss:
+    """A loss, its parameter, and the properties that decide how it is used. Make one by the names in `fastbp.losses`.
 
-    Where probabilities are clipped at ε, as in scikit-learn, a target's −log p counts for −log ε at most; the gradient
-    is not clipped. Without a parameter there is no bound.
+    Attributes
+    ----------
+    name : str
+        What users call it.
+    code : int
+        The number by which kernels know it.
+    parameter : float
+        The one number that some losses take: δ of `huber`, q of `quantile`, the largest −log p that counts of the two
+        cross-entropies (0 means that all of it counts). 0 where there is none.
+    parameter_name : str
+        What users call the parameter; empty where the loss takes none.
+    lowest, highest : float
+        The range of a target.
+    takes_classes : bool
+        Whether a target may be class numbers, and otherwise is a row of probabilities that add up to 1.
+    link : {"identity", "logistic", "softmax", "exp"}
+        The function that turns ŷ into the expected target.
+    kink : float or None
+        The distance |ŷ − y| at which the slope jumps or bends; None for a smooth loss.
     """
 
     name: str
+    code: int
     parameter: float = 0.0
+    parameter_name: str = ""
+    lowest: float = -np.inf
+    highest: float = np.inf
+    takes_classes: bool = False
+    link: str = "identity"
+    kink: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.parameter != 0 and not self.parameter_name:
+            raise ValueError(f"the loss {self.name} takes no parameter, got {self.parameter!r}")
+
+    def __repr__(self) -> str:
+        return f"{self.name}({self.parameter_name}={self.parameter})" if self.parameter != 0 else self.name
 
     @property
-    def code(self) -> int:
-        """The number by which kernels know the loss."""
-        return NAMES.index(self.name)
+    def is_of_probabilities(self) -> bool:
+        """Whether the expected target is a probability."""
+        return self.link in ("logistic", "softmax")
+
+    def with_parameter(self, parameter: float) -> "Loss":
+        """Return the same loss with another parameter; raise ValueError if the loss takes none, or not this one."""
+        made_by = {"huber": huber, "quantile": quantile}.get(self.name)
+        return made_by(parameter) if made_by is not None else replace(self, parameter=float(parameter))
+
+    def expectation(self, f: Array) -> Array:
+        """Return the expected target for outputs ŷ: ŷ, σ(ŷ), softmax(ŷ) or exp(ŷ), of shape (n, outputs)."""
+        return inverse_link(self.link, f)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the loss as JSON can hold it; `from_description` takes it back."""
+        return {"name": self.name, "parameter": self.parameter}
 
 
-NAMES = ("squared_error", "binary_cross_entropy", "cross_entropy", "poisson", "huber", "absolute_error", "quantile")
-(
-    _SQUARED_ERROR,
-    _BINARY_CROSS_ENTROPY,
-    _CROSS_ENTROPY,
-    _POISSON,
-    _HUBER,
-    _ABSOLUTE_ERROR,
-    _QUANTILE,
-) = range(len(NAMES))
+squared_error = Loss("squared_error", 0)
+binary_cross_entropy = Loss("binary_cross_entropy", 1, parameter_name="bound", lowest=0.0, highest=1.0, link="logistic")
+cross_entropy = Loss(
+    "cross_entropy", 2, parameter_name="bound", lowest=0.0, highest=1.0, takes_classes=True, link="softmax"
+)
+poisson = Loss("poisson", 3, lowest=0.0, link="exp")
+absolute_error = Loss("absolute_error", 5, kink=0.0)
 
 
 def huber(delta: float = 1.0) -> Loss:
@@ -52,19 +108,21 @@ def huber(delta: float = 1.0) -> Loss:
     delta : float, default 1.0
         δ > 0, in the unit of y.
 
+    Returns
+    -------
+    Loss
+
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If `delta` is not a positive finite number.
 
     References
     ----------
     Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35(1).
     """
-    check_rate("delta", delta)
-    if delta == 0:
-        raise ValueError(f"delta must be greater than 0, got {delta!r}")
-    return Loss("huber", float(delta))
+    δ = checks.positive("delta", delta)
+    return Loss("huber", 4, parameter=δ, parameter_name="delta", kink=δ)
 
 
 def quantile(q: float = 0.5) -> Loss:
@@ -75,265 +133,71 @@ def quantile(q: float = 0.5) -> Loss:
     q : float, default 0.5
         The quantile, in (0, 1). At 0.5 the loss is half the absolute error.
 
+    Returns
+    -------
+    Loss
+
     Raises
     ------
-    ValueError
-        If `q` is not within (0, 1).
+    TypeError, ValueError
+        If `q` is not a number within (0, 1).
 
     References
     ----------
     Koenker and Bassett (1978), "Regression quantiles", Econometrica 46(1).
     """
-    check_rate("q", q)
-    if not 0 < q < 1:
-        raise ValueError(f"q must lie between 0 and 1, got {q!r}")
-    return Loss("quantile", float(q))
+    return Loss("quantile", 6, parameter=checks.between("q", q, 0, 1), parameter_name="q", kink=0.0)
 
 
-def resolve(loss: str | Loss) -> Loss:
-    """Return a loss given by name, with its default parameter, or as it is."""
-    if not isinstance(loss, str | Loss):
-        raise TypeError(f"loss must be a name or one of fastbp.losses, got {loss!r}")
-    name = loss if isinstance(loss, str) else loss.name
-    if name not in NAMES:
-        raise ValueError(f"loss must be one of {', '.join(NAMES)}; got {name!r}")
-    with_parameter = {"huber": huber, "quantile": quantile}.get(name)
-    if with_parameter is None:
-        return Loss(name)
-    return with_parameter() if isinstance(loss, str) else with_parameter(loss.parameter)
+_DEFAULTS = {
+    loss.name: loss
+    for loss in (squared_error, binary_cross_entropy, cross_entropy, poisson, huber(), absolute_error, quantile())
+}
+NAMES = tuple(_DEFAULTS)
 
 
-# --- a line of ŷ: its losses and derivatives (or a single number, in plain Python) ---------------------------
+def resolve(loss: Any) -> Loss:
+    """Return a loss given by name (with its default parameter) or as an object.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a name of a loss nor a loss of this module.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str):
+        made_by = next((made for made in (huber, quantile) if made is loss), None)
+        hint = f": call it, as in losses.{made_by.__name__}()" if made_by else ""
+        raise TypeError(f"loss must be a name or one of fastbp.losses, got {checks.shown(loss)}{hint}")
+    if loss not in _DEFAULTS:
+        raise ValueError(f"loss must be one of {', '.join(NAMES)}; got {loss!r}")
+    return _DEFAULTS[loss]
 
 
-@njit
-def squared_error(f: Line, y: Line) -> tuple[Line, Line]:
-    """½ (ŷ − y)², and ŷ − y."""
-    r = f - y
-    return r * r * 0.5, r
+def from_description(description: Any) -> Loss:
+    """Return the loss that `Loss.describe` described; raise ValueError where it describes none."""
+    if not isinstance(description, dict) or set(description) != {"name", "parameter"}:
+        raise ValueError(f"loss must be the description of one, got {checks.shown(description)}")
+    parameter = checks.not_negative("loss.parameter", description["parameter"])
+    return resolve(description["name"]).with_parameter(parameter)
 
 
-@njit
-def binary_cross_entropy(f: Line, y: Line) -> tuple[Line, Line]:
-    """softplus(ŷ) − y ŷ, and σ(ŷ) − y, both through exp(−|ŷ|), which cannot overflow."""
-    size = maximum(f, f * -1)
-    e = exp(size * -1)
-    σ = where_positive(f, 1 - e) + e
-    return maximum(f, 0) - y * f + log_1p(e), σ / (e + 1) - y
+def inverse_link(link: str, f: Array) -> Array:
+    """Return what outputs (n, C) stand for behind a link: themselves, σ, softmax or exp of them, in their dtype."""
+    if link == "softmax":
+        return softmax(f)
+    if link == "logistic":
+        e = np.exp(-np.abs(f))
+        return np.asarray(np.where(f > 0, 1, e) / (1 + e))
+    return np.exp(f) if link == "exp" else f
 
 
-@njit
-def poisson(f: Line, y: Line) -> tuple[Line, Line]:
-    """exp(ŷ) − y ŷ, and exp(ŷ) − y."""
-    e = exp(f)
-    return e - y * f, e - y
+def softmax(f: Array) -> Array:
+    """Return exp(ŷ_c) / Σ exp(ŷ) of each row, (n, C), in the dtype of ŷ, without overflow."""
+    e = np.exp(f - f.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
-@njit
-def huber_loss(f: Line, y: Line, δ: float) -> tuple[Line, Line]:
-    """½ r² within δ and δ (|r| − ½ δ) beyond, and r clipped to ±δ, for r = ŷ − y."""
-    r = f - y
-    clipped = minimum(maximum(r, -δ), δ)
-    return clipped * (r - clipped * 0.5), clipped
-
-
-@njit
-def quantile_loss(f: Line, y: Line, q: float) -> tuple[Line, Line]:
-    """max(q r, (q − 1) r) for r = y − ŷ, and its derivative, 0 at r = 0."""
-    r = y - f
-    one = r * 0 + 1
-    return maximum(r * q, r * (q - 1)), where_positive(r * -1, one * (1 - q)) - where_positive(r, one * q)
-
-
-@inlined
-def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Line]:
-    """Return values and derivatives of the loss with this number."""
-    if loss == _SQUARED_ERROR:
-        return squared_error(f, y)
-    if loss == _BINARY_CROSS_ENTROPY:
-        value, derivative = binary_cross_entropy(f, y)
-        return minimum(value, parameter) if parameter > 0 else value, derivative
-    if loss == _POISSON:
-        return poisson(f, y)
-    if loss == _HUBER:
-        return huber_loss(f, y, parameter)
-    value, derivative = quantile_loss(f, y, 0.5 if loss == _ABSOLUTE_ERROR else parameter)
-    scale = 2.0 if loss == _ABSOLUTE_ERROR else 1.0
-    return value * scale, derivative * scale
-
-
-# --- a row of ŷ ---------------------------------------------------------------------------------------------
-
-
-@inlined
-def _separate_row(
-    loss: int,
-    parameter: float,
-    f: Panels,  # (n, C): ŷ
-    y: Panels,  # (n, C)
-    row: int,
-    weight: Line,  # w of the row, in all lanes
-    scale: Line,
-    out: Panels,  # (n, C): ∂L/∂ŷ times scale, 0 where that is 0
-) -> Line:
-    """Numbers whose sum is Σ_o w ℓ(ŷ_o, y_o) of the row, for the losses that take each output alone."""
-    total = zero_line(f.data)
-    for o in range(0, f.columns, line_length(f.data)):
-        predictions, targets = load(f.data, element_at(f, row, o)), load(y.data, element_at(y, row, o))
-        value, derivative = _line_loss(loss, parameter, predictions, targets)
-        left = f.columns - o
-        store(out.data, element_at(out, row, o), keep_lanes(where_positive(scale, derivative) * scale, left, 0))
-        total = total + keep_lanes(where_positive(weight, value) * weight, left, 0)
-    return total
-
-
-# --- a line of samples of ŷ ---------------------------------------------------------------------------------
-
-
-@njit
-def _output_at(matrix: Panels, o: int, row: int, narrow: bool) -> int:
-    """Return where output o of the line of samples from `row` on lies; in a wide matrix, in squares that are turned."""
-    if narrow:
-        return element_at(matrix, o, row)
-    lanes = line_length(matrix.data)
-    return element_at(matrix, row + o % lanes, o - o % lanes)
-
-
-@njit
-def _turn(matrix: Panels, row: int) -> None:
-    """Transpose the squares of a wide matrix from `row` on in their places: lines along the batch, or back again."""
-    lanes = line_length(matrix.data)
-    for column in range(0, matrix.columns, lanes):
-        at = element_at(matrix, row, column)
-        store(matrix.data, at, transpose(load_tile(matrix.data, at, lanes)))
-
-
-@njit
-def _separate_samples(
-    loss: int,
-    parameter: float,
-    f: Panels,  # (C, n): ŷ
-    y: Panels,  # (C, n)
-    row: int,  # the first of the line's samples
-    scale: Line,
-    out: Panels,  # (C, n): ∂L/∂ŷ times scale, 0 where that is 0
-) -> Line:
-    """Σ_o ℓ(ŷ_o, y_o) of each sample, for the losses that take each output alone."""
-    total = zero_line(f.data)
-    for o in range(f.rows):
-        at = element_at(f, o, row)
-        value, derivative = _line_loss(loss, parameter, load(f.data, at), load(y.data, element_at(y, o, row)))
-        store(out.data, element_at(out, o, row), where_positive(scale, derivative) * scale)
-        total = total + value
-    return total
-
-
-@njit
-def _cross_entropy_samples(
-    f: Panels,  # ŷ, lines along the batch
-    y: Panels,  # probabilities, likewise
-    narrow: bool,
-    outputs: int,  # C
-    most: float,  # that −log softmax(ŷ)_o counts for, or 0 for no bound
-    row: int,  # the first of the line's samples
-    scale: Line,
-    out: Panels,  # ∂L/∂ŷ times scale, 0 where that is 0, likewise
-) -> Line:
-    """−Σ_o y_o log softmax(ŷ)_o of each sample; ∂L/∂ŷ = softmax(ŷ) Σ_o y_o − y."""
-    most = most if most > 0 else np.inf
-    largest = load(f.data, _output_at(f, 0, row, narrow))
-    for o in range(1, outputs):
-        largest = maximum(largest, load(f.data, _output_at(f, o, row, narrow)))
-    normaliser, total_y = zero_line(f.data), zero_line(f.data)
-    for o in range(outputs):
-        e = exp(load(f.data, _output_at(f, o, row, narrow)) - largest)
-        store(out.data, _output_at(out, o, row, narrow), e)
-        normaliser = normaliser + e
-        total_y = total_y + load(y.data, _output_at(y, o, row, narrow))
-    log_normaliser, total = log(normaliser), zero_line(f.data)
-    for o in range(outputs):
-        target, at = load(y.data, _output_at(y, o, row, narrow)), _output_at(out, o, row, narrow)
-        derivative = load(out.data, at) / normaliser * total_y - target
-        store(out.data, at, where_positive(scale, derivative) * scale)
-        surprise = log_normaliser - (load(f.data, _output_at(f, o, row, narrow)) - largest)
-        total = total + target * minimum(surprise, most)
-    return total
-
-
-@njit
-def _wide_cross_entropy_samples(
-    f: Panels,  # (n, C): ŷ; the line's samples are left turned
-    y: Panels,  # (n, C): probabilities; likewise
-    most: float,
-    row: int,  # the first of the line's samples
-    scale: Line,
-    out: Panels,  # (n, C): ∂L/∂ŷ times scale, 0 where that is 0
-) -> Line:
-    """Do the same for a wide ŷ: row by row, sums along lines took four times as long as turning squares."""
-    lanes = line_length(out.data)
-    _turn(f, row)
-    _turn(y, row)
-    values = _cross_entropy_samples(f, y, False, f.columns, most, row, scale, out)
-    for o in range(f.columns, (f.columns + lanes - 1) // lanes * lanes):
-        store(out.data, _output_at(out, o, row, False), zero_line(out.data))
-    _turn(out, row)
-    return values
-
-
-# --- a batch ------------------------------------------------------------------------------------------------
-
-
-@njit
-def loss_and_gradient(
-    loss: int,
-    parameter: float,
-    f: Panels,  # (n, C): ŷ, of which cross_entropy may leave something else
-    y: Panels,  # (n, C), likewise
-    sample_weights: Floats,  # w, from sample_weights_at on; 0 past the batch
-    sample_weights_at: int,
-    total_weight: float,  # Σ w of the batch, of which these rows may be a part
-    line_losses: Floats,  # Σ w ℓ of as many rows as a line has lanes, written from line_losses_at on
-    line_losses_at: int,
-    out: Panels,  # (n, C): ∂L/∂ŷ of the batch's mean, zero in the rows past n
-) -> None:
-    """L = Σ_n w_n ℓ_n / Σ_n w_n, and ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n."""
-    lanes = line_length(out.data)
-    end = (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
-    for first in range(0, f.rows, lanes):
-        if loss == _CROSS_ENTROPY:
-            weights = load(sample_weights, sample_weights_at + first)
-            scale = weights / total_weight if total_weight > 0 else weights
-            values = _wide_cross_entropy_samples(f, y, parameter, first, scale, out)
-            total = where_positive(weights, values) * weights
-        else:
-            total = zero_line(out.data)
-            for row in range(first, min(first + lanes, end)):
-                weight = zero_line(out.data) + sample_weights[sample_weights_at + row]
-                scale = weight / total_weight if total_weight > 0 else weight
-                total = total + _separate_row(loss, parameter, f, y, row, weight, scale, out)
-        line_losses[line_losses_at + first // lanes] = sum_lanes(total)
-
-
-@njit
-def narrow_loss_and_gradient(
-    loss: int,
-    parameter: float,
-    f: Panels,  # (C, n): ŷ
-    y: Panels,  # (C, n)
-    sample_weights: Floats,  # w, from sample_weights_at on; 0 past the batch
-    sample_weights_at: int,
-    total_weight: float,  # Σ w of the batch, of which these samples may be a part
-    line_losses: Floats,  # Σ w ℓ of each line of samples, written from line_losses_at on
-    line_losses_at: int,
-    out: Panels,  # (C, n): ∂L/∂ŷ of the batch's mean, zero past n to the end of the line
-) -> None:
-    """Do the same as `loss_and_gradient` for a narrow ŷ, a line of samples at a time."""
-    for row in range(0, f.columns, line_length(out.data)):
-        weights = load(sample_weights, sample_weights_at + row)
-        scale = weights / total_weight if total_weight > 0 else weights
-        if loss == _CROSS_ENTROPY:
-            values = _cross_entropy_samples(f, y, True, f.rows, parameter, row, scale, out)
-        else:
-            values = _separate_samples(loss, parameter, f, y, row, scale, out)
-        at = line_losses_at + row // line_length(out.data)
-        line_losses[at] = sum_lanes(where_positive(weights, values) * weights)
+def __dir__() -> list[str]:
+    return sorted(__all__)

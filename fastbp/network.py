@@ -1,31 +1,26 @@
-"""`Network`, the face: it checks what it is given, owns the memory and calls kernels; it holds no mathematics."""
+"""`Network`, the face of the core: it checks arguments, owns memory and calls kernels. It holds no mathematics."""
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import activations, checks
-from fastbp.files import model_file
-from fastbp.kernels import entries as training
-from fastbp.kernels import layout
-from fastbp.kernels.layout import Floats
-from fastbp.kernels.rows import Table
-from fastbp.losses import Loss, resolve
-from fastbp.optimizers import SGD, Adam
-from fastbp.results import Gradients, History, Trace
-from fastbp.runs import fitting
-from fastbp.runs.checkpoint import Memory, Tensors, initial
-from fastbp.runs.prediction import Predictor
-
-_BLOCK_ROWS = 240  # rows whose loss is taken at once; `layout.pitch` has nothing to add to them
+from fastbp import activations, checks, losses, optimizers
+from fastbp._typing import Floats
+from fastbp.kernels import entries, packing
+from fastbp.losses import Loss
+from fastbp.optimizers import SGD, Optimizer
+from fastbp.results import Gradients, History, Progress, Trace
+from fastbp.runs import checkpoint
+from fastbp.runs.evaluation import evaluator
+from fastbp.runs.network_state import NetworkState
+from fastbp.runs.run import Patience, Run
+from fastbp.runs.training_rows import checked_rows
 
 
-class Network:
+class Network(NetworkState):
     """K hidden layers with ReLU between them, and a linear output: h_{i+1} = ReLU(β_i + Ω_i h_i), ŷ = β_K + Ω_K h_K.
 
     Weights are drawn from N(0, 2 / D_i) (He et al. 2015, "Delving deep into rectifiers", ICCV), for other activations
@@ -61,75 +56,9 @@ class Network:
         seed: int | None = None,
         activation: str = "relu",
     ) -> None:
-        self._sizes = checks.layer_sizes(layer_sizes)
-        self._dtype = checks.float_dtype(dtype)
-        code = checks.choice("activation", activation, activations.NAMES)
-        self._memory = initial(self._sizes, self._dtype, checks.seed(seed), code)
-        self._predictor = Predictor(self._sizes, self._dtype)
-
-    def __repr__(self) -> str:
-        activation = "" if self.activation == "relu" else f", activation={self.activation!r}"
-        return f"Network({list(self._sizes)}, dtype={self._dtype.name!r}{activation})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_tensors, self.to_tensors()
-
-    # --- what it is -----------------------------------------------------------------------------------------
-
-    @property
-    def K(self) -> int:  # noqa: N802 (the slides' name)
-        """Number of hidden layers."""
-        return len(self._sizes) - 2
-
-    @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """(D_0, D_1, …, D_{K+1})."""
-        return self._sizes
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
-        return self._dtype
-
-    @property
-    def activation(self) -> str:
-        """What stands between the layers."""
-        return self._memory.activation
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of weights and biases."""
-        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self._sizes))
-
-    @property
-    def weights(self) -> tuple[Floats, ...]:
-        """Ω_0, …, Ω_K, each (D_{i+1}, D_i): copies."""
-        return layout.weight_matrices(self._memory.parameters)
-
-    @property
-    def biases(self) -> tuple[Floats, ...]:
-        """β_0, …, β_K, each (D_{i+1},): copies."""
-        return layout.bias_vectors(self._memory.parameters)
-
-    def set_parameters(self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -> None:
-        """Put weights and biases back, as `weights` and `biases` gave them out.
-
-        Parameters
-        ----------
-        weights : sequence of array-like
-            Ω_0, …, Ω_K, each (D_{i+1}, D_i).
-        biases : sequence of array-like
-            β_0, …, β_K, each (D_{i+1},).
-
-        Raises
-        ------
-        TypeError, ValueError
-            If there are not K + 1 of each, or one is not of its shape or not finite; nothing is changed then.
-        """
-        shapes = list(zip(self._sizes[1:], self._sizes[:-1], strict=True))
-        matrices = checks.arrays("weights", weights, shapes, self._dtype)
-        vectors = checks.arrays("biases", biases, [shape[:1] for shape in shapes], self._dtype)
-        layout.write_parameters(self._memory.parameters, matrices, vectors)
+        sizes, kept_in = checks.layer_sizes(layer_sizes), checks.float_dtype(dtype)
+        between = activations.resolve(activation)
+        super().__init__(checkpoint.initial(sizes, kept_in, checks.seed(seed), between))
 
     # --- what it computes -----------------------------------------------------------------------------------
 
@@ -152,7 +81,7 @@ class Network:
         TypeError, ValueError
             If `X` is not finite numbers of that shape.
         """
-        return self._predictor.predict(self._memory.parameters, X, checks.thread_count(n_threads))
+        return self._predictor.predict(self._checkpoint.parameters, X, checks.thread_count(n_threads))
 
     def forward(self, X: npt.ArrayLike) -> Trace:
         """Return every f_i and h_i of a forward pass.
@@ -171,13 +100,43 @@ class Network:
             If `X` is not finite numbers of that shape.
         """
         x = checks.matrix("X", X, self._sizes[0], self._dtype)
-        workspace = layout.workspace_for(self._sizes, len(x), self._dtype)
-        training.trace(layout.padded_rows(x, self._dtype), self._memory.parameters, workspace, np.arange(len(x)))
-        f = layout.gradient_matrices(workspace, len(x))[1:]
-        return Trace(f, layout.activation_matrices(workspace, len(x))[:-1])
+        workspace = packing.workspace_for(self._sizes, len(x), self._dtype)
+        entries.trace(packing.padded_rows(x, self._dtype), self._checkpoint.parameters, workspace, np.arange(len(x)))
+        f = packing.gradient_matrices(workspace, len(x))[1:]
+        return Trace(f, packing.activation_matrices(workspace, len(x))[:-1])
+
+    def predict_proba(self, X: npt.ArrayLike, n_threads: int | None = None) -> Floats:
+        """Return the probability of each class: softmax(ŷ), or σ(ŷ), by the loss that the network was trained with.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D_0)
+        n_threads : int, optional
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            After "cross_entropy", one column an output. After "binary_cross_entropy" with one output, the columns of
+            class 0 and class 1; with several outputs, one column an output, the probability that its label is 1.
+
+        Raises
+        ------
+        ValueError
+            If the network was not trained with one of the two cross-entropies, or `X` is not as described.
+        TypeError
+            If `X` does not hold numbers.
+        """
+        loss = self.trained_loss
+        if loss is None or not loss.is_of_probabilities:
+            was = "it was not trained yet" if loss is None else f"it was trained with {loss}"
+            known = "cross_entropy or binary_cross_entropy"
+            raise ValueError(f"predict_proba needs a network trained with {known}; {was}")
+        p = loss.expectation(self.predict(X, n_threads))
+        return np.hstack([1 - p, p]) if p.shape[1] == 1 and not loss.takes_classes else p
 
     def loss(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss = "squared_error", sample_weight: Any = None
+        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss | None = None, sample_weight: Any = None
     ) -> float:
         """Return L, the (weighted) mean of the samples' losses.
 
@@ -186,7 +145,8 @@ class Network:
         X : array-like of shape (n, D_0)
         y : array-like of shape (n, D_{K+1})
             Or (n,) where D_{K+1} = 1, or class numbers (n,) for `cross_entropy`.
-        loss : str or Loss, default "squared_error"
+        loss : str or Loss, optional
+            Default: the loss of the last fit, or "squared_error" before a first fit.
             "squared_error" ½ Σ (ŷ − y)²; "binary_cross_entropy", ŷ a logit and y in [0, 1]; "cross_entropy" of
             softmax(ŷ); "poisson" Σ exp(ŷ) − y ŷ; "huber", "absolute_error" or "quantile". `losses.huber(delta)` and
             `losses.quantile(q)` set their parameters.
@@ -202,19 +162,16 @@ class Network:
         TypeError, ValueError
             If an argument is not as described.
         """
-        resolved = resolve(loss)
-        table = checks.table(X, y, sample_weight, self._sizes, resolved, self._dtype)
-        return self._evaluator(table, resolved)()
+        resolved = self._resolved(loss)
+        rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
+        return evaluator(rows, self._checkpoint.parameters, resolved)()
 
-    def _evaluator(self, table: Table, loss: Loss) -> Callable[[], float]:
-        """Return a function that gives the mean loss over a table, with the parameters as they then are."""
-        rows = min(table.rows, _BLOCK_ROWS)
-        workspace = layout.workspace_for(self._sizes, rows, self._dtype, backward=False)
-        order = np.arange(table.rows)
-        return lambda: training.evaluate(table, self._memory.parameters, workspace, order, loss.code, loss.parameter)
+    def _resolved(self, loss: str | Loss | None) -> Loss:
+        """Return the loss that is asked for, or else that of the last fit, or else the squared error."""
+        return losses.resolve(loss) if loss is not None else self.trained_loss or losses.squared_error
 
     def gradients(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss = "squared_error", sample_weight: Any = None
+        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss | None = None, sample_weight: Any = None
     ) -> Gradients:
         """Return the loss and its gradient by backpropagation.
 
@@ -235,16 +192,16 @@ class Network:
         TypeError, ValueError
             If an argument is not as described.
         """
-        resolved = resolve(loss)
-        table = checks.table(X, y, sample_weight, self._sizes, resolved, self._dtype)
-        n = table.rows
-        workspace = layout.workspace_for(self._sizes, n, self._dtype)
-        gradients = layout.zero_parameters(self._sizes, self._dtype)
-        value = training.differentiate(
-            table, self._memory.parameters, gradients, workspace, np.arange(n), resolved.code, resolved.parameter, True
+        resolved = self._resolved(loss)
+        rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
+        n, parameters = rows.rows, self._checkpoint.parameters
+        workspace = packing.workspace_for(self._sizes, n, self._dtype)
+        gradients = packing.zero_parameters(self._sizes, self._dtype)
+        value = entries.differentiate(
+            rows, parameters, gradients, workspace, np.arange(n), resolved.code, resolved.parameter, True
         )
-        x, *f = layout.gradient_matrices(workspace, n)
-        return Gradients(value, layout.weight_matrices(gradients), layout.bias_vectors(gradients), tuple(f), x)
+        x, *f = packing.gradient_matrices(workspace, n)
+        return Gradients(value, packing.weight_matrices(gradients), packing.bias_vectors(gradients), tuple(f), x)
 
     # --- how it learns --------------------------------------------------------------------------------------
 
@@ -252,24 +209,29 @@ class Network:
         self,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
-        loss: str | Loss = "squared_error",
-        optimizer: SGD | Adam = SGD(learning_rate=0.01),  # noqa: B008 (frozen)
+        loss: str | Loss | None = None,
+        optimizer: Optimizer = SGD(learning_rate=0.01),  # noqa: B008 (frozen)
         batch_size: int = 32,
         epochs: int = 10,
         shuffle: bool = True,
         drop_last: bool = False,
         seed: int | None = None,
         sample_weight: Any = None,
-        validation: Sequence[Any] | None = None,
-        callback: Callable[[int, History], object] | None = None,
+        validation_data: Sequence[Any] | None = None,
+        callback: Callable[[Progress], object] | None = None,
         n_threads: int | None = None,
+        *,
+        dropout: float = 0.0,
+        l2_penalty: float = 0.0,
+        patience: int | None = None,
+        restore_best: bool = True,
     ) -> History:
         """Train by minibatch gradient descent, from where the network stands.
 
-        Called again with an optimizer equal to the last one, it goes on with that one's moments and step count, so
-        two fits of 5 epochs are one of 10 to the bit; another optimizer starts afresh. One's own callable counts
-        as equal to any other. Between steps, every tenth of a second, Ctrl-C is answered; the network then stands
-        where the last step left it.
+        A second call with an equal optimizer goes on with that optimizer's moments and step count, so two fits of 5
+        epochs are one fit of 10 to the bit. (A schedule that spans a run spans each call by itself.) Another optimizer
+        starts afresh. One's own callable counts as equal to any other. Ctrl-C is answered between steps, every tenth of
+        a second; the network then stands where the last step left it.
 
         Parameters
         ----------
@@ -284,14 +246,26 @@ class Network:
         drop_last : bool, default False
             Leave out an epoch's last batch where it is short.
         seed : int, optional
-            Restarts the random stream of the shuffling; left out, it goes on.
-        validation : (X, y) or (X, y, sample_weight), optional
+            Restarts the random stream of the shuffling and the dropout. Left out, the stream goes on.
+        validation_data : (X, y) or (X, y, sample_weight), optional
             Rows whose loss is taken after each epoch.
         callback : callable, optional
-            Called as `callback(epoch, history)` after each epoch, counted from 1; training ends if it returns True.
+            Called with a `fastbp.results.Progress` after each epoch. Training ends if it returns True.
         n_threads : int, optional
-            How many threads make each step together; left out, as many as make it fastest, up to the cores that this
+            How many threads make each step together. Left out, as many as make it fastest, up to the cores that this
             process may use: one, where a step is too small to share. The result is the same to the bit.
+        dropout : float, default 0.0
+            The share of hidden units that each step leaves out, in [0, 1) (Srivastava et al. 2014, "Dropout: a simple
+            way to prevent neural networks from overfitting", JMLR 15).
+        l2_penalty : float, default 0.0
+            λ: the training loss gains λ/2 Σ_i ‖Ω_i‖², on weights and not on biases. Its gradient goes through the
+            optimizer as that of the loss does, unlike the decoupled `weight_decay` of `Adam`.
+        patience : int, optional
+            Epochs in a row without improvement after which training ends: of the validation loss, or of the training
+            loss where there is no `validation_data`. Left out, all epochs are made.
+        restore_best : bool, default True
+            With `patience`, put the parameters of the best epoch back when training ends. The optimizer's state stays
+            that of the last step.
 
         Returns
         -------
@@ -302,104 +276,63 @@ class Network:
         TypeError, ValueError
             If an argument is not as described; nothing is changed then.
         DivergenceError
-            If a loss or a parameter left the finite numbers; the network keeps its last finite parameters.
+            If a loss or a parameter is not finite; the network keeps its last finite parameters, or those of the best
+            epoch with `patience` and `restore_best`.
         """
-        resolved = resolve(loss)
-        optimizer = checks.optimizer(optimizer, self._dtype)
+        resolved = self._resolved(loss)
+        optimizer = optimizers.checked(optimizer, self._dtype)
         batch_size = checks.whole_number("batch_size", batch_size, 1, math.inf)
         epochs = checks.whole_number("epochs", epochs, 1, 2**31)
         shuffle, drop_last = checks.flag("shuffle", shuffle), checks.flag("drop_last", drop_last)
         seed = checks.seed(seed)
         checks.function("callback", callback)
         n_threads = checks.thread_count(n_threads)
-        table = checks.table(X, y, sample_weight, self._sizes, resolved, self._dtype)
+        dropout, penalty = checks.fraction("dropout", dropout), checks.not_negative("l2_penalty", l2_penalty)
+        limit = None if patience is None else checks.whole_number("patience", patience, 1)
+        restore_best = checks.flag("restore_best", restore_best)
+        rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
         validate = None
-        if validation is not None:
-            rows = checks.validation_rows(validation)
-            held_out = checks.table(*rows, self._sizes, resolved, self._dtype, of="validation ")
-            validate = self._evaluator(held_out, resolved)
+        if validation_data is not None:
+            held_out = checks.validation_data(validation_data)
+            held_out_rows = checked_rows(*held_out, self._sizes, resolved, self._dtype, of="validation ")
+            validate = evaluator(held_out_rows, self._checkpoint.parameters, resolved)
 
-        memory = self._memory.begun(optimizer, seed)
-        batch_size = min(batch_size, table.rows)
-        used = table.rows // batch_size * batch_size if drop_last else table.rows
-        plan = training.Plan(batch_size, used, shuffle, resolved.code, resolved.parameter, optimizer.rule)
-        state = memory.state(table.rows)
+        begun = self._checkpoint.for_fit(optimizer, resolved, seed)
+        run = Run(
+            begun.parameters,
+            rows,
+            loss=resolved,
+            rule=optimizer.rule._replace(penalty=penalty),
+            batch_size=batch_size,
+            random=begun.random,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            step=begun.step,
+            mean=begun.mean,
+            square=begun.square,
+            dropout=dropout,
+        )
 
         def keep() -> None:
             """Take the run's optimizer and random state over, once a step has changed the parameters."""
-            if state.counts[training.STEP] > memory.step:
-                memory.step = int(state.counts[training.STEP])
-                self._memory = memory
+            if run.step > begun.step:
+                begun.step = run.step
+                self._checkpoint = begun
 
-        def after_epoch(epoch: int, history: History) -> object:
-            keep()  # so that a callback can save what can be continued
-            return callback(epoch, history) if callback is not None else None
+        def after_epoch(progress: Progress) -> object:
+            keep()  # so that a callback can save a network that can be continued
+            return callback(progress._replace(model=self)) if callback is not None else None
 
-        watched = None if callback is None else after_epoch
         try:
-            return fitting.run(table, plan, state, optimizer.learning_rate, epochs, validate, watched, n_threads)
+            return run.fit(
+                epochs,
+                optimizer.learning_rate,
+                validate=validate,
+                patience=None if limit is None else Patience(limit),
+                callback=None if callback is None else after_epoch,
+                n_threads=n_threads,
+            )
         finally:
             keep()
-
-    # --- how it is kept -------------------------------------------------------------------------------------
-
-    def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
-        """Return everything that the network is: arrays by name, and the rest as JSON can hold it."""
-        return self._memory.to_tensors()
-
-    @classmethod
-    def from_tensors(cls, tensors: Tensors, metadata: dict[str, Any]) -> "Network":
-        """Return the network that `to_tensors` gave out, to the bit.
-
-        Raises
-        ------
-        ValueError
-            If the description is not whole.
-        """
-        network = cls.__new__(cls)
-        network._memory = Memory.from_tensors(tensors, metadata)
-        network._sizes, network._dtype = network._memory.sizes, network._memory.dtype
-        network._predictor = Predictor(network._sizes, network._dtype)
-        return network
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a model file: parameters, the optimizer's state and the random state.
-
-        Parameters
-        ----------
-        path : path-like
-            Replaced whole or not at all if it is there.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
-        tensors, metadata = self.to_tensors()
-        model_file.write(checks.path(path), tensors, {"network": metadata})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Network":
-        """Return the network in a model file, to the bit, ready to predict or to go on learning.
-
-        Parameters
-        ----------
-        path : path-like
-            A file that `save` or the command `fastbp train` wrote.
-
-        Returns
-        -------
-        Network
-
-        Raises
-        ------
-        ValueError
-            If the file is truncated, altered, or no model file; the message says which.
-        OSError
-            If it cannot be read.
-        """
-        tensors, metadata = model_file.read(checks.path(path))
-        try:
-            return cls.from_tensors(tensors, metadata.get("network", {}))
-        except ValueError as error:
-            raise ValueError(f"the model file {os.fspath(path)!r} holds no network: {error}") from None
+            if restore_best:
+                run.restore_best()

@@ -1,54 +1,68 @@
-"""The optimizers: what a step does with a gradient.
+"""The optimizers that one may ask for: what a step does with a gradient, by its numbers.
 
-Each is a frozen dataclass of its numbers, and below it the kernel that takes its step over flat buffers, line by
-line. Zeros stay zeros under all of them, so padding does. This file must not know of layers.
+How a step is computed is in `kernels/steps.py`. This file must not know Numba, layers or how rows are drawn.
 """
 
-import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbp import schedules
-from fastbp.kernels.layout import Floats
-from fastbp.machine.arithmetic import square_root
-from fastbp.machine.jit import njit
-from fastbp.machine.line import line_length, load, store
-from fastbp.schedules import Schedule, check_rate, check_schedule
+from fastbp import checks, schedules
+from fastbp.schedules import LearningRate
 
-PLAIN, MOMENTUM, ADAM = range(3)
+__all__ = ["SGD", "Adam", "Optimizer"]
+
+PLAIN_SGD, MOMENTUM, ADAM = range(3)  # the kinds of steps, as kernels know them
+_N_MOMENTS = {PLAIN_SGD: 0, MOMENTUM: 1, ADAM: 2}
 
 
 class Rule(NamedTuple):
-    """An optimizer as a kernel takes it: the learning rate comes apart, one a step."""
+    """An optimizer as a kernel takes it. The learning rate comes apart from it, one a step."""
 
-    kind: int  # PLAIN, MOMENTUM or ADAM
-    weight_decay: float  # λ, on weights and biases; Adam's is decoupled
-    penalty: float  # α: L gains α ‖Ω‖² / 2 Σ w of the batch, as in scikit-learn
-    momentum: float  # μ
-    nesterov: bool
-    is_rate_in_velocity: bool  # v ← μ v + η g, φ ← φ − v, as in scikit-learn: what is on its way keeps its rate
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    is_epsilon_scaled: bool  # whether ε is added to √v, as in scikit-learn and section 2 of the paper, not to √v̂
+    kind: int  # PLAIN_SGD, MOMENTUM or ADAM
+    weight_decay: float = 0.0  # λ, on weights and biases; Adam's is decoupled
+    penalty: float = 0.0  # α: L gains α/2 Σ_i ‖Ω_i‖²
+    is_penalty_shared: bool = False  # whether a batch's penalty is divided by its Σ w, as in scikit-learn
+    momentum: float = 0.0  # μ
+    nesterov: bool = False
+    is_rate_in_velocity: bool = False  # v ← μ v + η g, φ ← φ − v, as in scikit-learn: a later η does not rescale v
+    beta_1: float = 0.0
+    beta_2: float = 0.0
+    epsilon: float = 0.0
+    is_epsilon_scaled: bool = False  # whether ε is added to √v, as in scikit-learn and the paper's section 2, not to √v̂
 
     @property
     def n_moments(self) -> int:
         """How many numbers the optimizer keeps for each parameter."""
-        return {PLAIN: 0, MOMENTUM: 1, ADAM: 2}[self.kind]
+        return _N_MOMENTS[self.kind]
 
 
-def _check_fraction(name: str, number: Any) -> None:
-    """Raise unless 0 ≤ number < 1."""
-    check_rate(name, number)
-    if number >= 1:
-        raise ValueError(f"{name} must be less than 1, got {number!r}")
+class Optimizer(ABC):
+    """How a step uses a gradient. Subclasses are frozen dataclasses of their numbers."""
+
+    learning_rate: LearningRate
+
+    @property
+    @abstractmethod
+    def rule(self) -> Rule:
+        """The numbers that a kernel needs."""
+
+    @property
+    def smallest_number(self) -> float:
+        """The smallest number that must not become 0 in the parameters' dtype; 1 where there is no such number."""
+        return 1.0
+
+    def describe(self) -> dict[str, Any]:
+        """Return the optimizer as plain numbers and names, which JSON holds."""
+        numbers = {name: value.item() if isinstance(value, np.generic) else value for name, value in vars(self).items()}
+        rate = schedules.describe(self.learning_rate)
+        return {"optimizer": type(self).__name__, **numbers, "learning_rate": rate}
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent, as in PyTorch: v ← μ v + g, φ ← φ − η v, with g = ∂L/∂φ + λ φ.
 
     Parameters
@@ -73,30 +87,29 @@ class SGD:
     learning", ICML.
     """
 
-    learning_rate: "float | Schedule"
+    learning_rate: LearningRate
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_schedule("learning_rate", self.learning_rate)
-        _check_fraction("momentum", self.momentum)
-        check_rate("weight_decay", self.weight_decay)
-        if not isinstance(self.nesterov, bool | np.bool_):
-            raise TypeError(f"nesterov must be True or False, got {self.nesterov!r}")
+        schedules.check_learning_rate("learning_rate", self.learning_rate)
+        checks.fraction("momentum", self.momentum)
+        checks.not_negative("weight_decay", self.weight_decay)
+        checks.flag("nesterov", self.nesterov)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs momentum greater than 0")
 
     @property
     def rule(self) -> Rule:
         """The numbers that a kernel needs."""
-        kind = PLAIN if self.momentum == 0 else MOMENTUM
-        momentum, nesterov = float(self.momentum), bool(self.nesterov)
-        return Rule(kind, float(self.weight_decay), 0.0, momentum, nesterov, False, 0.0, 0.0, 0.0, False)
+        kind = PLAIN_SGD if self.momentum == 0 else MOMENTUM
+        decay, momentum, nesterov = float(self.weight_decay), float(self.momentum), bool(self.nesterov)
+        return Rule(kind, weight_decay=decay, momentum=momentum, nesterov=nesterov)
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optimizer):
     """Adam with decoupled weight decay (AdamW): φ ← φ − η λ φ − η m̂ / (√v̂ + ε).
 
     Parameters
@@ -121,112 +134,53 @@ class Adam:
     "Decoupled weight decay regularization", ICLR.
     """
 
-    learning_rate: "float | Schedule" = 1e-3
+    learning_rate: LearningRate = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_schedule("learning_rate", self.learning_rate)
-        _check_fraction("beta_1", self.beta_1)
-        _check_fraction("beta_2", self.beta_2)
-        check_rate("epsilon", self.epsilon)
-        check_rate("weight_decay", self.weight_decay)
-        if self.epsilon == 0:
-            raise ValueError("epsilon must be greater than 0: a parameter without a gradient would become 0/0")
+        schedules.check_learning_rate("learning_rate", self.learning_rate)
+        checks.fraction("beta_1", self.beta_1)
+        checks.fraction("beta_2", self.beta_2)
+        checks.positive("epsilon", self.epsilon)
+        checks.not_negative("weight_decay", self.weight_decay)
 
     @property
     def rule(self) -> Rule:
         """The numbers that a kernel needs."""
-        betas = float(self.beta_1), float(self.beta_2)
-        return Rule(ADAM, float(self.weight_decay), 0.0, 0.0, False, False, *betas, float(self.epsilon), False)
+        decay, ε = float(self.weight_decay), float(self.epsilon)
+        return Rule(ADAM, weight_decay=decay, beta_1=float(self.beta_1), beta_2=float(self.beta_2), epsilon=ε)
+
+    @property
+    def smallest_number(self) -> float:
+        """ε."""
+        return float(self.epsilon)
 
 
-def describe(optimizer: SGD | Adam) -> dict[str, Any]:
-    """Return an optimizer as plain numbers and names, which JSON holds."""
-    return {
-        "optimizer": type(optimizer).__name__,
-        **{name: value.item() if isinstance(value, np.generic) else value for name, value in vars(optimizer).items()},
-        "learning_rate": schedules.describe(optimizer.learning_rate),
-    }
+KINDS: tuple[type[Optimizer], ...] = (SGD, Adam)
+
+
+def checked(optimizer: Any, dtype: np.dtype[Any]) -> Optimizer:
+    """Return an optimizer, or raise unless it is one whose numbers `dtype` can hold."""
+    found: Optimizer = checks.instance("optimizer", optimizer, KINDS)
+    if found.smallest_number < np.finfo(dtype).tiny:
+        small = f"optimizer's epsilon {found.smallest_number} is too small for {dtype.name}"
+        raise ValueError(f"{small}: it would count as 0")
+    return found
 
 
 def moments_of(description: Any) -> int:
-    """Return how many numbers the optimizer that `describe` described keeps for each parameter; None keeps none."""
+    """Return how many numbers a described optimizer keeps for each parameter; None, before a first fit, keeps none."""
     if description is None:
         return 0
-    if not isinstance(description, dict) or description.get("optimizer") not in ("SGD", "Adam"):
-        raise ValueError(f"optimizer must be the description of one, got {description!r}")
-    return 2 if description["optimizer"] == "Adam" else int(description["momentum"] > 0)
+    by_name = {kind.__name__: kind for kind in KINDS}
+    if not isinstance(description, dict) or description.get("optimizer") not in by_name:
+        raise ValueError(f"optimizer must be the description of one, got {checks.shown(description)}")
+    numbers = {name: value for name, value in description.items() if name != "optimizer"}
+    return by_name[description["optimizer"]](**numbers | {"learning_rate": 0.0}).rule.n_moments
 
 
-class Pace(NamedTuple):
-    """What a step multiplies by, the same for all parameters."""
-
-    learning_rate: float  # η
-    penalty: float  # α / Σ w
-    mean_rate: float  # Adam's η / (1 − β₁ᵗ)
-    square_scale: float  # Adam's 1 / √(1 − β₂ᵗ)
-    epsilon: float
-
-
-@njit
-def pace_of(rule: Rule, learning_rate: float, step: int, weight: float) -> Pace:
-    """Return the pace of step t = 1, 2, … on a batch with Σ w; here, as powers cost more than a small layer's step."""
-    mean_rate, square_scale, t = learning_rate, 1.0, np.float64(step)
-    if rule.kind == ADAM:
-        mean_rate, square_scale = learning_rate / (1 - rule.beta_1**t), 1 / math.sqrt(1 - rule.beta_2**t)
-    epsilon = rule.epsilon * square_scale if rule.is_epsilon_scaled else rule.epsilon
-    penalty = rule.penalty / weight if rule.penalty > 0 and weight > 0 else 0.0
-    return Pace(learning_rate, penalty, mean_rate, square_scale, epsilon)
-
-
-@njit
-def momentum_step(
-    rule: Rule,
-    pace: Pace,
-    factor: float,  # of η
-    penalty: float,  # that of the pace for weights, 0 for biases
-    parameters: Floats,  # φ, stepped from `first` to `end`
-    gradients: Floats,  # ∂L/∂φ
-    velocity: Floats,  # v, updated
-    first: int,
-    end: int,
-) -> None:
-    """v ← μ v + g, φ ← φ − η v, or φ − η (g + μ v) by Nesterov, with g = ∂L/∂φ + λ φ."""
-    λ, η = rule.weight_decay + penalty, pace.learning_rate * factor
-    inner, outer = (η, 1.0) if rule.is_rate_in_velocity else (1.0, η)
-    for at in range(first, end, line_length(parameters)):
-        φ = load(parameters, at)
-        g = (load(gradients, at) + φ * λ) * inner
-        v = load(velocity, at) * rule.momentum + g
-        store(velocity, at, v)
-        direction = g + v * rule.momentum if rule.nesterov else v
-        store(parameters, at, φ - direction * outer)
-
-
-@njit
-def adam_step(
-    rule: Rule,
-    pace: Pace,
-    factor: float,  # of η
-    penalty: float,  # that of the pace for weights, 0 for biases
-    parameters: Floats,  # φ, stepped from `first` to `end`
-    gradients: Floats,  # ∂L/∂φ
-    mean: Floats,  # m, updated
-    square: Floats,  # v, updated
-    first: int,
-    end: int,
-) -> None:
-    """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², φ ← φ − η λ φ − η m̂ / (√v̂ + ε)."""
-    kept, mean_rate = 1 - pace.learning_rate * factor * rule.weight_decay, pace.mean_rate * factor
-    for at in range(first, end, line_length(parameters)):
-        φ = load(parameters, at)
-        g = load(gradients, at) + φ * penalty
-        m = load(mean, at) * rule.beta_1 + g * (1 - rule.beta_1)
-        v = load(square, at) * rule.beta_2 + g * g * (1 - rule.beta_2)
-        store(mean, at, m)
-        store(square, at, v)
-        step_size = m * mean_rate / (square_root(v) * pace.square_scale + pace.epsilon)
-        store(parameters, at, φ * kept - step_size)
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,9 +1,40 @@
-"""What a network hands back: `Trace`, `Gradients` and `History`. This file must not know how they come about."""
+"""What a fit or a network hands back: `Progress`, `Trace`, `Gradients`, `History`, `DivergenceError`.
+
+This file must not know how any of them is computed.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fastbp.kernels.layout import Floats
+from fastbp._typing import Floats
+
+
+class Progress(NamedTuple):
+    """How far a fit has come: what a callback is called with after each epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that has ended, counted from 1. In the last call for a network of an ensemble: its best epoch.
+    loss : float
+        The epoch's mean training loss.
+    validation_loss : float
+        The loss of the rows held out after that epoch; in a fit of `fastbp.tabular`, their error by the metric. NaN
+        where no rows are held out.
+    network : int
+        Which network of an ensemble the epoch belongs to, counted from 0.
+    is_over : bool
+        Whether this is the last call for this network. Only fits of `fastbp.tabular` make such a call.
+    model : Network, MLPClassifier, MLPRegressor or None
+        What is being trained, as it is after the epoch. None in a fit of `fastbp.tabular`.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float = float("nan")
+    network: int = 0
+    is_over: bool = False
+    model: Any = None
 
 
 class Trace(NamedTuple):
@@ -102,3 +133,31 @@ class History:
         ax.set(xlabel="epoch", ylabel="loss")
         ax.legend()
         return ax
+
+
+class DivergenceError(ValueError):
+    """Training left the range of finite numbers.
+
+    The network keeps the last parameters that were finite, and the optimizer's state that belongs to them.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 1, of the step that failed.
+    learning_rate : float
+        Its learning rate.
+    history : History
+        The epochs before.
+    """
+
+    def __init__(self, epoch: int, learning_rate: float, history: History) -> None:
+        super().__init__(epoch, learning_rate, history)
+        self.epoch = epoch
+        self.learning_rate = learning_rate
+        self.history = history
+
+    def __str__(self) -> str:
+        return (
+            f"training diverged in epoch {self.epoch} at learning rate {self.learning_rate:g}; the network keeps its "
+            f"last finite parameters. A lower learning rate, or inputs scaled to about 1, usually helps"
+        )

@@ -1,80 +1,112 @@
 """Learning-rate schedules: what `learning_rate` may be besides a number.
 
-A schedule is called with the step's number, counted from 0 over all that an optimizer has made, and returns the
-learning rate of that step. Any callable will do; those here take arrays of steps as well, and compare equal when
-their numbers do, so that training goes on after a network was saved and loaded.
+A schedule is called with the number of a step, counted from 0 over all steps that an optimizer has made, and returns
+the learning rate of that step. Any callable will do. The schedules here take arrays of steps as well, learn the length
+of a run from the run, and compare equal when their numbers do, so that training goes on after a network was saved and
+loaded.
 
-This file knows NumPy and nothing of fastbp.
+This file knows NumPy and `checks`. It must not know who steps.
 """
 
-import math
-import reprlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastbp import checks
+
+__all__ = ["Constant", "Cosine", "InverseScaling", "LogarithmicCosine", "Schedule", "Step", "WarmUp"]
+
 Steps = npt.NDArray[np.int64]
 Rates = npt.NDArray[np.float64]
-Schedule = Callable[[Any], Any]
-
-_MOST_STEPS = 2**63 - 1
+LearningRate = float | Callable[[Any], Any]  # what an optimizer takes
 
 
-def check_rate(name: str, rate: Any) -> None:
-    """Raise unless `rate` is a finite number that is not negative."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a number, got {reprlib.repr(rate)}")
-    try:
-        number = float(rate)
-    except OverflowError:
-        number = math.inf
-    if not 0 <= number < math.inf:
-        raise ValueError(f"{name} must be finite and not negative, got {reprlib.repr(rate)}")
-
-
-def check_schedule(name: str, rate: Any) -> None:
-    """Raise unless `rate` is a number that a step can be made with, or a function that gives one."""
+def check_learning_rate(name: str, rate: Any) -> None:
+    """Raise unless `rate` is a finite number that is not negative, or can be called."""
     if isinstance(rate, type):
         raise TypeError(f"{name} must be a number or a schedule, got the class itself: call {rate.__name__}(…)")
     if callable(rate):
         return
     if not isinstance(rate, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a number or a schedule, got {reprlib.repr(rate)}")
-    check_rate(name, rate)
+        raise TypeError(f"{name} must be a number or a schedule, got {checks.shown(rate)}")
+    checks.not_negative(name, rate)
 
 
-def _check_count(name: str, count: Any) -> None:
-    if isinstance(count, bool) or not isinstance(count, int | np.integer):
-        raise TypeError(f"{name} must be a whole number of steps, got {count!r}")
-    if not 1 <= count <= _MOST_STEPS:
-        bound = "at least 1" if count < 1 else f"at most {_MOST_STEPS}"
-        raise ValueError(f"{name} must be {bound}, got {count!r}")
+def _check_steps(name: str, steps: Any) -> None:
+    """Raise unless `steps` is a number of steps."""
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
+        raise TypeError(f"{name} must be a whole number of steps, got {checks.shown(steps)}")
+    checks.whole_number(name, steps, 1)
+
+
+class Schedule(ABC):
+    """A learning rate that depends on the step."""
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether the schedule may be called with an array of steps: so are those of this module."""
+        return False
+
+    @abstractmethod
+    def __call__(self, step: Any) -> Any:
+        """Return the learning rate of a step, or of each of an array of steps.
+
+        Parameters
+        ----------
+        step : int or ndarray of int
+
+        Returns
+        -------
+        ndarray of float64
+            Of the shape of `step`.
+        """
+
+    def over(self, first: int, steps: int) -> "Schedule":  # noqa: ARG002 (subclasses that span a run use both)
+        """Return the schedule for a run of `steps` steps that begins with step `first`.
+
+        A schedule that was given its own number of steps, or needs none, is returned as it is.
+        """
+        return self
+
+
+class _OfArrays(Schedule):
+    """A schedule that takes arrays of steps."""
+
+    @property
+    def takes_arrays(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(_OfArrays):
     """The same rate at every step.
 
     Parameters
     ----------
     rate : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `rate` is not a finite number, or is negative.
     """
 
     rate: float
 
     def __post_init__(self) -> None:
-        check_rate("rate", self.rate)
+        checks.not_negative("rate", self.rate)
 
-    def __call__(self, step: Steps) -> Rates:
+    def __call__(self, step: Any) -> Rates:
         """Return the rate of a step, or of each of an array of steps."""
         return np.full(np.shape(step), self.rate, np.float64)
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(_OfArrays):
     """`initial * factor ** (step // every)`.
 
     Parameters
@@ -83,6 +115,11 @@ class Step:
     every : int
         Steps from one drop to the next.
     factor : float, default 0.1
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a rate is not a finite number, or is negative, or `every` is not a whole number of at least 1.
     """
 
     initial: float
@@ -90,46 +127,76 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        check_rate("initial", self.initial)
-        check_rate("factor", self.factor)
-        _check_count("every", self.every)
+        checks.not_negative("initial", self.initial)
+        checks.not_negative("factor", self.factor)
+        _check_steps("every", self.every)
 
-    def __call__(self, step: Steps) -> Rates:
+    def __call__(self, step: Any) -> Rates:
         """Return the rate of a step, or of each of an array of steps."""
         return np.asarray(self.initial * np.float64(self.factor) ** (np.asarray(step) // self.every))
 
 
 @dataclass(frozen=True)
-class InverseScaling:
+class InverseScaling(_OfArrays):
     """`initial / (step + 1) ** power`.
 
     Parameters
     ----------
     initial : float
     power : float, default 0.5
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a finite number, or is negative.
     """
 
     initial: float
     power: float = 0.5
 
     def __post_init__(self) -> None:
-        check_rate("initial", self.initial)
-        check_rate("power", self.power)
+        checks.not_negative("initial", self.initial)
+        checks.not_negative("power", self.power)
 
-    def __call__(self, step: Steps) -> Rates:
+    def __call__(self, step: Any) -> Rates:
         """Return the rate of a step, or of each of an array of steps."""
         return np.asarray(self.initial / (np.asarray(step) + 1.0) ** self.power)
 
 
+class _WholeRun(_OfArrays):
+    """A schedule over a number of steps, which is that of the run where it is left out."""
+
+    steps: int | None
+
+    def over(self, first: int, steps: int) -> Schedule:
+        """Return the schedule for a run of `steps` steps that begins with step `first`."""
+        if self.steps is not None:
+            return self
+        return _Later(replace(self, steps=steps), first)  # type: ignore[type-var]  # both subclasses are dataclasses
+
+    def _share_done(self, step: Any) -> Rates:
+        """Return how much of the steps lies behind each step, from 0 to 1."""
+        if self.steps is None:
+            name = type(self).__name__
+            raise ValueError(f"{name} does not know how many steps there are: give it steps, or hand it to a fit")
+        return np.asarray(np.minimum(np.asarray(step) / self.steps, 1.0), np.float64)
+
+
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(_WholeRun):
     """Half a cosine wave from `initial` to `final` over `steps`, and `final` after.
 
     Parameters
     ----------
     initial : float
-    steps : int
+    steps : int, optional
+        Left out, the wave spans each call of `fit`, whatever its batch size and number of epochs.
     final : float, default 0.0
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a rate is not a finite number, or is negative, or `steps` is not a whole number of at least 1.
 
     References
     ----------
@@ -137,22 +204,23 @@ class Cosine:
     """
 
     initial: float
-    steps: int
+    steps: int | None = None
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_rate("initial", self.initial)
-        check_rate("final", self.final)
-        _check_count("steps", self.steps)
+        checks.not_negative("initial", self.initial)
+        checks.not_negative("final", self.final)
+        if self.steps is not None:
+            _check_steps("steps", self.steps)
 
-    def __call__(self, step: Steps) -> Rates:
+    def __call__(self, step: Any) -> Rates:
         """Return the rate of a step, or of each of an array of steps."""
-        done = np.minimum(np.asarray(step) / self.steps, 1.0)
-        return np.asarray(self.final + (self.initial - self.final) * 0.5 * (1 + np.cos(np.pi * done)))
+        wave = 0.5 * (1 + np.cos(np.pi * self._share_done(step)))
+        return np.asarray(self.final + (self.initial - self.final) * wave)
 
 
 @dataclass(frozen=True)
-class LogarithmicCosine:
+class LogarithmicCosine(_WholeRun):
     """`highest * (1 - cos(2π log₂(1 + (2**cycles - 1) t))) / 2`, t going from 0 to 1 over `steps`, and 0 after.
 
     A wave from 0 to `highest` and back, `cycles` times, each twice as long as the one before.
@@ -160,8 +228,15 @@ class LogarithmicCosine:
     Parameters
     ----------
     highest : float
-    steps : int
+    steps : int, optional
+        Left out, the waves span each call of `fit`, whatever its batch size and number of epochs.
     cycles : int, default 4
+        From 1 to 50.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `highest` is not a finite number, or is negative, or a count is not a whole number within its range.
 
     References
     ----------
@@ -170,43 +245,60 @@ class LogarithmicCosine:
     """
 
     highest: float
-    steps: int
+    steps: int | None = None
     cycles: int = 4
 
     def __post_init__(self) -> None:
-        check_rate("highest", self.highest)
-        _check_count("steps", self.steps)
-        if isinstance(self.cycles, bool) or not isinstance(self.cycles, int) or not 1 <= self.cycles <= 50:
-            raise ValueError(f"cycles must be a whole number from 1 to 50, got {self.cycles!r}")
+        checks.not_negative("highest", self.highest)
+        if self.steps is not None:
+            _check_steps("steps", self.steps)
+        checks.whole_number("cycles", self.cycles, 1, 50)
 
-    def __call__(self, step: Steps) -> Rates:
+    def __call__(self, step: Any) -> Rates:
         """Return the rate of a step, or of each of an array of steps."""
-        done = np.minimum(np.asarray(step) / self.steps, 1.0)
-        return np.asarray(self.highest * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * done))))
+        waves = 1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * self._share_done(step)))
+        return np.asarray(self.highest * 0.5 * waves)
 
 
 @dataclass(frozen=True)
-class WarmUp:
+class WarmUp(Schedule):
     """A linear rise over the first `steps` steps to what `then` gives; `then` counts its steps from the rise's end.
 
     Parameters
     ----------
     then : float or schedule
+        A schedule that spans a run spans what the rise leaves of that run.
     steps : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `then` is neither a finite number that is not negative nor a schedule, or `steps` is not a whole number of
+        at least 1.
 
     References
     ----------
     Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour", section 2.2.
     """
 
-    then: "float | Schedule"
+    then: LearningRate
     steps: int
 
-    def __post_init__(self) -> None:
-        check_schedule("then", self.then)
-        _check_count("steps", self.steps)
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether `then` takes arrays of steps too."""
+        return self.then.takes_arrays if isinstance(self.then, Schedule) else not callable(self.then)
 
-    def __call__(self, step: Steps) -> Rates:
+    def __post_init__(self) -> None:
+        check_learning_rate("then", self.then)
+        _check_steps("steps", self.steps)
+
+    def over(self, first: int, steps: int) -> Schedule:
+        """Return the schedule for a run of `steps` steps that begins with step `first`."""
+        then = over_run(self.then, 0, max(steps - self.steps, 1))
+        return self if then is self.then else _Later(replace(self, then=then), first)
+
+    def __call__(self, step: Any) -> Rates:
         """Return the rate of a step, or of each of an array of steps."""
         steps = np.asarray(step)
         later = np.maximum(steps - self.steps, 0)
@@ -215,73 +307,32 @@ class WarmUp:
 
 
 @dataclass(frozen=True)
-class ByEpoch:
-    """One rate after another, each for `steps` steps from step `first` on, and the last one for good.
+class _Later(Schedule):
+    """A schedule that counts its steps from step `first` on."""
 
-    Parameters
-    ----------
-    rates : tuple of float
-    steps : int
-    first : int, default 0
-    """
+    schedule: Schedule
+    first: int
 
-    rates: tuple[float, ...]
-    steps: int
-    first: int = 0
+    @property
+    def takes_arrays(self) -> bool:
+        return self.schedule.takes_arrays
 
-    def __call__(self, step: Steps) -> Rates:
-        """Return the rate of a step, or of each of an array of steps."""
-        epoch = np.clip((np.asarray(step) - self.first) // self.steps, 0, len(self.rates) - 1)
-        return np.asarray(self.rates, np.float64)[epoch]
+    def __call__(self, step: Any) -> Rates:
+        return np.asarray(self.schedule(np.maximum(np.asarray(step) - self.first, 0)))
 
 
-_BLOCK = 1024  # steps
+def over_run(learning_rate: LearningRate, first: int, steps: int) -> LearningRate:
+    """Return a learning rate for a run of `steps` steps that begins with step `first`; see `Schedule.over`."""
+    return learning_rate.over(first, steps) if isinstance(learning_rate, Schedule) else learning_rate
 
 
-def _takes_arrays(schedule: Any) -> bool:
-    if isinstance(schedule, WarmUp):
-        return not callable(schedule.then) or _takes_arrays(schedule.then)
-    return isinstance(schedule, Constant | Step | InverseScaling | Cosine | LogarithmicCosine | ByEpoch)
-
-
-def evaluate(learning_rate: "float | Schedule", first: int, count: int) -> Rates:
-    """Return the rates of steps first, …, first + count − 1, the same to the bit however a run is sliced.
-
-    Where a schedule leaves the finite numbers after the first step, only the rates up to there.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the schedule returns something else than a finite number that is not negative.
-    """
-    if not callable(learning_rate):
-        return np.full(count, learning_rate, np.float64)
-    if _takes_arrays(learning_rate):
-        # Whole blocks, since a vector's length may decide which of NumPy's loops, so which bits, a number gets.
-        start = first // _BLOCK * _BLOCK
-        with np.errstate(over="ignore"):  # past the steps that are asked for, or found just below
-            rates = learning_rate(np.arange(start, -(-(first + count) // _BLOCK) * _BLOCK))[first - start :][:count]
-        check_rate(f"learning_rate at step {first}", float(rates[0]))
-        finite = np.isfinite(rates)
-        return np.ascontiguousarray(rates if finite.all() else rates[: finite.argmin()])
-    rates = []
-    for step in range(first, first + count):
-        rate = learning_rate(step)
-        if isinstance(rate, np.ndarray) and rate.ndim == 0:
-            rate = rate[()]
-        try:
-            check_rate(f"learning_rate at step {step}", rate)
-        except (TypeError, ValueError):
-            if rates:
-                break
-            raise
-        rates.append(rate)
-    return np.array(rates, np.float64)
-
-
-def describe(learning_rate: "float | Schedule") -> Any:
+def describe(learning_rate: LearningRate) -> Any:
     """Return a schedule as plain numbers and names, which JSON holds; one of the user's own is just "custom"."""
-    if isinstance(learning_rate, Constant | Step | InverseScaling | Cosine | LogarithmicCosine | WarmUp):
-        numbers = {name: describe(value) for name, value in vars(learning_rate).items()}
+    if isinstance(learning_rate, Constant | Step | InverseScaling | _WholeRun | WarmUp):
+        numbers = {name: None if value is None else describe(value) for name, value in vars(learning_rate).items()}
         return {"schedule": type(learning_rate).__name__, **numbers}
     return "custom" if callable(learning_rate) else float(learning_rate)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,6 +1,6 @@
-"""The first second: compile everything ahead of time, and say where compiled code is kept and whether it is there.
+"""Compile all kernels ahead of time, test them against NumPy, and report the state of the compile cache.
 
-This file knows the cache and the names of what is compiled. It must not know the terminal.
+May import `network`, `runs`, `kernels` and `machine`. It must not know the terminal.
 """
 
 import os
@@ -10,46 +10,44 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import llvmlite
-import numba
 import numpy as np
 import numpy.typing as npt
-from llvmlite.binding import get_host_cpu_features
-from numba.core import config
 
 from fastbp import checks
-from fastbp.kernels import entries as training
-from fastbp.kernels.layout import Floats
-from fastbp.machine import cache, compiler, jit
+from fastbp._typing import Floats
+from fastbp._version import __version__
+from fastbp.kernels import entries
+from fastbp.machine import cache, host, jit
 from fastbp.network import Network
 from fastbp.runs.threads import available
 
 DTYPES = ("float32", "float64")
-FEATURES = ("avx512f", "avx2", "avx", "fma", "sve", "neon")
 ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
 
 
 def warmup(
     dtypes: Sequence[npt.DTypeLike] = DTYPES, progress: Callable[[str, str], object] | None = None
 ) -> Path | None:
-    """Compile all that networks of these dtypes will need, or load it where it is kept: for an image, or a first user.
+    """Compile all functions that networks of these dtypes need, for example while an image is built.
+
+    Functions that are in the cache are loaded and not compiled again.
 
     Parameters
     ----------
-    dtypes : list of dtypes, default ("float32", "float64")
-        Of the networks. For each, five functions are compiled.
+    dtypes : dtype or list of dtypes, default ("float32", "float64")
+        Dtypes of the networks. Five functions are compiled for each dtype.
     progress : callable, optional
-        Called before each function with the dtype's name and the function's, such as "float32" and "train".
+        Called before each function with the names of the dtype and the function, such as "float32" and "train".
 
     Returns
     -------
     Path or None
-        The directory where the code is kept; None if there is no place to keep it.
+        The directory that holds the compiled code. None if no directory is writable.
 
     Raises
     ------
     TypeError, ValueError
-        If one of them is neither float32 nor float64.
+        If a dtype is neither float32 nor float64.
     """
     for dtype in [checks.float_dtype(dtype) for dtype in ([dtypes] if isinstance(dtypes, str) else dtypes)]:
         for name, call in _first_calls(dtype):
@@ -60,7 +58,7 @@ def warmup(
 
 
 def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield each entry's name, and what compiles it."""
+    """Yield the name of each function, and a call that compiles it."""
     net, X, y = Network((1, 1), dtype, seed=0), np.zeros((1, 1)), np.zeros(1)
     yield "train", lambda: net.fit(X, y, epochs=1)
     yield "predict", lambda: net.predict(X)
@@ -70,15 +68,36 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
 
 
 class SelfTest(NamedTuple):
-    """How a small network compares with the same in plain NumPy."""
+    """How a small network compares with the same network in NumPy.
 
-    difference: float  # the largest in a gradient, relative to the largest number in it
+    Attributes
+    ----------
+    difference : float
+        The largest difference between two gradients, relative to the largest number in the gradient.
+    is_right : bool
+        Whether the difference is within rounding errors.
+    speedup : float
+        The time of a training step in NumPy, divided by the time of a training step here.
+    """
+
+    difference: float
     is_right: bool
-    times_sooner: float  # a step of training
+    speedup: float
 
 
 def self_test(dtype: str, seconds: float = 0.5) -> SelfTest:
-    """Compare gradients and a training step of a small network with plain NumPy's."""
+    """Compare the gradients and the training time of a small network with NumPy.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    seconds : float, default 0.5
+        Duration of the timing, one half for each side.
+
+    Returns
+    -------
+    SelfTest
+    """
     random = np.random.default_rng(0)
     X, y = random.standard_normal((64, 16)).astype(dtype), random.standard_normal((64, 3)).astype(dtype)
     net = Network([16, 64, 64, 3], dtype, seed=0)
@@ -101,7 +120,7 @@ def self_test(dtype: str, seconds: float = 0.5) -> SelfTest:
 
 
 def _numpy_gradients(weights: list[Floats], biases: list[Floats], X: Floats, y: Floats) -> list[Floats]:
-    """Return ∂L/∂Ω_i and ∂L/∂β_i of the squared error, as the slides have them."""
+    """Return ∂L/∂Ω_i and then ∂L/∂β_i of the squared error, in NumPy."""
     h = [X]
     for Ω, β in zip(weights[:-1], biases[:-1], strict=True):
         h.append(np.maximum(h[-1] @ Ω.T + β, 0))
@@ -116,26 +135,50 @@ def _numpy_gradients(weights: list[Floats], biases: list[Floats], X: Floats, y: 
 
 
 class Diagnosis(NamedTuple):
-    """What `fastbp doctor` reports."""
+    """What `fastbp doctor` reports.
+
+    Attributes
+    ----------
+    versions : dict of str to str
+        By name of the package.
+    cpu : str
+    features : list of str
+        The features of the CPU that the kernels use.
+    cores : int
+        The number of cores that this process may use.
+    place : Path or None
+        The directory that holds the compiled code.
+    place_is_writable : bool
+    bytes : int
+        Size of the compiled code.
+    kept : dict of str to dict of str to float
+        By dtype and function: the seconds of compilation that the cache saves.
+    missing : dict of str to list of str
+        By dtype: the functions that are not in the cache.
+    older : list of Path
+        The directories of other versions, CPUs or settings.
+    older_bytes : int
+        Size of these directories.
+    problems : list of str
+        One sentence each.
+    """
 
     versions: dict[str, str]
     cpu: str
-    features: list[str]  # of the CPU, that make kernels fast
+    features: list[str]
     cores: int
-    place: Path | None  # of compiled code
+    place: Path | None
     place_is_writable: bool
     bytes: int
-    kept: dict[str, dict[str, float]]  # by dtype and entry: the seconds that a hit spares
-    missing: dict[str, list[str]]  # by dtype: what would be compiled
-    older: list[Path]  # directories of other versions, CPUs or settings
+    kept: dict[str, dict[str, float]]
+    missing: dict[str, list[str]]
+    older: list[Path]
     older_bytes: int
     problems: list[str]
 
 
 def diagnose() -> Diagnosis:
-    """Look at the cache without compiling anything."""
-    from fastbp import __version__
-
+    """Inspect the CPU and the compile cache. Nothing is compiled."""
     place = jit.cache_directory()
     kept: dict[str, dict[str, float]] = {dtype: {} for dtype in DTYPES}
     size, problems = 0, list(cache.warned.values())
@@ -147,16 +190,9 @@ def diagnose() -> Diagnosis:
             problems.append(f"{path} is damaged or cannot be read, and will be compiled again ({error})")
             continue
         module, _, name = head.function.rpartition(".")
-        if module == training.__name__:
+        if module == entries.__name__:
             kept["float32" if "float32" in head.signature else "float64"][name] = head.seconds
-    if not (cache.IS_SUPPORTED and compiler.ENTRY):
-        problems.append(
-            f"fastbp does not know the inner parts of Numba {numba.__version__}, and uses Numba's own cache"
-        )
-    if config.OPT != 3:
-        problems.append(f"NUMBA_OPT is {int(config.OPT)}, which makes slow code: unset it")
-    if config.BOUNDSCHECK:
-        problems.append("NUMBA_BOUNDSCHECK is set, which makes slow code: unset it")
+    problems += host.problems()
     older = sorted({path.parent for root in cache.roots() for path in root.glob(f"*/*{cache.SUFFIX}")} - {place})
     kept = {dtype: {name: found[name] for name in ENTRIES if name in found} for dtype, found in kept.items()}
     return Diagnosis(
@@ -164,11 +200,10 @@ def diagnose() -> Diagnosis:
             "fastbp": __version__,
             "Python": sys.version.split()[0],
             "NumPy": np.__version__,
-            "Numba": numba.__version__,
-            "llvmlite": llvmlite.__version__,
+            **host.versions(),
         },
         cache.cpu(),
-        [name for name in FEATURES if get_host_cpu_features().get(name)],
+        host.cpu_features(),
         available(),
         place,
         place is not None and os.access(place, os.W_OK),

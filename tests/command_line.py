@@ -1,4 +1,4 @@
-"""How the tests call the command, and the table that they hand it."""
+"""Helpers of the tests of the command: calls of the command, and a small table."""
 
 import re
 from pathlib import Path
@@ -7,23 +7,24 @@ from typer.testing import CliRunner, Result
 
 from fastbp.command.app import app
 
-# Options for a training that is over soon.
-FEW = ["--networks", 2, "--epochs", 3, "--hidden", "8"]
+# Options of a short training.
+FEW = ["--n-estimators", 2, "--epochs", 3, "--hidden-layer-sizes", "8"]
 
 
 def command(*arguments: object) -> Result:
+    """Run the command in this process."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def run(*arguments: object) -> str:
-    """Return the stdout of a command that must succeed."""
+    """Run a command that must succeed, and return its stdout."""
     result = command(*arguments)
     assert result.exit_code == 0, result.stderr
     return result.stdout
 
 
 def error(*arguments: object) -> str:
-    """Return the one line on stderr of a command that must fail."""
+    """Run a command that must fail, and return its one line on stderr."""
     result = command(*arguments)
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
@@ -32,7 +33,7 @@ def error(*arguments: object) -> str:
 
 
 def write_table(name: str = "table.csv", n: int = 40, separator: str = ",") -> Path:
-    """Write a table of a number, a category, classes and a quantity, with a gap or two."""
+    """Write a table with a column of numbers, of categories, of classes and of a quantity, and a missing cell."""
     lines = ["width cm,colour,kind,price"]
     for i in range(n):
         width = "NA" if i == 7 else f"{i % 10}.50"

@@ -83,9 +83,11 @@ def losses(name, f, y, parameter=0.0):
         derivative = np.where(near, r, parameter * np.sign(r))
     elif name == "absolute_error":
         value, derivative = np.abs(r), np.sign(r)
-    else:
+    elif name == "quantile":
         value = np.where(r > 0, (1 - parameter) * r, -parameter * r)
         derivative = np.select([r > 0, r < 0], [1 - parameter, -parameter], 0)
+    else:
+        raise ValueError(f"there is no loss {name!r}")
     return value.sum(1), derivative
 
 

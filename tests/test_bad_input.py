@@ -1,5 +1,6 @@
 """Every wrong call says which argument was wrong and what it got, and leaves the network as it was, to the bit."""
 
+import dataclasses
 import datetime
 import re
 from functools import partial
@@ -38,7 +39,14 @@ def world():
     net, classifier, double = trained(1), trained(3), trained(1, "float64")
     tensors, metadata = net.to_tensors()
     return {
-        **{"np": np, "datetime": datetime, "losses": losses, "schedules": schedules, "with_one": with_one},
+        **{
+            "replace": dataclasses.replace,
+            "np": np,
+            "datetime": datetime,
+            "losses": losses,
+            "schedules": schedules,
+            "with_one": with_one,
+        },
         **{"Network": Network, "SGD": SGD, "Adam": Adam, "NAN": NAN, "INF": INF, "HUGE": HUGE},
         **{"X": X, "y": y, "CLASSES": CLASSES, "ONE_HOT": ONE_HOT, "Ω": net.weights, "β": net.biases},
         **{"net": net, "classifier": classifier, "double": double, "this_file": __file__},
@@ -178,12 +186,30 @@ TABLE = [
     # --- loss
     ("net.loss(X, y, 'mse')", ValueError, "loss must be one of squared_error, … got 'mse'"),
     ("net.gradients(X, y, 3)", TypeError, "loss must be a name or one of fastbp.losses, got 3"),
-    ("fit(loss=None)", TypeError, "loss must be a name or one of fastbp.losses, got None"),
-    ("fit(loss=losses.huber)", TypeError, "loss must be a name or one of fastbp.losses, got <function huber"),
-    ("fit(loss=losses.Loss('mse'))", ValueError, "loss must be one of squared_error, … got 'mse'"),
-    ("fit(loss=losses.Loss('huber', -1.0))", ValueError, "delta must be finite and not negative, got -1.0"),
+    (
+        "fit(loss=losses.huber)",
+        TypeError,
+        "got <function huber … : call it, as in losses.huber()",
+    ),
+    ("fit(loss=losses.quantile)", TypeError, "got <function quantile … : call it, as in losses.quantile()"),
+    ("fit(loss=len)", TypeError, "loss must be a name or one of fastbp.losses, got <built-in function len>"),
+    ("losses.huber(-1.0)", ValueError, "delta must be positive and finite, got -1.0"),
+    ("losses.Loss('squared_error', 0, 2.0)", ValueError, "the loss squared_error takes no parameter, got 2.0"),
+    ("replace(losses.poisson, parameter=0.5)", ValueError, "the loss poisson takes no parameter, got 0.5"),
+    ("with_metadata(loss={'name': 'mse', 'parameter': 0})", ValueError, "loss must be one of squared_error, … 'mse'"),
+    ("with_metadata(loss={'name': 'absolute_error', 'parameter': 3})", ValueError, "absolute_error takes no parameter"),
+    ("with_metadata(loss={'name': 'huber', 'parameter': 0})", ValueError, "delta must be positive and finite, got 0"),
+    ("with_metadata(loss='huber')", ValueError, "loss must be the description of one, got 'huber'"),
+    ("fit(dropout=1)", ValueError, "dropout must be less than 1, got 1"),
+    ("fit(dropout='half')", TypeError, "dropout must be a number, got 'half'"),
+    ("fit(l2_penalty=-1)", ValueError, "l2_penalty must be finite and not negative, got -1"),
+    ("fit(patience=0)", ValueError, "patience must be at least 1, got 0"),
+    ("fit(patience=2.5)", TypeError, "patience must be a whole number, got 2.5"),
+    ("fit(restore_best=None)", TypeError, "restore_best must be True or False, got None"),
+    ("net.predict_proba(X)", ValueError, "predict_proba needs … ; it was trained with squared_error"),
+    ("Network([3, 1]).predict_proba(X)", ValueError, "predict_proba needs … ; it was not trained yet"),
     ("losses.huber('wide')", TypeError, "delta must be a number, got 'wide'"),
-    ("losses.huber(0)", ValueError, "delta must be greater than 0, got 0"),
+    ("losses.huber(0)", ValueError, "delta must be positive and finite, got 0"),
     ("losses.huber(HUGE)", ValueError, "delta must be … got 1000"),
     ("losses.quantile(None)", TypeError, "q must be a number, got None"),
     ("losses.quantile(1.5)", ValueError, "q must lie between 0 and 1, got 1.5"),
@@ -207,7 +233,7 @@ TABLE = [
     ("Adam(beta_1=1.0)", ValueError, "beta_1 must be less than 1, got 1.0"),
     ("Adam(beta_2=-0.1)", ValueError, "beta_2 must be finite and not negative, got -0.1"),
     ("Adam(beta_2=None)", TypeError, "beta_2 must be a number, got None"),
-    ("Adam(epsilon=0)", ValueError, "epsilon must be greater than 0"),
+    ("Adam(epsilon=0)", ValueError, "epsilon must be positive and finite, got 0"),
     # --- schedules
     ("schedules.Constant('0.1')", TypeError, "rate must be a number, got '0.1'"),
     ("schedules.Step(0.1, every=0)", ValueError, "every must be at least 1, got 0"),
@@ -230,13 +256,17 @@ TABLE = [
     ("fit(drop_last=1)", TypeError, "drop_last must be True or False, got 1"),
     ("fit(seed=-1)", ValueError, "seed must be at least 0, got -1"),
     ("fit(callback=3)", TypeError, "callback must be a function, got 3"),
-    ("fit(validation=0.2)", TypeError, "validation must be (X, y) or (X, y, sample_weight), got 0.2"),
-    ("fit(validation=(X,))", ValueError, "validation must be (X, y) or (X, y, sample_weight), got 1 of them"),
-    ("fit(validation=(X[:, :2], y))", ValueError, "validation X must have 3 columns, … got (20, 2)"),
-    ("fit(validation=(X[:0], y[:0]))", ValueError, "validation X holds no rows"),
-    ("fit(validation=(X, with_one(y, NAN)))", ValueError, "validation y holds nan at [3]: not a finite number"),
-    ("fit(validation=(X, y, -y**2))", ValueError, "validation sample_weight must not be negative, got -"),
-    ("classify(CLASSES, validation=(X, CLASSES + 1))", ValueError, "validation y must hold class numbers … got 3 at"),
+    ("fit(validation_data=0.2)", TypeError, "validation_data must be (X, y) or (X, y, sample_weight), got 0.2"),
+    ("fit(validation_data=(X,))", ValueError, "validation_data must be (X, y) or (X, y, sample_weight), got 1 of them"),
+    ("fit(validation_data=(X[:, :2], y))", ValueError, "validation X must have 3 columns, … got (20, 2)"),
+    ("fit(validation_data=(X[:0], y[:0]))", ValueError, "validation X holds no rows"),
+    ("fit(validation_data=(X, with_one(y, NAN)))", ValueError, "validation y holds nan at [3]: not a finite number"),
+    ("fit(validation_data=(X, y, -y**2))", ValueError, "validation sample_weight must not be negative, got -"),
+    (
+        "classify(CLASSES, validation_data=(X, CLASSES + 1))",
+        ValueError,
+        "validation y must hold class numbers … got 3 at",
+    ),
     # --- files and tensors
     ("net.save(3)", TypeError, "path must be a string or a path, got 3"),
     ("Network.load(None)", TypeError, "path must be a string or a path, got None"),

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 from fastbp.kernels import rows as batches
-from fastbp.kernels.layout import lanes_of, matrix_from, padded_rows, panels_from, target_rows
-from fastbp.kernels.rows import (
-    gather_classes,
-    gather_rows,
-    gather_weights,
-    load_plain_rows,
-    random_bits,
-    scatter_outputs,
-    shuffle,
-    shuffle_like_numpy,
-)
+from fastbp.kernels import shuffling
+from fastbp.kernels.packing import lanes_of, matrix_from, padded_rows, panels_from, target_rows
+from fastbp.kernels.rows import gather_classes, gather_rows, gather_weights, load_rows, scatter_outputs
+from fastbp.kernels.shuffling import random_bits, shuffle, shuffle_like_numpy
 
 
 def xoshiro(state):
@@ -39,14 +32,14 @@ def xoshiro(state):
 
 
 def test_random_bits_are_those_of_xoshiro256():
-    state = batches.random_state(7)
+    state = shuffling.random_state(7)
     twin = [int(word) for word in state]
     assert [int(random_bits(state)) for _ in range(1000)] == [xoshiro(twin) for _ in range(1000)]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 1000])
 def test_shuffling_permutes(n):
-    order, state = np.zeros(n, np.int64), batches.random_state(0)
+    order, state = np.zeros(n, np.int64), shuffling.random_state(0)
     shuffle(order, order.size, state)
     assert sorted(order) == list(range(n))
 
@@ -67,7 +60,7 @@ def test_shuffling_like_numpy_is_numpys(n):
 
 def test_every_permutation_is_equally_likely():
     counts = dict.fromkeys(itertools.permutations(range(4)), 0)
-    order, state, draws = np.zeros(4, np.int64), batches.random_state(1), 24_000
+    order, state, draws = np.zeros(4, np.int64), shuffling.random_state(1), 24_000
     for _ in range(draws):
         shuffle(order, order.size, state)
         counts[tuple(int(i) for i in order)] += 1
@@ -80,10 +73,10 @@ def test_the_same_seed_gives_the_same_order_and_others_another():
     orders = []
     for seed in (5, 5, 6):
         order = np.zeros(50, np.int64)
-        shuffle(order, order.size, batches.random_state(seed))
+        shuffle(order, order.size, shuffling.random_state(seed))
         orders.append(order.tolist())
     assert orders[0] == orders[1] != orders[2]
-    assert batches.random_state(None).tolist() != batches.random_state(None).tolist()
+    assert shuffling.random_state(None).tolist() != shuffling.random_state(None).tolist()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -140,10 +133,10 @@ def test_weights_are_gathered_and_zero_past_the_batch(dtype):
 def test_plain_rows_are_loaded_and_what_is_not_finite_is_seen(columns, dtype):
     source = np.random.default_rng(0).standard_normal((20, columns)).astype(dtype)
     out = panels_from(np.full((7, columns), np.nan), dtype)
-    assert load_plain_rows(source, 5, out)
+    assert load_rows(source, 5, out)
     assert np.array_equal(matrix_from(out), source[5:12])
     for bad in (np.nan, np.inf, -np.inf):
         for place in ((5, 0), (11, columns - 1)):
             spoilt = source.copy()
             spoilt[place] = bad
-            assert not load_plain_rows(spoilt, 5, out)
+            assert not load_rows(spoilt, 5, out)

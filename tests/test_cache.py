@@ -260,7 +260,7 @@ def test_what_kernels_take_from_other_files_decides_machine_code_too():
         needed = set(re.findall(r"^from fastbp\.(\w+)[. ]", text, re.M))
         for names in re.findall(r"^from fastbp import (.*)", text, re.M):
             needed |= {name.strip() for name in names.split(",")}
-        assert needed <= set(cache._SOURCES), path
+        assert needed <= {*cache._SOURCES, "_typing"}, path  # annotations make no code
 
 
 def test_an_edit_in_a_kernel_leaves_the_old_code_behind(tmp_path):

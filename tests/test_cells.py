@@ -1,4 +1,4 @@
-"""Columns as arrays, whatever held them."""
+"""Columns of every library as the same cells."""
 
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -108,7 +108,7 @@ def test_what_is_missing_has_no_value() -> None:
         ([None, None], []),
     ],
 )
-def test_different_values_are_told_in_rising_order(values: list[Any], distinct: list[Any]) -> None:
+def test_different_values_are_in_ascending_order(values: list[Any], distinct: list[Any]) -> None:
     column = cells_of("a", values)
     found, places = column.distinct()
     assert found == distinct
@@ -120,14 +120,14 @@ def test_what_cannot_be_compared_says_so() -> None:
         cells_of("a", [[1], [2]]).distinct()
 
 
-def test_texts_of_rows_left_out_are_not_told_as_different_values() -> None:
+def test_texts_of_rows_left_out_are_not_among_the_different_values() -> None:
     assert cells_of("a", ["x", "y", "z"]).take(np.array([True, False, True])).distinct()[0] == ["x", "z"]
 
 
 @pytest.mark.parametrize(
     ("days", "text"), [(19782.0, "2024-02-29"), (19782.25, "2024-02-29 06:00:00"), (-1e-12, "1970-01-01")]
 )
-def test_a_date_is_told_with_its_time_unless_that_is_midnight(days: float, text: str) -> None:
+def test_a_date_is_shown_with_its_time_unless_that_is_midnight(days: float, text: str) -> None:
     assert date_text(days) == text
 
 

@@ -1,4 +1,4 @@
-"""The command as its user meets it: what training prints and saves, and all that is neither training nor predicting."""
+"""The command as a user sees it: what a training prints and saves, and the sub-commands without a table."""
 
 import json
 import re
@@ -8,15 +8,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import polars as pl
 import pytest
 from command_line import FEW, command, error, run, write_table
 
 import fastbp
+from fastbp.command.options import MetricName
 from fastbp.command.progress import TrainingProgress
-from fastbp.tabular import Progress, TableModel
+from fastbp.results import Progress
+from fastbp.tabular import TableModel
+from fastbp.tabular.settings import CLASS_METRICS, NUMBER_METRICS
 from fastbp.tabular.training import build as building
 
 PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
@@ -24,13 +27,13 @@ PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty directory, which is where `model.fastbp` goes."""
+    """Work in an empty directory, where `model.fastbp` is saved."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_penguins_are_told_apart_with_defaults(seed: int) -> None:
+def test_penguins_are_classified_with_defaults(seed: int) -> None:
     output = run("train", PENGUINS, "--target", "species", "--seed", seed)
     (accuracy, baseline) = re.search(r"held out +344 rows, accuracy (\S+)% \((\S+)%\)", output).groups()
     assert float(accuracy) >= 97
@@ -38,7 +41,7 @@ def test_penguins_are_told_apart_with_defaults(seed: int) -> None:
     assert Path("model.fastbp").exists()
 
 
-def test_the_summary_says_what_was_found_in_the_table() -> None:
+def test_the_summary_describes_the_table() -> None:
     output = run("train", PENGUINS, "--target", "species", *FEW)
     assert "344 rows, 8 columns" in output
     assert "species, 3 classes (text): Adelie 152, Gentoo 124, Chinstrap 68" in output
@@ -55,26 +58,28 @@ def test_a_quantity_is_scored_by_r2_and_rmse_in_its_own_unit() -> None:
     assert "2 rows are left out" in result.stderr
 
 
-def test_progress_goes_to_stderr_with_networks_epoch_loss_and_error() -> None:
+def test_progress_on_stderr_shows_networks_epoch_loss_and_validation_metric() -> None:
     result = command("train", write_table(), "--target", "kind", *FEW)
-    assert re.search(r"network (\d)/\1 .*epoch \d+  loss \d+\.\d+  log loss held out \d+\.\d+", result.stderr)
-    assert "log loss held out" not in result.stdout
+    assert re.search(r"network (\d)/\1  epoch \d+  training loss \d+\.\d+  validation log loss \d+\.\d+", result.stderr)
+    assert "training loss" not in result.stdout
 
 
-def test_a_log_tells_in_the_first_second_what_is_being_done(capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainingProgress(networks=1, epochs=2, metric="rmse", quiet=False) as progress:
+def test_a_log_has_its_first_line_within_a_second(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(n_estimators=1, epochs=2, metric="rmse", is_quiet=False) as progress:
         progress.say("encoding the table")
         deadline = time.perf_counter() + 10
-        while not (told := capsys.readouterr().err) and time.perf_counter() < deadline:
+        while not (line := capsys.readouterr().err) and time.perf_counter() < deadline:
             time.sleep(0.01)
-        assert told == "encoding the table\n"
+        assert line == "encoding the table\n"
         assert progress.seconds < 1
-        progress(Progress(0, 2, 0.5, 0.25, True))
-    assert capsys.readouterr().err == "network 1/1  epoch 2  loss 0.5000  rmse held out 0.2500\n"
+        progress(Progress(epoch=2, loss=0.5, validation_loss=0.25, network=0, is_over=True))
+    assert (
+        capsys.readouterr().err == "network 1/1  epoch 2  training loss 0.5000  validation standardised RMSE 0.2500\n"
+    )
 
 
 def test_a_log_of_a_training_that_failed_at_once_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = TrainingProgress(networks=1, epochs=2, metric="rmse", quiet=False)
+    progress = TrainingProgress(n_estimators=1, epochs=2, metric="rmse", is_quiet=False)
     progress.say("encoding the table")
     with pytest.raises(ValueError, match="no use"), progress:
         raise ValueError("no use")
@@ -97,13 +102,14 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another() -> None:
 
 
 def test_options_reach_the_training() -> None:
-    options = ["--hidden", "5,7,3", "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.01, "--model", "my.model"]
-    output = run("train", write_table(), "--target", "kind", "--networks", 3, "--metric", "auc", *options)
+    options = ["--n-estimators", 3, "--hidden-layer-sizes", "5,7,3", "--epochs", 4, "--batch-size", 8]
+    options += ["--learning-rate", 0.01, "--metric", "auc", "--model", "my.model"]
+    output = run("train", write_table(), "--target", "kind", *options)
     assert "-5-7-3-2, " in output
     assert "12 epochs in all" in output
     model = TableModel.load("my.model")
     assert [network.layer_sizes[1:] for network in model.networks] == [(5, 7, 3, 2)] * 3
-    wanted = {"n_ensemble": 3, "metric": "auc", "epochs": 4, "batch_size": 8, "learning_rate": 0.01}
+    wanted = {"n_estimators": 3, "metric": "auc", "epochs": 4, "batch_size": 8, "learning_rate": 0.01}
     assert model.about["settings"].items() >= wanted.items()
     assert not Path("model.fastbp").exists()
 
@@ -121,17 +127,28 @@ def test_a_time_budget_ends_a_training() -> None:
     assert "saved" in run("train", write_table(), "--target", "kind", *options)
 
 
-def test_results_can_be_had_as_json() -> None:
-    told = json.loads(run("train", write_table(), "--target", "kind", *FEW, "--json"))
-    assert told["rows"] == 40
-    assert [score["measure"] for score in told["scores"]] == ["accuracy", "log loss", "AUC"]
-    assert told["target"] == {"task": "classification", "name": "kind", "labels": ["big", "small"]}
+def test_results_can_be_printed_as_json() -> None:
+    result = json.loads(run("train", write_table(), "--target", "kind", *FEW, "--json"))
+    assert result["rows"] == 40
+    assert [score["metric"] for score in result["scores"]] == ["accuracy", "log_loss", "auc"]
+    assert result["target"] == {"task": "classification", "name": "kind", "labels": ["big", "small"]}
     inspected = json.loads(run("inspect", "model.fastbp", "--json"))
-    assert inspected.items() <= {**told, "version": fastbp.__version__}.items()
+    assert inspected.items() <= {**result, "version": fastbp.__version__}.items()
+
+
+def test_output_fits_a_terminal_of_100_columns() -> None:
+    output = run("train", PENGUINS, "--target", "species", *FEW) + run("inspect", "model.fastbp")
+    output += run("evaluate", "model.fastbp", PENGUINS) + run("--help") + run("train", "--help")
+    assert max(map(len, output.splitlines())) <= 100
+
+
+def test_the_command_offers_all_metrics_of_the_settings() -> None:
+    assert get_args(MetricName) == CLASS_METRICS + NUMBER_METRICS
 
 
 def test_no_hidden_layer_is_a_linear_model() -> None:
-    assert re.search(r"of \d+-2, \d+ parameters", run("train", write_table(), "--target", "kind", *FEW, "--hidden", ""))
+    output = run("train", write_table(), "--target", "kind", *FEW, "--hidden-layer-sizes", "")
+    assert re.search(r"of \d+-2, \d+ parameters", output)
 
 
 @pytest.mark.parametrize(("task", "score"), [("classification", "accuracy"), ("regression", "RMSE")])
@@ -152,24 +169,24 @@ def test_left_out_columns_are_noted() -> None:
 
 
 @pytest.fixture
-def _ctrl_c_is_answered() -> Iterator[None]:
-    """Undo what a shell does to its background jobs: they, and so the tests there, ignore SIGINT."""
+def _default_sigint() -> Iterator[None]:
+    """Let SIGINT raise `KeyboardInterrupt`: the background jobs of a shell, and so tests there, ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("_ctrl_c_is_answered")
+@pytest.mark.usefixtures("_default_sigint")
 def test_ctrl_c_keeps_the_network_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     show = TrainingProgress.__call__
 
-    def interrupt(self: TrainingProgress, event: Any) -> None:
-        show(self, event)
-        if event.epoch == 3 and not event.is_over:
+    def interrupt(self: TrainingProgress, progress: Progress) -> None:
+        show(self, progress)
+        if progress.epoch == 3 and not progress.is_over:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(TrainingProgress, "__call__", interrupt)
-    options = ["--epochs", 10**6, "--patience", 10**6, "--quiet", "--networks", 1]
+    options = ["--epochs", 10**6, "--patience", 10**6, "--quiet", "--n-estimators", 1]
     result = command("train", write_table(), "--target", "kind", *options)
     assert result.exit_code == 130
     assert result.stderr == "fastbp: interrupted; the model so far is saved\n"
@@ -177,8 +194,8 @@ def test_ctrl_c_keeps_the_network_so_far(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "prediction" in run("predict", "model.fastbp", write_table("again.csv"))
 
 
-@pytest.mark.usefixtures("_ctrl_c_is_answered")
-def test_ctrl_c_before_the_first_epoch_leaves_an_older_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_default_sigint")
+def test_ctrl_c_before_the_first_epoch_keeps_an_older_model(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("model.fastbp").write_text("older")
     monkeypatch.setattr(building, "learn_encoding", lambda _: signal.raise_signal(signal.SIGINT))
     result = command("train", write_table(), "--target", "kind")
@@ -228,7 +245,7 @@ def test_the_command_is_there_before_anything_slow_is_imported() -> None:
 
 
 @pytest.mark.parametrize("missing", ["typer", "narwhals", "polars", "rich", "matplotlib"])
-def test_a_package_that_is_not_installed_is_asked_for(missing: str) -> None:
+def test_a_package_that_is_not_installed_is_named_with_the_remedy(missing: str) -> None:
     hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv[0] = 'fastbp'\n"
     hidden += "from fastbp.command.app import main; main()"
     result = python("-c", hidden, "train", str(write_table()), "--target", "kind", "--report", "report.html")
@@ -236,7 +253,7 @@ def test_a_package_that_is_not_installed_is_asked_for(missing: str) -> None:
     assert result.stderr == "fastbp: the command needs more packages: pip install 'fastbp[tabular]'\n"
 
 
-def test_a_terminal_without_greek_letters_is_no_reason_to_fail() -> None:
+def test_the_command_works_on_a_terminal_without_greek_letters() -> None:
     latin = "import sys; sys.stdout.reconfigure(encoding='cp1252'); from fastbp.command.app import main; main()"
     result = subprocess.run([sys.executable, "-c", latin, "toy"], capture_output=True, timeout=120)
     assert result.returncode == 0

@@ -1,4 +1,4 @@
-"""A training that cannot be: one line on stderr, exit code 2, and nothing saved."""
+"""Trainings that fail: one line on stderr, exit code 2, and nothing is saved."""
 
 import gzip
 from pathlib import Path
@@ -11,7 +11,7 @@ from fastbp.tabular.training import build as building
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty directory, which is where `model.fastbp` goes."""
+    """Work in an empty directory, where `model.fastbp` is saved."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -19,7 +19,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 HEAD = "width cm,colour,kind,price\n"
 
 TRAIN_ERRORS = {
-    "no such file": (None, ["--target", "kind"], "there is no file table.csv"),
+    "a file that is missing": (None, ["--target", "kind"], "there is no file table.csv"),
     "an empty file": ("", ["--target", "kind"], "table.csv is empty"),
     "a header alone": (HEAD, ["--target", "kind"], "no rows"),
     "one row": (HEAD + "1,red,big,2\n", ["--target", "kind"], "too little to learn from: 1 row"),
@@ -39,11 +39,12 @@ TRAIN_ERRORS = {
     "a metric of another task": (
         "x",
         ["--target", "kind", "--metric", "rmse"],
-        "must be one of log_loss",
+        "--metric must be one of log_loss",
     ),
     "an unknown metric": ("x", ["--target", "kind", "--metric", "f1"], "--metric"),
     "a quantile out of bounds": ("x", ["--target", "price", "--quantile", "1"], "--quantile"),
-    "no networks": ("x", ["--target", "kind", "--networks", "0"], "--networks"),
+    "a quantile that nothing uses": ("x", ["--target", "price", "--quantile", "0.9"], "--metric quantile"),
+    "no networks": ("x", ["--target", "kind", "--n-estimators", "0"], "--n-estimators"),
     "a budget of nothing": ("x", ["--target", "kind", "--time-budget", "0"], "--time-budget"),
     "a mistyped column of groups": ("x", ["--target", "kind", "--group", "colou"], "no column 'colou' (did you mean"),
     "one group alone": (
@@ -61,9 +62,18 @@ TRAIN_ERRORS = {
     "epochs in words": ("x", ["--target", "kind", "--epochs", "ten"], "--epochs"),
     "no rows in a batch": ("x", ["--target", "kind", "--batch-size", "-1"], "--batch-size"),
     "a negative seed": ("x", ["--target", "kind", "--seed", "-1"], "--seed"),
-    "widths in words": ("x", ["--target", "kind", "--hidden", "64,wide"], "--hidden takes widths"),
-    "a width of nothing": ("x", ["--target", "kind", "--hidden", "64,0"], "--hidden takes widths"),
-    "absurd widths": ("x", ["--target", "kind", "--hidden", f"{2**40}"], "at most"),
+    "widths in words": (
+        "x",
+        ["--target", "kind", "--hidden-layer-sizes", "64,wide"],
+        "--hidden-layer-sizes takes widths",
+    ),
+    "a width of nothing": (
+        "x",
+        ["--target", "kind", "--hidden-layer-sizes", "64,0"],
+        "--hidden-layer-sizes takes widths",
+    ),
+    "widths that are too large": ("x", ["--target", "kind", "--hidden-layer-sizes", f"{2**40}"], "at most"),
+    "an option of version 0.1": ("x", ["--target", "kind", "--networks", "2"], "--networks"),
     "a learning rate of nothing": ("x", ["--target", "kind", "--learning-rate", "0"], "--learning-rate"),
     "an endless learning rate": ("x", ["--target", "kind", "--learning-rate", "inf"], "--learning-rate"),
     "a learning rate that diverges": ("x", ["--target", "price", "--learning-rate", "1e30"], "below 1e+30"),
@@ -75,7 +85,7 @@ TRAIN_ERRORS = {
 
 
 @pytest.mark.parametrize("case", TRAIN_ERRORS)
-def test_training_that_cannot_be_fails_on_one_line_and_saves_nothing(case: str) -> None:
+def test_a_training_that_fails_prints_one_line_and_saves_nothing(case: str) -> None:
     data, options, message = TRAIN_ERRORS[case]
     if data == "x":
         write_table()
@@ -85,6 +95,6 @@ def test_training_that_cannot_be_fails_on_one_line_and_saves_nothing(case: str) 
     assert not Path("model.fastbp").exists()
 
 
-def test_an_unwritable_model_is_found_out_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_model_is_refused_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "build", lambda *_, **__: pytest.fail("trained"))
-    error("train", write_table(), "--target", "kind", "--model", "/proc/model.fastbp")
+    assert "--model" in error("train", write_table(), "--target", "kind", "--model", "/proc/model.fastbp")

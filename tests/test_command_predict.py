@@ -1,4 +1,4 @@
-"""Predictions as their user meets them: beside the cells as they were, or one line that says why not."""
+"""`predict`, `evaluate` and `inspect` as a user sees them: predictions beside the old cells, scores, and errors."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ from fastbp.files import model_file
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty directory, which is where `model.fastbp` goes."""
+    """Work in an empty directory, where `model.fastbp` is saved."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -26,7 +26,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def model(directory: Path) -> Path:
     """A model of the column `kind` of `write_table`."""
-    run("train", write_table("training.csv"), "--target", "kind", "--networks", 2, "--hidden", 32)
+    run("train", write_table("training.csv"), "--target", "kind", "--n-estimators", 2, "--hidden-layer-sizes", 32)
     return directory / "model.fastbp"
 
 
@@ -69,7 +69,7 @@ def test_unknown_and_missing_cells_are_predicted_too(model: Path) -> None:
 
 
 def test_predictions_of_a_quantity_are_numbers_in_its_own_unit() -> None:
-    run("train", write_table(), "--target", "price", "--networks", 2, "--hidden", 32)
+    run("train", write_table(), "--target", "price", "--n-estimators", 2, "--hidden-layer-sizes", 32)
     frame = pl.read_csv(run("predict", "model.fastbp", "table.csv").encode())
     assert frame.columns[-1] == "prediction"
     assert np.corrcoef(frame["prediction"], frame["price"])[0, 1] > 0.9
@@ -80,27 +80,47 @@ def test_probabilities_and_intervals_can_be_added(model: Path) -> None:
     assert frame.columns[-2:] == ["p_big", "p_small"]
     np.testing.assert_allclose(frame["p_big"] + frame["p_small"], 1)
     np.testing.assert_allclose(frame.select("p_big", "p_small").max_horizontal(), frame["confidence"])
-    assert "an interval is for numbers" in error("predict", model, "table.csv", "--interval", 0.1)
+    assert "--coverage is for regression, and the target 'kind' is for classification" in error(
+        "predict", model, "table.csv", "--coverage", 0.9
+    )
     run("train", "table.csv", "--target", "price", *FEW)
-    frame = pl.read_csv(run("predict", model, "table.csv", "--interval", 0.2).encode())
+    frame = pl.read_csv(run("predict", model, "table.csv", "--coverage", 0.8).encode())
     assert (frame["lower"] < frame["prediction"]).all()
     assert (frame["prediction"] < frame["upper"]).all()
-    assert "probabilities are for classes" in error("predict", model, "table.csv", "--probabilities")
-    assert "alpha must be at least" in error("predict", model, "table.csv", "--interval", 0.001)
+    assert "--probabilities is for classification, and the target 'price' is for regression" in error(
+        "predict", model, "table.csv", "--probabilities"
+    )
+    assert "--coverage: coverage must be at most" in error("predict", model, "table.csv", "--coverage", 0.999)
+    assert "--coverage must lie between 0 and 1" in error("predict", model, "table.csv", "--coverage", 1)
 
 
 def test_a_model_is_evaluated_on_a_table_with_answers(model: Path) -> None:
-    assert re.search(r"table.csv, 40 rows, accuracy 9\d|100", run("evaluate", model, write_table()))
-    told = json.loads(run("evaluate", model, "table.csv", "--json"))
+    assert re.search(r"table.csv, 40 rows\nscores +accuracy (9\d|100)", run("evaluate", model, write_table()))
+    result = json.loads(run("evaluate", model, "table.csv", "--json"))
     predicted = pl.read_csv(run("predict", model, "table.csv").encode())
     accuracy = (predicted["prediction"] == predicted["kind"]).mean()
-    assert told["scores"][0] == {"measure": "accuracy", "value": accuracy, "baseline": 0.5}
+    assert result["scores"][0] == {"metric": "accuracy", "value": accuracy, "baseline": 0.5}
     frame = pl.read_csv("table.csv", infer_schema=False)
     frame.rename({"kind": "truth"}).write_csv("renamed.csv")
     assert "40 rows" in run("evaluate", model, "renamed.csv", "--target", "truth")
     assert "no column 'kind'" in error("evaluate", model, "renamed.csv")
     frame.with_columns(kind=pl.lit("huge")).write_csv("other.csv")
     assert "'huge', which is no class known" in error("evaluate", model, "other.csv")
+
+
+def test_a_model_is_described_with_the_settings_that_it_used(model: Path) -> None:
+    output = run("inspect", model)
+    assert re.search(r"target +kind, 2 classes: big, small\n", output)
+    assert "hidden_layer_sizes=32, " in output
+    assert "label_smoothing=0.05, " in output
+    assert "quantile" not in output
+
+
+def test_a_quantile_is_scored_by_its_loss_and_the_share_below(directory: Path) -> None:
+    options = ["--metric", "quantile", "--quantile", 0.75, *FEW]
+    output = run("train", write_table(), "--target", "price", *options)
+    assert re.search(r"quantile loss \S+ \(\S+\), share below prediction \S+% \(75.0%\)", output)
+    assert "quantile=0.75" in run("inspect", directory / "model.fastbp")
 
 
 def test_columns_that_the_model_does_not_know_are_noted(model: Path) -> None:
@@ -135,7 +155,7 @@ def test_parquet_and_gzip_come_and_go(model: Path) -> None:
 
 def test_a_category_of_digits_is_not_mistaken_for_numbers() -> None:
     Path("codes.csv").write_text("code,kind\n" + "".join(f"{'0' + 'A7'[i % 2]},{'xy'[i % 2]}\n" for i in range(40)))
-    run("train", "codes.csv", "--target", "kind", "--networks", 2, "--hidden", 32)
+    run("train", "codes.csv", "--target", "kind", "--n-estimators", 2, "--hidden-layer-sizes", 32)
     Path("new.csv").write_text("code\n07\n07\n")
     assert [line.split(",")[1] for line in run("predict", "model.fastbp", "new.csv").splitlines()[1:]] == ["y", "y"]
 

@@ -83,7 +83,7 @@ def test_slices_do_not_change_the_result(optimizer, slicing, monkeypatch):
 def test_a_run_that_is_watched_has_the_same_result(optimizer):
     alone, watched = network(), network()
     history = fit(alone, optimizer)
-    seen = fit(watched, optimizer, validation=(X[:5], y[:5]), callback=lambda *_: watched.predict(X))
+    seen = fit(watched, optimizer, validation_data=(X[:5], y[:5]), callback=lambda *_: watched.predict(X))
     assert (seen.loss, seen.learning_rate) == (history.loss, history.learning_rate)
     assert bits(watched) == bits(alone)
 
@@ -134,8 +134,8 @@ def test_saving_and_loading_in_between_changes_nothing(optimizer, dtype, tmp_pat
 
 @each_optimizer
 def test_a_callback_may_save_what_can_be_continued(optimizer, tmp_path):
-    def callback(epoch, _):
-        if epoch == 4:
+    def callback(progress):
+        if progress.epoch == 4:
             whole.save(tmp_path / "fourth.fastbp")
 
     whole = network()
@@ -159,8 +159,8 @@ def test_another_optimizer_starts_afresh():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 @each_optimizer
 def test_a_callback_that_raises_leaves_a_network_that_continues(optimizer, error):
-    def callback(epoch, _):
-        if epoch == 4:
+    def callback(progress):
+        if progress.epoch == 4:
             raise error
 
     whole, stopped = network(), network()

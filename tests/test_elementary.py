@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastbp.kernels.layout import aligned_zeros
+from fastbp.kernels.packing import aligned_zeros
 from fastbp.machine import elementary
 from fastbp.machine.jit import entry
 from fastbp.machine.line import line_length, load, store

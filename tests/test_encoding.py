@@ -1,4 +1,4 @@
-"""The columns of a table made into the inputs of a network."""
+"""The columns of a table encoded as the inputs of a network."""
 
 import json
 from itertools import pairwise
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastbp.tabular.encoding.columns import MOST_LEVELS, DateColumn, NumberColumn
+from fastbp.tabular.encoding.columns import MAX_LEVELS, DateColumn, NumberColumn
 from fastbp.tabular.encoding.frames import frame_of
-from fastbp.tabular.encoding.inputs import MOST_BINS, MOST_BINS_IN_ALL, Encoding, bins_for, learn_encoding
+from fastbp.tabular.encoding.inputs import MAX_BINS, MAX_BINS_OF_TABLE, Encoding, bins_for, learn_encoding
 
 
 def learned(columns: dict[str, Any]) -> tuple[Encoding, list[str]]:
@@ -52,7 +52,7 @@ def test_nothing_is_marked_where_nothing_was_missing_in_training() -> None:
     np.testing.assert_array_equal(x[1, 0], 0)
 
 
-def test_infinite_numbers_count_as_missing_and_are_told_of() -> None:
+def test_infinite_numbers_count_as_missing_with_a_notice() -> None:
     columns = {"a": [1.0, float("inf"), 2.0, float("-inf")]}
     np.testing.assert_array_equal(inputs(columns)[:, 1], [0, 1, 0, 1])
     assert "2 infinite values" in learned(columns)[1][0]
@@ -78,7 +78,7 @@ def test_whole_numbers_are_exact_before_they_are_scaled() -> None:
 @given(st.lists(st.floats() | st.none(), min_size=2, max_size=20))
 @example([-1.7e308, -1.7e308, 1.7e308, 1.7e308])
 @example([5e-324, 0.0])
-def test_inputs_are_finite_and_bounded_whatever_the_numbers(numbers: list[float | None]) -> None:
+def test_inputs_are_finite_and_bounded_for_all_numbers(numbers: list[float | None]) -> None:
     frame = frame_of({"a": np.array(numbers, dtype=float), "b": [0.5, *[1.5] * (len(numbers) - 1)]})
     encoding, _ = learn_encoding(frame)
     x = encoding.encode(frame)
@@ -100,18 +100,20 @@ def test_bins_are_piecewise_linear_between_quantiles(bins: int) -> None:
 
 
 def test_more_rows_make_more_bins_and_more_columns_fewer() -> None:
-    assert bins_for(100, 1) < bins_for(1000, 1) < bins_for(10**5, 1) == MOST_BINS
-    assert bins_for(10**5, 100) * 100 <= MOST_BINS_IN_ALL
+    assert bins_for(100, 1) < bins_for(1000, 1) < bins_for(10**5, 1) == MAX_BINS
+    assert bins_for(10**5, 100) * 100 <= MAX_BINS_OF_TABLE
 
 
 def test_a_network_can_do_without_the_bins() -> None:
     columns = {"a": [3, 1, 4, 1, 5, 9, 2], "b": ["x", "y", "z"] * 2 + ["x"], "c": [1.5, None] * 3 + [2.5]}
     encoding, _ = learned(columns)
     x = encoding.encode(frame_of(columns))
-    plain = x[:, encoding.plain]
-    assert plain.shape[1] == 1 + 3 + 2 < x.shape[1]
-    np.testing.assert_array_equal(plain[:, 1:4], np.eye(3)[[0, 1, 2] * 2 + [0]])
-    np.testing.assert_array_equal(plain[:, 5], [0, 1] * 3 + [0])
+    without_bins = encoding.for_width(x, 6)
+    np.testing.assert_array_equal(without_bins, x[:, encoding.is_not_bin])
+    assert without_bins.shape[1] == 1 + 3 + 2 < x.shape[1]
+    np.testing.assert_array_equal(without_bins[:, 1:4], np.eye(3)[[0, 1, 2] * 2 + [0]])
+    np.testing.assert_array_equal(without_bins[:, 5], [0, 1] * 3 + [0])
+    np.testing.assert_array_equal(encoding.for_width(x, x.shape[1]), x)
 
 
 # --- dates ------------------------------------------------------------------------------------------------------
@@ -184,10 +186,10 @@ def test_a_text_that_occurs_once_has_no_input() -> None:
     assert encoding.columns[0] == type(encoding.columns[0])("a", ("x", "y"))
 
 
-def test_of_very_many_texts_the_commonest_have_inputs() -> None:
-    texts = [f"t{i}" for i in range(MOST_LEVELS + 50) for _ in range(2)] + ["t149", "t148"]
+def test_of_very_many_texts_the_most_frequent_have_inputs() -> None:
+    texts = [f"t{i}" for i in range(MAX_LEVELS + 50) for _ in range(2)] + ["t149", "t148"]
     encoding, _ = learned({"a": texts})
-    assert encoding.width == MOST_LEVELS
+    assert encoding.width == MAX_LEVELS
     assert {"t148", "t149"} <= set(encoding.columns[0].levels)
 
 
@@ -208,10 +210,10 @@ def test_of_very_many_texts_the_commonest_have_inputs() -> None:
         (pl.Series([None] * 6, dtype=pl.Date), "empty"),
     ],
 )
-def test_a_column_of_no_use_is_left_out_and_named(column: Any, reason: str) -> None:
-    encoding, notices = learned({"of no use": column, "good": [1.0, 2.0, 3.5, 1.5, 3.0, 2.5]})
+def test_a_column_that_cannot_be_used_is_left_out_and_named(column: Any, reason: str) -> None:
+    encoding, notices = learned({"useless": column, "good": [1.0, 2.0, 3.5, 1.5, 3.0, 2.5]})
     assert [kept.name for kept in encoding.columns] == ["good"]
-    assert "'of no use'" in notices[0]
+    assert "'useless'" in notices[0]
     assert reason in notices[0]
 
 
@@ -219,7 +221,7 @@ def test_a_year_that_rises_by_one_is_kept() -> None:
     assert len(learned({"year": [1990, 1991, 1992, 1993]})[0].columns) == 1
 
 
-def test_no_column_of_use_is_an_error_that_says_why() -> None:
+def test_a_table_without_a_usable_column_is_an_error_that_says_why() -> None:
     with pytest.raises(ValueError, match=r"no column is left.*'a'"):
         learned({"a": [1.0, 1.0, 1.0]})
 
@@ -232,7 +234,7 @@ def penguins() -> Encoding:
     return learned({"bill length": [39.1, 40.2, None, 36.7], "island": ["Dream", "Biscoe", "Dream", "Biscoe"]})[0]
 
 
-def test_columns_are_found_by_name_in_any_order_and_others_passed_over(penguins: Encoding) -> None:
+def test_columns_are_found_by_name_in_any_order_and_others_are_ignored(penguins: Encoding) -> None:
     columns = {"island": ["Dream"], "new": [1], "bill length": [40.0]}
     again = {name: columns[name] for name in ("bill length", "island")}
     np.testing.assert_array_equal(penguins.encode(frame_of(columns)), penguins.encode(frame_of(again)))
@@ -255,7 +257,7 @@ def test_numbers_in_a_column_of_text_are_named(penguins: Encoding) -> None:
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Float64, pl.Null])
-def test_a_column_with_nothing_in_it_is_missing_whatever_its_type(dtype: Any, penguins: Encoding) -> None:
+def test_an_empty_column_is_missing_for_any_type(dtype: Any, penguins: Encoding) -> None:
     empty = pl.Series([None, None], dtype=dtype)
     x = penguins.encode(frame_of({"bill length": empty, "island": empty}))
     np.testing.assert_array_equal(x, [[0, 1, *[0] * (x.shape[1] - 2)]] * 2)

@@ -1,23 +1,29 @@
-"""Rows held out, and networks trained side by side."""
+"""Folds, and networks that are trained at the same time: in threads, and through executors."""
 
+import multiprocessing
+import pickle
 import signal
 import time
-from dataclasses import replace
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from fastbp import losses
-from fastbp.runs.fitting import DivergenceError
-from fastbp.tabular.training.pool import Progress, folds, train_all
-from fastbp.tabular.training.recipe import Recipe, Task, table_of
+from fastbp.results import DivergenceError, Progress
+from fastbp.tabular.encoding.target import Classes, Quantity
+from fastbp.tabular.training.folds import folds
+from fastbp.tabular.training.parts import EncodedRows, Recipe, Task, Workload
+from fastbp.tabular.training.pool import train_all
+from fastbp.tabular.training.recipe import train_task
 
-RECIPE = Recipe(learning_rate=0.04, hidden=(8,), epochs=5, batch_size=16)
-CROSS_ENTROPY = losses.resolve("cross_entropy")
+RECIPE = Recipe("log_loss", hidden_layer_sizes=(8,), epochs=5, batch_size=16, learning_rate=0.04)
+
+# --- folds ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("k", "n_networks"), [(1, 1), (5, 5), (8, 8), (20, 20), (5, 7)])
-def test_each_row_is_held_out_once_before_any_is_twice(k, n_networks):
+def test_each_row_is_held_out_once_before_any_is_held_out_twice(k, n_networks):
     held_out = folds(103, k, n_networks, 0)
     assert len(held_out) == n_networks
     counts = np.bincount(np.concatenate(held_out), minlength=103)
@@ -55,79 +61,222 @@ def test_the_seed_decides_which_rows_are_held_out():
     assert same[0] == same[1] != folds(100, 5, 1, 4)[0].tolist()
 
 
-def tasks(n_networks=3, error_of=lambda _: 0.0):
+# --- networks at the same time ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SlowClasses(Classes):
+    """Takes a while to judge an epoch."""
+
+    def validation_error(self, output, y, weights, metric, quantile):  # noqa: ARG002
+        time.sleep(0.02)
+        return 0.0
+
+
+@dataclass(frozen=True)
+class FailingClasses(Classes):
+    """Cannot judge an epoch."""
+
+    def validation_error(self, output, y, weights, metric, quantile):  # noqa: ARG002
+        raise RuntimeError("out of luck")
+
+
+def workload(kind=Classes, recipe=RECIPE, n=60):
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((60, 3)).astype(np.float32)
-    table = table_of(X, np.eye(2)[(X[:, 0] > 0).astype(int)], np.ones(60))
-    return [Task(table, np.arange(10, 60), X[:10], error_of, seed) for seed in range(n_networks)]
+    X = rng.standard_normal((n, 3)).astype(np.float32)
+    target = Quantity("y", 0.0, 1.0, -9.0, 9.0) if kind is Quantity else kind("y", ("no", "yes"))
+    y = X[:, 0].astype(float) if kind is Quantity else (X[:, 0] > 0).astype(int)
+    folds_of_rows = (np.arange(10), np.arange(10, 20))
+    return Workload(EncodedRows(X, y, np.ones(n)), None, folds_of_rows, np.array([True, True, False]), target, recipe)
+
+
+def tasks(n_networks=3):
+    return [Task(network=k, fold=k % 2, sees_bins=k != 1, seed=k) for k in range(n_networks)]
+
+
+def assert_same_networks(got, wanted):
+    assert got.tasks == wanted.tasks
+    for a, b in zip(got.trained, wanted.trained, strict=True):
+        np.testing.assert_array_equal(a.output, b.output)
+        assert (a.epoch, a.losses, a.errors) == (b.epoch, b.losses, b.errors)
+        for ours, theirs in zip(a.network.weights, b.network.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
-def test_networks_are_the_same_whatever_the_number_of_threads(n_threads):
-    alone = train_all(tasks(), 2, RECIPE, CROSS_ENTROPY, 1)
-    together = train_all(tasks(), 2, RECIPE, CROSS_ENTROPY, n_threads)
-    for a, b in zip(alone.trained, together.trained, strict=True):
-        np.testing.assert_array_equal(a.output, b.output)
-    assert together.tasks == [0, 1, 2]
+def test_networks_are_the_same_for_any_number_of_threads(n_threads):
+    together = train_all(workload(), tasks(), n_threads=n_threads)
+    assert_same_networks(together, train_all(workload(), tasks(), n_threads=1))
+    assert together.tasks == tasks()
+    assert not together.is_ended
 
 
-def test_progress_is_told_after_each_epoch_and_at_the_end():
+@pytest.mark.parametrize("kind", [Classes, Quantity])
+def test_networks_are_the_same_in_threads_of_an_executor_and_in_other_processes(kind):
+    recipe = replace(RECIPE, metric="rmse") if kind is Quantity else RECIPE
+    wanted = train_all(workload(kind, recipe), tasks(), n_threads=2)
+    with ThreadPoolExecutor(2) as threads:
+        assert_same_networks(train_all(workload(kind, recipe), tasks(), executor=threads), wanted)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as processes:
+        assert_same_networks(train_all(workload(kind, recipe), tasks(), executor=processes), wanted)
+
+
+def test_a_task_is_small_for_any_number_of_rows_and_a_workload_is_pickled_without_its_packed_rows():
+    shared = workload(n=20_000)
+    assert len(pickle.dumps(tasks()[0])) < 1000
+    before = len(pickle.dumps(shared))
+    train_task(shared, tasks()[0])
+    rows = shared.packed[True]
+    train_task(shared, tasks()[2])
+    assert list(shared.packed) == [True]
+    assert shared.packed[True] is rows
+    assert len(pickle.dumps(shared)) == before
+    assert pickle.loads(pickle.dumps(shared)).packed == {}
+
+
+def test_validation_rows_replace_the_held_out_rows():
+    X, y, weights = workload().rows
+    shared = replace(workload(), validation=EncodedRows(X[:20], y[:20], weights[:20]), folds=(np.arange(20),))
+    changed = replace(shared, validation=EncodedRows(X[:20], 1 - y[:20], weights[:20]))
+    one, other = (train_task(work, tasks()[0]) for work in (shared, changed))
+    assert one.output.shape == (20, 2)
+    assert one.losses == other.losses
+    assert one.errors != other.errors
+    flipped = replace(shared, rows=EncodedRows(X, np.where(np.arange(60) < 20, 1 - y, y), weights))
+    assert train_task(flipped, tasks()[0]).losses != one.losses  # row numbers of the fold are not left out here
+
+
+# --- progress, and the end of a training ------------------------------------------------------------------------
+
+
+def test_progress_is_reported_after_each_epoch_and_at_the_end():
     events = []
-    train_all(tasks(2), 2, RECIPE, CROSS_ENTROPY, 2, progress=events.append)
+    train_all(workload(), tasks(2), n_threads=2, callback=events.append)
     for k in range(2):
         of_one = [event for event in events if event.network == k]
-        assert [event.epoch for event in of_one] == [1, 2, 3, 4, 5, 5]
+        assert [event.epoch for event in of_one[:-1]] == [1, 2, 3, 4, 5]
         assert [event.is_over for event in of_one] == [False] * 5 + [True]
         assert all(isinstance(event, Progress) and event.loss > 0 for event in of_one)
+        best = of_one[of_one[-1].epoch - 1]
+        assert of_one[-1] == best._replace(is_over=True)
 
 
-def slow_error(_):
-    time.sleep(0.02)
-    return 0.0
+def test_an_executor_reports_each_network_when_it_is_over():
+    events = []
+    with ThreadPoolExecutor(2) as executor:
+        ensemble = train_all(workload(), tasks(3), callback=events.append, executor=executor)
+    assert sorted(event.network for event in events) == [0, 1, 2]
+    assert {(event.network, event.epoch, event.is_over) for event in events} == {
+        (task.network, trained.epoch, True) for task, trained in zip(ensemble.tasks, ensemble.trained, strict=True)
+    }
+
+
+@pytest.mark.parametrize("end", [True, np.True_])
+def test_a_callback_that_returns_true_ends_the_training_without_an_interruption(end):
+    shared = workload(SlowClasses, replace(RECIPE, epochs=1000))
+    ensemble = train_all(shared, tasks(3), n_threads=1, callback=lambda progress: end)  # noqa: ARG005
+    assert ensemble.is_ended
+    assert not ensemble.is_interrupted
+    assert [len(trained.errors) < 1000 for trained in ensemble.trained] == [True]
+
+
+def test_a_callback_that_returns_another_true_value_ends_nothing():
+    ensemble = train_all(workload(), tasks(2), callback=lambda progress: progress.epoch)
+    assert [len(trained.errors) for trained in ensemble.trained] == [5, 5]
+    assert not ensemble.is_ended
 
 
 def test_a_spent_budget_leaves_the_networks_that_there_was_time_for():
-    ensemble = train_all(tasks(9, slow_error), 2, replace(RECIPE, epochs=1000), CROSS_ENTROPY, 2, time_budget=0.3)
+    shared = workload(SlowClasses, replace(RECIPE, epochs=1000))
+    ensemble = train_all(shared, tasks(9), n_threads=2, time_budget=0.3)
     assert 1 <= len(ensemble.trained) <= 2
-    assert not ensemble.is_interrupted
+    assert not ensemble.is_ended
 
 
 def test_no_budget_at_all_makes_one_epoch_of_one_network():
-    ensemble = train_all(tasks(9), 2, RECIPE, CROSS_ENTROPY, 1, time_budget=1e-9)
+    ensemble = train_all(workload(), tasks(9), n_threads=1, time_budget=1e-9)
     assert [len(trained.errors) for trained in ensemble.trained] == [1]
 
 
-def test_ctrl_c_ends_each_network_with_its_epoch():
-    def interrupt(event):
-        if event.epoch == 2:
-            signal.raise_signal(signal.SIGINT)
+def test_a_budget_is_kept_by_an_executor_too():
+    with ThreadPoolExecutor(2) as executor:
+        ensemble = train_all(workload(), tasks(9), time_budget=1e-9, executor=executor)
+    assert [task.network for task in ensemble.tasks] == [0]
+    assert [len(trained.errors) for trained in ensemble.trained] == [1]
 
+
+class InterruptedExecutor(Executor):
+    """Trains a task when it is submitted, but for the last ones; a first Ctrl-C comes before these begin."""
+
+    def __init__(self, n_begun):
+        self.n_begun, self.waiting = n_begun, []
+
+    def submit(self, function, /, *args):
+        future = Future()
+        if self.n_begun:
+            self.n_begun -= 1
+            future.set_running_or_notify_cancel()
+            future.set_result(function(*args))
+        else:
+            self.waiting.append(future)
+        return future
+
+
+def interrupt(_):
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def default_interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        ensemble = train_all(tasks(3, slow_error), 2, RECIPE, CROSS_ENTROPY, 1, progress=interrupt)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_interrupts")
+def test_ctrl_c_ends_each_network_with_its_epoch():
+    def at_epoch_2(progress):
+        if progress.epoch == 2:
+            interrupt(progress)
+
+    shared = workload(SlowClasses, replace(RECIPE, epochs=1000))
+    ensemble = train_all(shared, tasks(3), n_threads=1, callback=at_epoch_2)
     assert ensemble.is_interrupted
-    assert [len(trained.errors) < 5 for trained in ensemble.trained] == [True]
+    assert ensemble.is_ended
+    assert [2 <= len(trained.errors) < 1000 for trained in ensemble.trained] == [True]
 
 
-def test_what_a_network_raises_is_raised_here():
-    def fail(_):
-        raise RuntimeError("out of luck")
+@pytest.mark.usefixtures("default_interrupts")
+def test_a_second_ctrl_c_is_raised():
+    with pytest.raises(KeyboardInterrupt):
+        train_all(workload(SlowClasses, replace(RECIPE, epochs=1000)), tasks(2), n_threads=2, callback=interrupt)
 
+
+@pytest.mark.usefixtures("default_interrupts")
+def test_ctrl_c_cancels_what_an_executor_has_not_begun():
+    executor = InterruptedExecutor(n_begun=2)
+    ensemble = train_all(workload(), tasks(4), callback=lambda p: p.network == 0 and interrupt(p), executor=executor)
+    assert ensemble.is_interrupted
+    assert [task.network for task in ensemble.tasks] == [0, 1]
+    assert all(future.cancelled() for future in executor.waiting)
+
+
+def test_an_error_of_a_network_is_raised():
     with pytest.raises(RuntimeError, match="out of luck"):
-        train_all(tasks(3, fail), 2, RECIPE, CROSS_ENTROPY, 2)
+        train_all(workload(FailingClasses), tasks(3), n_threads=2)
+    with ThreadPoolExecutor(2) as executor, pytest.raises(RuntimeError, match="out of luck"):
+        train_all(workload(FailingClasses), tasks(3), executor=executor)
 
 
-def test_what_progress_raises_ends_the_training():
+def test_an_error_of_the_callback_is_raised_and_ends_the_training():
     def fail(_):
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        train_all(tasks(), 2, RECIPE, CROSS_ENTROPY, 2, progress=fail)
+        train_all(workload(), tasks(), n_threads=2, callback=fail)
 
 
 def test_divergence_everywhere_is_an_error():
-    wild = Recipe(learning_rate=1e30, hidden=(64, 64), epochs=5, batch_size=8)
+    wild = replace(RECIPE, metric="rmse", learning_rate=1e30, hidden_layer_sizes=(64, 64), batch_size=8)
     with pytest.raises(DivergenceError):
-        train_all(tasks(), 2, wild, losses.resolve("squared_error"), 2)
+        train_all(workload(Quantity, wild), tasks(), n_threads=2)

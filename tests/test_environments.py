@@ -120,7 +120,7 @@ def use(net, X, y, loss, weights=None, **options):
     net.forward(X)
     net.loss(X, y, loss, weights)
     net.gradients(X, y, loss, weights)
-    net.fit(X, y, loss, epochs=1, sample_weight=weights, validation=(X, y, weights), **options)
+    net.fit(X, y, loss, epochs=1, sample_weight=weights, validation_data=(X, y, weights), **options)
 
 
 def tour(folder):
@@ -181,8 +181,33 @@ def test_no_kind_of_input_and_no_option_is_compiled_for_by_itself(tmp_path):
     assert called_kernels == []  # by Python, for which they are compiled once more
 
 
-def test_fastbp_by_itself_imports_no_compiler():
-    assert run("-c", "import sys, fastbp; print({'numba', 'llvmlite'} & set(sys.modules))") == "set()\n"
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "fastbp",
+        "fastbp.SGD(0.1, momentum=0.9), fastbp.Adam(fastbp.schedules.Cosine(0.1))",
+        "fastbp.losses.huber(2.0), fastbp.losses.poisson, dir(fastbp.losses)",
+        "fastbp.activations.NAMES, fastbp.DivergenceError, fastbp.History(), fastbp.Progress(1, 0.5)",
+        "fastbp.toy.worked_example(0.5, 1.0, 0.8, 0.1), dir(fastbp)",
+        "fastbp.tabular, dir(fastbp.tabular)",
+    ],
+)
+def test_what_one_may_ask_for_needs_no_compiler(asked):
+    heavy = "{'numba', 'llvmlite', 'scipy', 'sklearn', 'pandas', 'polars'}"
+    assert run("-c", f"import sys, fastbp; {asked}; print({heavy} & set(sys.modules))") == "set()\n"
+
+
+@pytest.mark.parametrize("module", ["losses", "optimizers", "schedules", "activations"])
+def test_the_names_in_a_module_are_for_users(module):
+    found = importlib.import_module(f"fastbp.{module}")
+    assert set(dir(found)) == set(found.__all__)
+    for name in dir(found):
+        assert getattr(found, name).__doc__, name
+
+
+def test_the_submodules_are_there_once_fastbp_is_imported():
+    program = "import fastbp; print(fastbp.tabular.TabularClassifier, fastbp.sklearn.MLPClassifier, fastbp.losses.Loss)"
+    assert run("-c", program).count("class 'fastbp.") == 3
 
 
 IMPORT_ALL = """
@@ -364,7 +389,7 @@ def learned_after_others():
 
     from fastbp.kernels.dense import linear_relu_forward
     from fastbp.kernels.entries import train
-    from fastbp.kernels.layout import matrix_from, panels_from
+    from fastbp.kernels.packing import matrix_from, panels_from
     from fastbp.runs import fitting
 
     options = {"fastmath": True, "error_model": "python", "boundscheck": True}
@@ -375,8 +400,8 @@ def learned_after_others():
         return np.isfinite(out.data[0]), min(out.data[0], h.rows), 1 / out.data[0], np.sqrt(out.data[0])
 
     @numba.njit(**options)
-    def call_entry(table, plan, state, workspace, rates, losses, crew):
-        return train(table, plan, state, workspace, rates, losses, crew)
+    def call_entry(table, plan, state, workspace, rates, losses, group):
+        return train(table, plan, state, workspace, rates, losses, group)
 
     h, weights, biases, out = (panels_from(np.ones(shape), "float32") for shape in ((9, 5), (5, 3), (1, 3), (9, 3)))
     call_kernel(h, weights, biases, out)

@@ -18,6 +18,8 @@ from fastbp.gradient_check import check_gradients
 class NumpyNetwork:
     """The public face of a network, around the naive twins of its kernels."""
 
+    trained_loss = None
+
     def __init__(self, layer_sizes, dtype="float64", seed=0, activation="relu"):
         random, self.activation = np.random.default_rng(seed), activation
         self.layer_sizes, self.dtype = tuple(layer_sizes), np.dtype(dtype)
@@ -35,10 +37,10 @@ class NumpyNetwork:
 
     def gradients(self, X, y, loss="squared_error", sample_weight=None):
         f, h = reference.forward(self.weights, self.biases, X)
-        name, parameter = losses.resolve(loss)
+        resolved = losses.resolve(loss)
         y = np.asarray(y, np.float64).reshape(f[-1].shape)
         sample_weight = np.ones(len(y)) if sample_weight is None else sample_weight
-        total, weight, g = reference.loss_and_gradient(name, f[-1], y, sample_weight, parameter)
+        total, weight, g = reference.loss_and_gradient(resolved.name, f[-1], y, sample_weight, resolved.parameter)
         weights, biases, (x, *f) = reference.backward(self.weights, h, g)
         return types.SimpleNamespace(loss=total / weight, weights=weights, biases=biases, f=f, x=x)
 

@@ -9,17 +9,18 @@ import reference
 from fastbp.kernels import narrow
 from fastbp.kernels.dense import (
     backward_input,
-    backward_input_few,
+    backward_input_small_batch,
     backward_linear_input,
     backward_parameters,
-    descend_biases,
-    descend_weights,
-    descend_weights_few,
     linear_forward,
     linear_relu_forward,
+    sgd_update_biases,
+    sgd_update_weights,
+    sgd_update_weights_small_batch,
     transpose_weights,
 )
-from fastbp.kernels.layout import Panels, lanes_of, matrix_from, padded_rows, panels_from
+from fastbp.kernels.layout import Panels
+from fastbp.kernels.packing import lanes_of, matrix_from, padded_rows, panels_from
 
 SIZES = (1, 2, 15, 16, 17, 31, 33, 53)
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 67)
@@ -101,7 +102,7 @@ def test_gradient_with_respect_to_input_equals_its_twin(n, inputs, outputs, dtyp
     p.assert_close(matrix_from(out), reference.backward_input(p.g, p.weights, p.h), outputs, magnitude)
     assert_padding_is_zero(out)
     out = p.blank(n, inputs)
-    backward_input_few(g, p.panels(p.weights.T), p.panels(p.h), out)
+    backward_input_small_batch(g, p.panels(p.weights.T), p.panels(p.h), out)
     p.assert_close(matrix_from(out), reference.backward_input(p.g, p.weights, p.h), outputs, magnitude)
     assert_padding_is_zero(out)
 
@@ -125,9 +126,9 @@ def test_fused_descent_equals_its_twin(n, inputs, outputs, dtype):
     p = Problem(n, inputs, outputs, dtype)
     weights, biases = p.panels(p.weights.T), p.row(p.biases)
     few_weights = p.panels(p.weights.T)
-    descend_weights(p.panels(p.g), p.panels(p.h), 0.3, 0.1, weights)
-    descend_weights_few(p.panels(p.g), p.panels(p.h), 0.3, 0.1, few_weights)
-    descend_biases(p.panels(p.g), 0.3, 0.1, biases)
+    sgd_update_weights(p.panels(p.g), p.panels(p.h), 0.3, 0.1, weights)
+    sgd_update_weights_small_batch(p.panels(p.g), p.panels(p.h), 0.3, 0.1, few_weights)
+    sgd_update_biases(p.panels(p.g), 0.3, 0.1, biases)
     wanted_weights, wanted_biases = reference.descend(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
     magnitude = np.abs(p.weights) + np.abs(p.g.T) @ np.abs(p.h)
     for stepped in (weights, few_weights):
@@ -168,7 +169,7 @@ def test_kernels_of_narrow_outputs_equal_their_twins(n, inputs, outputs, dtype):
 
     of_weights, of_biases = p.blank(outputs, inputs), p.row(np.full(outputs, np.nan))
     narrow.narrow_backward_parameters(g, h, of_weights, of_biases)
-    narrow.narrow_descend(g, h, 0.3, 0.1, 0.1, weights, biases)
+    narrow.narrow_sgd_update(g, h, 0.3, 0.1, 0.1, weights, biases)
     wanted = reference.backward_parameters(p.g, p.h)
     stepped = reference.descend(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
     magnitudes = np.abs(p.g.T) @ np.abs(p.h), np.abs(p.g).sum(0)

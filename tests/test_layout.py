@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastbp.kernels import layout
+from fastbp.kernels import layout, packing
 from fastbp.machine.line import LINE_BYTES, TILE_ROWS
 
 SHAPES = [(1, 1), (2, 16), (7, 17), (16, 15), (33, 33), (5, 64)]
@@ -13,16 +13,16 @@ SHAPES = [(1, 1), (2, 16), (7, 17), (16, 15), (33, 33), (5, 64)]
 @pytest.mark.parametrize(("rows", "columns"), SHAPES)
 def test_a_matrix_goes_to_panels_and_back_to_the_bit(rows, columns, dtype):
     matrix = np.random.default_rng(0).standard_normal((rows, columns)).astype(dtype)
-    panels = layout.panels_from(matrix, dtype)
-    assert np.array_equal(layout.matrix_from(panels), matrix)
+    panels = packing.panels_from(matrix, dtype)
+    assert np.array_equal(packing.matrix_from(panels), matrix)
     assert np.count_nonzero(panels.data) == matrix.size
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_element_lies_where_the_formula_says(dtype):
     matrix = np.arange(5 * 40.0).reshape(5, 40)
-    panels = layout.panels_from(matrix, dtype)
-    lanes = layout.lanes_of(dtype)
+    panels = packing.panels_from(matrix, dtype)
+    lanes = packing.lanes_of(dtype)
     for row, column in np.ndindex(matrix.shape):
         at = panels.at + column // lanes * panels.stride + row * lanes + column % lanes
         assert panels.data[at] == matrix[row, column]
@@ -32,7 +32,7 @@ def test_an_element_lies_where_the_formula_says(dtype):
 @pytest.mark.parametrize("size", [1, 1000])
 def test_buffers_begin_on_a_line(size, dtype):
     for _ in range(20):
-        buffer = layout.aligned_zeros(size, dtype)
+        buffer = packing.aligned_zeros(size, dtype)
         assert buffer.size == size
         assert buffer.ctypes.data % LINE_BYTES == 0
 
@@ -40,28 +40,28 @@ def test_buffers_begin_on_a_line(size, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameters_overlap_nowhere(dtype):
     sizes = (3, 17, 16, 1)
-    parameters = layout.zero_parameters(sizes, dtype)
+    parameters = packing.zero_parameters(sizes, dtype)
     rng = np.random.default_rng(0)
     weights = [rng.standard_normal(shape).astype(dtype) for shape in zip(sizes[1:], sizes[:-1], strict=True)]
     biases = [rng.standard_normal(size).astype(dtype) for size in sizes[1:]]
-    layout.write_parameters(parameters, weights, biases)
-    assert all(map(np.array_equal, layout.weight_matrices(parameters), weights))
-    assert all(map(np.array_equal, layout.bias_vectors(parameters), biases))
+    packing.write_parameters(parameters, weights, biases)
+    assert all(map(np.array_equal, packing.weight_matrices(parameters), weights))
+    assert all(map(np.array_equal, packing.bias_vectors(parameters), biases))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows", [1, TILE_ROWS, 33])
 def test_a_workspace_has_room_for_everything_and_overlaps_nowhere(rows, dtype):
     sizes = (3, 17, 40, 1)
-    workspace = layout.workspace_for(sizes, rows, dtype, n_threads=3)
-    batch = layout.Rows(0, rows)
-    parts = [layout.turned_of(workspace, 1, thread) for thread in range(3)]
+    workspace = packing.workspace_for(sizes, rows, dtype, n_threads=3)
+    batch = layout.RowRange(0, rows)
+    parts = [layout.transposed_weights_of(workspace, 1, thread) for thread in range(3)]
     parts += [layout.activations_of(workspace, i, batch) for i in range(4)]
     parts += [layout.gradients_of(workspace, i, batch) for i in range(4)]
     parts.append(layout.targets_of(workspace, batch))
     for number, part in enumerate(parts, 1):
-        layout.write_panels(np.full((part.rows, part.columns), number), part)
+        packing.write_panels(np.full((part.rows, part.columns), number), part)
     for number, part in enumerate(parts, 1):
-        assert (layout.matrix_from(part) == number).all()
+        assert (packing.matrix_from(part) == number).all()
     assert not workspace.data[workspace.sample_weights_at :].any()
     assert workspace.capacity % TILE_ROWS == 0

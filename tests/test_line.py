@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastbp.kernels import dense as kernels
-from fastbp.kernels.layout import panels_from
+from fastbp.kernels.packing import panels_from
 from fastbp.machine import compiler
 from fastbp.machine.arithmetic import fma_along, fma_down, relu, square_root, sum_rows, transpose, where_positive
 from fastbp.machine.jit import OPTIONS, entry
@@ -95,11 +95,11 @@ def innermost_loops(assembly):
 
 @pytest.mark.skipif("+fma" not in _target_features().split(","), reason="reads x86 assembly with FMA")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["linear_relu_forward", "backward_input", "backward_parameters", "descend_weights"])
+@pytest.mark.parametrize("name", ["linear_relu_forward", "backward_input", "backward_parameters", "sgd_update_weights"])
 def test_the_innermost_loop_is_fused_multiply_adds_without_a_spill(name, dtype):
     kernel = numba.njit(**OPTIONS, **compiler.ENTRY)(getattr(kernels, name).py_func)  # code from a cache cannot be read
     matrix = panels_from(np.zeros((33, 33)), dtype)
-    numbers = (0.1, 0.1) if name == "descend_weights" else ()
+    numbers = (0.1, 0.1) if name == "sgd_update_weights" else ()
     operands = [matrix] * (len(inspect.signature(kernel.py_func).parameters) - len(numbers))
     kernel(*operands[:2], *numbers, *operands[2:])
     loops = innermost_loops(kernel.inspect_asm(kernel.signatures[0]))

@@ -7,8 +7,8 @@ import pytest
 import reference
 
 from fastbp import losses
-from fastbp.kernels.layout import lanes_of, matrix_from, panels_from
-from fastbp.losses import loss_and_gradient, narrow_loss_and_gradient
+from fastbp.kernels.losses import loss_and_gradient, narrow_loss_and_gradient
+from fastbp.kernels.packing import lanes_of, matrix_from, panels_from
 from fastbp.machine.line import TILE_ROWS
 
 LOSSES = [losses.resolve(name) for name in losses.NAMES] + [losses.huber(0.3), losses.quantile(0.9)]

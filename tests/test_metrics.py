@@ -1,4 +1,4 @@
-"""Metrics beside scikit-learn's, and temperatures beside a search."""
+"""Metrics against scikit-learn's, and temperatures against a search."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def rows(n=200, classes=3):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
-def test_measures_of_classes_are_scikit_learns(classes):
+def test_metrics_of_classes_are_scikit_learns(classes):
     logits, y, w = rows(classes=classes)
     p = metrics.softmax(logits)
     np.testing.assert_allclose(metrics.log_loss(p, y, w), theirs.log_loss(y, p, sample_weight=w))
@@ -32,16 +32,16 @@ def test_ties_count_half_in_the_auc():
     np.testing.assert_allclose(metrics.auc(p, y, np.ones(len(p))), theirs.roc_auc_score(y, p[:, 1]))
 
 
-def test_a_class_without_rows_is_left_out_of_the_auc_and_one_class_alone_has_none():
+def test_a_class_without_rows_is_left_out_of_the_auc_and_a_single_class_has_no_auc():
     p, w = metrics.softmax(rows(50)[0]), np.ones(50)
     y = np.arange(50) % 2
     each = [theirs.roc_auc_score(y == c, p[:, c]) for c in (0, 1)]
     np.testing.assert_allclose(metrics.auc(p, y, w), np.mean(each))
     assert np.isnan(metrics.auc(p, np.zeros(50, int), w))
-    assert np.isfinite(metrics.error_of_classes("auc")(p, np.zeros(50, int), w))
+    assert np.isfinite(metrics.class_error("auc", p, np.zeros(50, int), w))
 
 
-def test_measures_of_numbers_are_scikit_learns():
+def test_metrics_of_numbers_are_scikit_learns():
     truth, values, w = RNG.standard_normal(99), RNG.standard_normal(99), RNG.random(99)
     np.testing.assert_allclose(
         metrics.rmse(values, truth, w) ** 2, theirs.mean_squared_error(truth, values, sample_weight=w)
@@ -50,8 +50,9 @@ def test_measures_of_numbers_are_scikit_learns():
         metrics.mae(values, truth, w), theirs.mean_absolute_error(truth, values, sample_weight=w)
     )
     wanted = theirs.mean_pinball_loss(truth, values, sample_weight=w, alpha=0.2)
-    np.testing.assert_allclose(metrics.pinball(values, truth, w, 0.2), wanted)
-    r2 = metrics.scores_of_numbers(values, truth, w)[0]
+    np.testing.assert_allclose(metrics.quantile_loss(values, truth, w, 0.2), wanted)
+    r2 = metrics.number_scores(values, truth, w)[0]
+    assert r2["metric"] == "r2"
     np.testing.assert_allclose(r2["value"], theirs.r2_score(truth, values, sample_weight=w))
 
 
@@ -64,23 +65,40 @@ def test_the_temperature_is_the_best_of_a_search(factor):
     np.testing.assert_allclose(metrics.temperature(logits, y, w), candidates[np.argmin(losses)], rtol=3e-3)
 
 
-def test_a_few_rows_without_a_mistake_do_not_ask_for_certainty():
+def test_a_few_rows_without_a_mistake_do_not_give_certainty():
     logits = np.array([[1.0, -1.0], [-1.0, 1.0]])
     y, w = np.array([0, 1]), np.ones(2)
     assert 0.5 < metrics.temperature(logits, y, w) < 1
     assert metrics.temperature(logits, y, w, prior=1e-9) < 0.1
 
 
-def test_refinement_does_not_depend_on_how_sure_the_logits_are():
+def test_the_refined_log_loss_does_not_depend_on_the_scale_of_the_logits():
     logits, y, w = rows(2000)
     once, thrice = (metrics.refined_log_losses(logits * factor, y, w).mean() for factor in (1, 3))
     np.testing.assert_allclose(once, thrice, rtol=1e-4)
 
 
-def test_scores_stand_beside_those_of_the_best_constant():
+def test_scores_have_those_of_the_best_constant_as_baseline():
     logits, y, w = rows()
-    scores = {score["measure"]: score["baseline"] for score in metrics.scores_of_classes(metrics.softmax(logits), y, w)}
+    scores = {score["metric"]: score["baseline"] for score in metrics.class_scores(metrics.softmax(logits), y, w)}
     shares = np.bincount(y, w) / w.sum()
     np.testing.assert_allclose(scores["accuracy"], shares.max())
-    np.testing.assert_allclose(scores["log loss"], -(shares * np.log(shares)).sum())
-    assert scores["AUC"] == 0.5
+    np.testing.assert_allclose(scores["log_loss"], -(shares * np.log(shares)).sum())
+    assert scores["auc"] == 0.5
+
+
+def test_a_quantile_has_its_loss_and_the_share_below_as_scores():
+    truth, w = RNG.random(1000), np.ones(1000)
+    loss, share = metrics.quantile_scores(np.full(1000, 0.8), truth, w, 0.8)
+    assert (loss["metric"], share["metric"]) == ("quantile_loss", "share_below")
+    np.testing.assert_allclose([loss["value"], share["value"]], [loss["baseline"], 0.8], atol=0.04)
+
+
+def test_a_share_of_each_label_is_distributed_over_all_classes():
+    wanted = [[0.05, 0.05, 0.85, 0.05], [0.85, 0.05, 0.05, 0.05]]
+    np.testing.assert_allclose(metrics.smoothed(np.array([2, 0]), 4, 0.2), wanted)
+
+
+def test_a_model_of_few_rows_is_never_certain():
+    shrunk = metrics.smoothed_towards_uniform(np.array([[1.0, 0.0, 0.0, 0.0]]), 9)
+    np.testing.assert_allclose(shrunk, [[0.925, 0.025, 0.025, 0.025]])

@@ -157,7 +157,7 @@ def test_the_history_has_one_entry_an_epoch():
         optimizer=SGD(schedule),
         batch_size=50,
         epochs=4,
-        validation=held_out,
+        validation_data=held_out,
         callback=lambda *_: losses.append(net.loss(held_out[0], held_out[1], sample_weight=held_out[2])),
     )
     assert history.loss[0] == pytest.approx(first_loss, rel=1e-6)
@@ -172,13 +172,16 @@ def test_the_history_has_one_entry_an_epoch():
 def test_the_callback_sees_each_epoch_and_stops_on_true_alone():
     seen, answers = [], iter([None, 1, "stop", np.True_])
 
-    def callback(epoch, history):
-        seen.append((epoch, len(history.loss), len(history.validation_loss)))
+    def callback(progress):
+        seen.append(progress)
         return next(answers)
 
     net = Network([3, 8, 2], seed=0)
-    history = net.fit(X, y, epochs=9, batch_size=8, validation=(X, y), callback=callback)
-    assert seen == [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4)]
+    history = net.fit(X, y, epochs=9, batch_size=8, validation_data=(X, y), callback=callback)
+    assert [progress.epoch for progress in seen] == [1, 2, 3, 4]
+    assert [progress.loss for progress in seen] == history.loss
+    assert [progress.validation_loss for progress in seen] == history.validation_loss
+    assert all(progress.model is net for progress in seen)
     assert len(history.loss) == 4
     assert bits(net) == fitted(X, y, epochs=4)
 
@@ -212,7 +215,7 @@ def test_a_history_plots_itself():
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    history = Network([3, 2], seed=0).fit(X, y, epochs=3, validation=(X, y))
+    history = Network([3, 2], seed=0).fit(X, y, epochs=3, validation_data=(X, y))
     figure, ax = plt.subplots()
     assert history.plot(ax) is ax
     training_line, validation_line = ax.get_lines()
@@ -244,3 +247,166 @@ def test_numbers_of_numpy_do_for_an_optimizer_that_is_saved(tmp_path):
     net.fit([[1.0]], [1.0], optimizer=optimizer)
     net.save(tmp_path / "net.fastbp")
     assert fastbp.Network.load(tmp_path / "net.fastbp").to_tensors()[1] == net.to_tensors()[1]
+
+
+# --- the loss that it was trained with ----------------------------------------------------------------------
+
+CLASSES = np.arange(50) % 3
+
+
+def test_a_network_remembers_the_loss_of_its_last_fit_in_its_file_too(tmp_path):
+    net = Network([3, 8, 2], seed=0)
+    assert net.trained_loss is None
+    assert net.loss(X, y) == net.loss(X, y, "squared_error")
+    net.fit(X, y, loss=fastbp.losses.huber(0.5), epochs=1)
+    net.save(tmp_path / "net.fastbp")
+    for one in (net, Network.load(tmp_path / "net.fastbp"), pickle.loads(pickle.dumps(net))):
+        assert one.trained_loss == fastbp.losses.huber(0.5)
+        assert one.loss(X, y) == net.loss(X, y, fastbp.losses.huber(0.5)) != net.loss(X, y, "squared_error")
+        assert one.gradients(X, y).loss == one.loss(X, y)
+        assert fastbp.check_gradients(one, X[:5], y[:5]).loss == "huber"
+    net.fit(X, y, epochs=1)
+    assert net.trained_loss == fastbp.losses.huber(0.5)
+    net.fit(X, y, "absolute_error", epochs=1)
+    assert net.trained_loss == fastbp.losses.absolute_error
+
+
+def test_a_fit_that_makes_no_step_leaves_the_loss_that_was():
+    net = Network([3, 8, 2], seed=0)
+    net.fit(X, y, epochs=1)
+    with pytest.raises(fastbp.DivergenceError):
+        net.fit(X, 1e38 * np.ones_like(y), "huber", optimizer=SGD(1e30), epochs=1, batch_size=50)
+    assert net.trained_loss == fastbp.losses.squared_error
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_follow_from_the_loss(dtype):
+    net = Network([3, 8, 3], dtype, seed=0)
+    net.fit(X, CLASSES, loss="cross_entropy", epochs=2)
+    p = net.predict_proba(X)
+    assert p.dtype == dtype
+    f = net.predict(X).astype(float)
+    np.testing.assert_allclose(p, np.exp(f) / np.exp(f).sum(1, keepdims=True), rtol=1e-5)
+    labels = Network([3, 8, 2], dtype, seed=0)
+    labels.fit(X, y > 0, loss="binary_cross_entropy", epochs=2)
+    np.testing.assert_allclose(labels.predict_proba(X), 1 / (1 + np.exp(-labels.predict(X))), rtol=1e-5)
+    binary = Network([3, 8, 1], dtype, seed=0)
+    binary.fit(X, y[:, :1] > 0, loss="binary_cross_entropy", epochs=2)
+    p = binary.predict_proba(X)
+    assert p.shape == (50, 2)
+    np.testing.assert_allclose(p[:, 1:], 1 / (1 + np.exp(-binary.predict(X))), rtol=1e-5)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4, 0.0])
+def test_probabilities_of_large_outputs_do_not_overflow(size):
+    for outputs, loss in ((1, "binary_cross_entropy"), (2, "cross_entropy")):
+        net = Network([1, outputs], seed=0)
+        net.fit([[0.0]], np.eye(outputs)[:1], loss=loss, epochs=1)
+        net.set_parameters([np.full((outputs, 1), size)], [np.zeros(outputs)])
+        p = net.predict_proba([[1.0], [-1.0]])
+        assert np.isfinite(p).all()
+        np.testing.assert_allclose(p.sum(1), 1)
+
+
+# --- dropout, penalty, patience ------------------------------------------------------------------------------
+
+
+def test_dropout_changes_the_training_and_not_the_prediction():
+    assert fitted(X, y, dropout=0.0) == fitted(X, y)
+    dropped = fitted(X, y, dropout=0.4, seed=1)
+    assert dropped == fitted(X, y, dropout=0.4, seed=1) != fitted(X, y, seed=1)
+    net = Network([3, 64, 2], seed=0)
+    net.fit(X, y, dropout=0.5, epochs=2)
+    assert np.array_equal(net.predict(X), net.predict(X))
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.5)], ids=str)
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2, 50)], ids=["plain", "weighted"])
+def test_a_penalty_decays_weights_alone_whatever_the_batch_size(optimizer, weights):
+    net, λ = Network([3, 8, 2], "float64", seed=0), 0.3
+    loss, gradients = net.loss(X, y, sample_weight=weights), net.gradients(X, y, sample_weight=weights)
+    wanted_Ω = [Ω - 0.1 * (g + λ * Ω) for Ω, g in zip(net.weights, gradients.weights, strict=True)]
+    wanted_β = [β - 0.1 * g for β, g in zip(net.biases, gradients.biases, strict=True)]
+    squares = sum(float((Ω**2).sum()) for Ω in net.weights)
+    history = net.fit(X, y, optimizer=optimizer, batch_size=50, epochs=1, l2_penalty=λ, sample_weight=weights)
+    for got, wanted in zip((*net.weights, *net.biases), (*wanted_Ω, *wanted_β), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12)
+    assert history.loss[0] == pytest.approx(loss + λ / 2 * squares, rel=1e-12)
+
+
+def test_the_penalty_is_the_same_for_small_batches():
+    """With rows all alike, a batch's gradient does not depend on its size, nor does the penalty."""
+    rows, targets = np.ones((40, 3)), np.ones((40, 2))
+    nets = [Network([3, 8, 2], "float64", seed=0) for _ in range(2)]
+    for net, batch_size in zip(nets, (10, 20), strict=True):
+        net.fit(rows, targets, batch_size=batch_size, epochs=batch_size // 10, l2_penalty=0.5)
+    for a, b in zip(nets[0].weights, nets[1].weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def overfit(**options):
+    """Fit a large network to few noisy rows."""
+    rng = np.random.default_rng(3)
+    rows, noise, others = rng.standard_normal((20, 3)), rng.standard_normal(20), rng.standard_normal((200, 3))
+    net = Network([3, 64, 1], seed=0)
+    held_out = others, others[:, 0]
+    history = net.fit(
+        rows, rows[:, 0] + noise, optimizer=fastbp.Adam(0.01), epochs=300, validation_data=held_out, **options
+    )
+    return net, history, held_out
+
+
+def test_patience_ends_a_fit_and_the_best_epoch_is_kept():
+    net, history, held_out = overfit(patience=5)
+    best = int(np.argmin(history.validation_loss))
+    assert len(history.loss) == best + 1 + 5 < 300
+    assert net.loss(*held_out) == history.validation_loss[best]
+
+
+def test_without_restoring_the_last_epoch_is_kept():
+    net, history, held_out = overfit(patience=5, restore_best=False)
+    assert net.loss(*held_out) == history.validation_loss[-1] > min(history.validation_loss)
+
+
+def test_without_patience_every_epoch_is_made_and_the_last_one_kept():
+    net, history, held_out = overfit()
+    assert len(history.loss) == 300
+    assert net.loss(*held_out) == history.validation_loss[-1]
+
+
+def test_patience_watches_the_training_loss_where_no_rows_are_held_out():
+    net = Network([3, 8, 2], seed=0)
+    history = net.fit(X, y, optimizer=SGD(0.5, momentum=0.9), epochs=400, patience=3, batch_size=50)
+    best = len(history.loss) - 1 - 3
+    assert min(history.loss) == history.loss[best]
+    assert len(history.loss) < 400
+
+
+def test_a_callback_ends_a_fit_before_patience_does():
+    net, history, held_out = overfit(patience=50, callback=lambda progress: progress.epoch == 2)
+    assert len(history.loss) == 2
+    assert net.loss(*held_out) == min(history.validation_loss)
+
+
+# --- schedules that span a fit -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch_size", "epochs"), [(50, 10), (7, 3), (1, 2)])
+def test_a_schedule_without_steps_spans_the_fit(batch_size, epochs):
+    steps = epochs * -(-50 // batch_size)
+    spanning, counted = fastbp.schedules.Cosine(0.05, final=0.01), fastbp.schedules.Cosine(0.05, steps, 0.01)
+    options = {"batch_size": batch_size, "epochs": epochs}
+    nets = [Network([3, 8, 2], seed=0) for _ in range(2)]
+    histories = [
+        net.fit(X, y, optimizer=SGD(rate), **options) for net, rate in zip(nets, (spanning, counted), strict=True)
+    ]
+    assert histories[0].learning_rate == histories[1].learning_rate
+    assert bits(nets[0])[0] == bits(nets[1])[0]
+
+
+def test_a_schedule_that_spans_a_fit_begins_anew_with_the_next():
+    net, schedule = Network([3, 8, 2], seed=0), fastbp.schedules.Cosine(0.05)
+    first, second = (net.fit(X, y, optimizer=SGD(schedule), epochs=4, batch_size=10).learning_rate for _ in range(2))
+    assert first == second == sorted(first, reverse=True)
+    assert net.to_tensors()[1]["step"] == 40

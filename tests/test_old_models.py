@@ -56,15 +56,28 @@ def test_a_classifier_answers_as_it_did():
 def test_a_regressor_answers_as_it_did():
     model = TabularRegressor.load(file_of("regressor"))
     assert_close(model.predict(frame()), ANSWERS["regressor"]["values"])
-    assert_close(model.predict_interval(frame(), alpha=0.2), ANSWERS["regressor"]["bounds of 80 %"])
+    assert_close(model.predict_interval(frame(), coverage=0.8), ANSWERS["regressor"]["bounds of 80 %"])
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_an_estimator_that_was_loaded_has_the_parameters_and_scores_of_its_training(name):
     model = KINDS[name].load(file_of(name))
-    assert (model.n_ensemble, len(model.hidden), model.epochs) == (2, {"classifier": 1, "regressor": 2}[name], 12)
+    widths = model.hidden_layer_sizes
+    assert (model.n_estimators, len(widths), model.epochs) == (2, {"classifier": 1, "regressor": 2}[name], 12)
+    assert model.n_jobs == -1
     assert all(np.isfinite(value) for value in model.scores_.values())
-    assert len(model.scores_) == 3
+    wanted = {"classifier": ["accuracy", "log_loss", "auc"], "regressor": ["r2", "rmse", "mae"]}[name]
+    assert list(model.scores_) == wanted
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_table_model_has_the_present_names_and_keeps_them_when_it_is_saved_again(name, tmp_path):
+    model = TableModel.load(file_of(name))
+    assert {"n_estimators", "hidden_layer_sizes"} <= set(model.about["settings"])
+    assert not {"n_ensemble", "hidden"} & set(model.about["settings"])
+    model.save(tmp_path / "again.fastbp")
+    again = TableModel.load(tmp_path / "again.fastbp")
+    assert (again.about, again.target, again.encoding) == (model.about, model.target, model.encoding)
 
 
 def test_a_network_loads_to_the_bits_in_its_file():

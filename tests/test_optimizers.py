@@ -5,8 +5,8 @@ import pytest
 import reference
 
 import fastbp
-from fastbp.kernels.layout import aligned_zeros
-from fastbp.optimizers import adam_step, momentum_step, pace_of
+from fastbp.kernels.packing import aligned_zeros
+from fastbp.kernels.steps import adam_step, momentum_step, step_sizes_of
 
 SIZE = 48  # whole lines of either dtype
 
@@ -26,7 +26,7 @@ def test_momentum_equals_its_twin(nesterov, dtype):
     wanted_φ, wanted_v = φ.astype(float), v.astype(float)
     for _ in range(20):
         g = buffer(rng.standard_normal(SIZE), dtype)
-        momentum_step(rule, pace_of(rule, 0.1, 1, 1.0), 1.0, 0.0, φ, g, v, 0, SIZE)
+        momentum_step(rule, step_sizes_of(rule, 0.1, 1, 1.0), 1.0, 0.0, φ, g, v, 0, SIZE)
         wanted_φ, wanted_v = reference.momentum_step(wanted_φ, g, wanted_v, 0.1, 0.8, nesterov, 0.05)
     tolerance = 200 * np.finfo(dtype).eps
     np.testing.assert_allclose(φ, wanted_φ, rtol=tolerance, atol=tolerance)
@@ -41,7 +41,7 @@ def test_adam_equals_its_twin(dtype):
     wanted = φ.astype(float), m.astype(float), v.astype(float)
     for step in range(1, 21):
         g = buffer(rng.standard_normal(SIZE), dtype)
-        adam_step(rule, pace_of(rule, 0.1, step, 1.0), 1.0, 0.0, φ, g, m, v, 0, SIZE)
+        adam_step(rule, step_sizes_of(rule, 0.1, step, 1.0), 1.0, 0.0, φ, g, m, v, 0, SIZE)
         wanted = reference.adam_step(wanted[0], g, *wanted[1:], 0.1, 0.8, 0.95, 1e-6, 0.05, step)
     tolerance = 200 * np.finfo(dtype).eps
     for got, expected in zip((φ, m, v), wanted, strict=True):

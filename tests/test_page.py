@@ -1,4 +1,4 @@
-"""The report: one page that needs nothing else, with every part in its place, opened in a browser."""
+"""The report: one page that needs no other file, has all its sections, and opens in a browser."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ def page(target: str, *options: object) -> str:
 
 
 class Balance(HTMLParser):
-    """Counts what is opened and closed."""
+    """Checks that every tag that is opened is closed, and collects the text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Balance(HTMLParser):
 @pytest.mark.parametrize(
     ("target", "sections"),
     [
-        ("kind", ["accuracy", "log loss", "AUC", "Confusions and calibration", "growth of the log loss"]),
+        ("kind", ["accuracy", "log loss", "AUC", "Confusion matrix and calibration", "growth of the log loss"]),
         ("price", ["R²", "RMSE", "MAE", "Residuals", "growth of the RMSE"]),
     ],
 )
@@ -56,7 +56,15 @@ def test_the_page_holds_every_part_and_is_well_formed(target: str, sections: lis
     parser = Balance()
     parser.feed(page(target))
     assert parser.open == []
-    for what in (*sections, "Learning curves", "Which columns matter", "width cm", "colour", "learning rate", "fastbp"):
+    for what in (
+        *sections,
+        "Learning curves",
+        "Permutation importance",
+        "width cm",
+        "colour",
+        "learning rate",
+        "fastbp",
+    ):
         assert what in parser.text
 
 

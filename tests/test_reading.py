@@ -1,4 +1,4 @@
-"""Tables as people have them: every dialect gives the same values, and what is no table says why."""
+"""Reading and writing tables: every dialect gives the same values, and an error says why a file is no table."""
 
 import gzip
 import io
@@ -57,7 +57,7 @@ def test_every_dialect_gives_the_same_values(dialect: str, tmp_path: Path) -> No
     assert frame.rows() == ROWS
 
 
-def test_parquet_is_known_by_its_first_bytes_whatever_its_name(tmp_path: Path) -> None:
+def test_parquet_is_recognised_by_its_first_bytes_whatever_its_name(tmp_path: Path) -> None:
     frame = pl.DataFrame(ROWS, schema=NAMES, orient="row")
     frame.write_parquet(tmp_path / "table.csv")
     assert read_table(tmp_path / "table.csv").values().rows() == ROWS
@@ -73,7 +73,7 @@ def test_a_quote_inside_a_cell_is_a_letter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "?", "#N/A"])
-def test_a_mark_of_missingness_is_missing_in_numbers_and_in_text(mark: str, tmp_path: Path) -> None:
+def test_a_mark_of_a_missing_cell_is_missing_in_numbers_and_in_text(mark: str, tmp_path: Path) -> None:
     assert values(tmp_path, f"a,b\n1,x\n{mark},{mark}\n").rows() == [(1, "x"), (None, None)]
 
 
@@ -119,13 +119,13 @@ def test_a_column_can_be_kept_as_text(tmp_path: Path) -> None:
     assert Table(pl.DataFrame({"code": [7, None]})).values(frozenset({"code"})).rows() == [("7",), (None,)]
 
 
-def test_a_short_row_is_filled_with_missing_cells_and_told_of(tmp_path: Path) -> None:
+def test_a_short_row_is_filled_with_missing_cells_and_gives_a_notice(tmp_path: Path) -> None:
     table = read_table(written(tmp_path, "a,b,c\n1,2,3\n4,5\n"))
     assert table.values().rows() == [(1, 2, 3), (4, 5, None)]
     assert "line 3" in table.notices[0]
 
 
-def test_text_that_is_not_utf_8_is_told_of(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_gives_a_notice(tmp_path: Path) -> None:
     assert "UTF-8" in read_table(written(tmp_path, "é,b\n1,2\n".encode("latin-1"))).notices[0]
 
 
@@ -149,7 +149,7 @@ NO_TABLES = {
 
 
 @pytest.mark.parametrize("case", NO_TABLES)
-def test_what_is_no_table_says_why(case: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_is_refused_with_the_reason(case: str, tmp_path: Path) -> None:
     data, message = NO_TABLES[case]
     with pytest.raises(ValueError, match=message):
         read_table(written(tmp_path, data))
@@ -205,12 +205,12 @@ def test_lists_cannot_be_written_as_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["none/out.csv", ".", "/proc/out.csv"])
-def test_an_unwritable_place_is_found_out_beforehand(place: str, tmp_path: Path) -> None:
+def test_an_unwritable_place_is_refused(place: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot write"):
         check_writable(tmp_path / place)
 
 
-def test_finding_out_whether_a_file_can_be_written_leaves_it_as_it_was(tmp_path: Path) -> None:
+def test_the_check_whether_a_file_can_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = written(tmp_path, "old")
     check_writable(path)
     check_writable(tmp_path / "new.csv")

@@ -1,4 +1,4 @@
-"""A network for tables: each part of the recipe by its formula, and a whole training beside its NumPy twin."""
+"""A network for tables: each part of the recipe against its formula, and a whole training against its NumPy twin."""
 
 from dataclasses import replace
 
@@ -7,13 +7,14 @@ import pytest
 import reference
 
 from fastbp import losses
-from fastbp.kernels.layout import bias_vectors, weight_matrices
-from fastbp.runs.fitting import DivergenceError
+from fastbp.kernels.packing import bias_vectors, weight_matrices
+from fastbp.results import DivergenceError
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.metrics import softmax
-from fastbp.tabular.training.recipe import BIAS_RATE, SCALE_RATE, Recipe, Task, draw, rate_factors, table_of, train
+from fastbp.tabular.training.parts import Recipe
+from fastbp.tabular.training.recipe import BIAS_RATE, SCALE_RATE, draw, packed, rate_factors, train
 
-RECIPE = Recipe(learning_rate=0.04, hidden=(7, 5), epochs=6, batch_size=16)
+RECIPE = Recipe("log_loss", hidden_layer_sizes=(7, 5), epochs=6, batch_size=16, learning_rate=0.04)
 
 
 def table(n: int = 75, inputs: int = 4, classes: int = 3):
@@ -23,14 +24,15 @@ def table(n: int = 75, inputs: int = 4, classes: int = 3):
     return X, np.eye(classes)[y], rng.random(n) + 0.5
 
 
-def task_of(X, y, weights, held_out=slice(0, 15), seed=3, error_of=None):
-    rows = np.delete(np.arange(len(X)), held_out)
-    truth = y[held_out].argmax(axis=1)
+def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of=None):
+    """Train with the first 15 rows held out."""
+    truth = y[:15].argmax(axis=1)
 
     def log_loss(output):
         return -float(np.log(softmax(output)[np.arange(len(truth)), truth]).mean())
 
-    return Task(table_of(X, y, weights), rows, X[held_out], error_of or log_loss, seed)
+    rows = np.arange(15, len(X))
+    return train(packed(X, y, weights), rows, X[:15], error_of or log_loss, y.shape[1], recipe, loss, seed=3)
 
 
 def test_first_weights_are_normal_by_fan_in_biases_normal_and_the_last_layer_zero():
@@ -49,18 +51,18 @@ def test_learning_rates_are_those_of_the_neural_tangent_parametrisation():
 
 def twin(X, y, weights, recipe, seed):
     """Train in plain NumPy; return the weights and biases after each epoch."""
-    arrays = draw([X.shape[1], *recipe.hidden, y.shape[1]], seed)
+    arrays = draw([X.shape[1], *recipe.hidden_layer_sizes, y.shape[1]], seed)
     Ω, β = list(weight_matrices(arrays)), list(bias_vectors(arrays))
     n_layers, scale = len(Ω), np.ones(X.shape[1])
     arrays = [a.astype(float) for a in (*Ω, *β, scale)]
-    scale_rate = SCALE_RATE if recipe.hidden else 0.0
+    scale_rate = SCALE_RATE if recipe.hidden_layer_sizes else 0.0
     rates = [*(1 / np.sqrt(a.shape[1]) for a in Ω), *[BIAS_RATE] * n_layers, scale_rate]
     moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
     order, random, per_epoch = np.arange(len(X)), np.random.RandomState(seed), len(X) // recipe.batch_size
     schedule, step, after = LogarithmicCosine(recipe.learning_rate, recipe.epochs * per_epoch), 0, []
     for _ in range(recipe.epochs):
         random.shuffle(order)
-        for batch in range(per_epoch):  # the rows that are left over wait for another epoch
+        for batch in range(per_epoch):  # the rows that do not fill a batch are not used
             rows = order[batch * recipe.batch_size :][: recipe.batch_size]
             Ω, β, s = arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
             f, h = reference.forward(Ω, β, X[rows] * s)
@@ -77,11 +79,11 @@ def twin(X, y, weights, recipe, seed):
 
 
 @pytest.mark.parametrize("hidden", [(7, 5), (20,), ()], ids=str)
-def test_a_training_goes_the_way_of_its_twin(hidden):
-    recipe = replace(RECIPE, hidden=hidden)
+def test_a_training_agrees_with_its_numpy_twin(hidden):
+    recipe = replace(RECIPE, hidden_layer_sizes=hidden)
     X, y, weights = table()
     wanted = twin(X[15:].astype(float), y[15:], weights[15:], recipe, 3)
-    trained = train(task_of(X, y, weights), 3, recipe, losses.resolve("cross_entropy"))
+    trained = trained_on(X, y, weights, recipe)
     Ω, β = wanted[trained.epoch - 1]
     for got, expected in zip((*trained.network.weights, *trained.network.biases), (*Ω, *β), strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
@@ -90,28 +92,32 @@ def test_a_training_goes_the_way_of_its_twin(hidden):
 def test_the_best_epoch_is_kept_and_the_last_of_equals():
     X, y, weights = table()
     errors = iter([5.0, 2.0, 3.0, 2.0, 4.0, 6.0])
-    trained = train(task_of(X, y, weights, error_of=lambda _: next(errors)), 3, RECIPE, losses.resolve("cross_entropy"))
+    trained = trained_on(X, y, weights, error_of=lambda _: next(errors))
     assert trained.epoch == 4
     assert trained.errors == [5.0, 2.0, 3.0, 2.0, 4.0, 6.0]
     np.testing.assert_array_equal(trained.network.predict(X[:15]), trained.output)
 
 
+def test_an_undefined_error_is_never_the_best():
+    X, y, weights = table()
+    errors = iter([np.nan, 5.0, np.nan, 5.0, 6.0, np.nan])
+    assert trained_on(X, y, weights, error_of=lambda _: next(errors)).epoch == 4
+    assert trained_on(X, y, weights, error_of=lambda _: np.nan).epoch == 1
+
+
 def test_patience_ends_a_training_that_does_not_improve():
     X, y, weights = table()
     errors = iter([5.0, 2.0, 3.0, 3.0, 4.0, 6.0])
-    task = task_of(X, y, weights, error_of=lambda _: next(errors))
-    trained = train(task, 3, replace(RECIPE, patience=2), losses.resolve("cross_entropy"))
+    trained = trained_on(X, y, weights, replace(RECIPE, patience=2), error_of=lambda _: next(errors))
     assert (trained.epoch, len(trained.errors)) == (2, 4)
 
 
 def test_rows_held_out_are_never_trained_on():
     X, y, weights = table()
-    cross_entropy = losses.resolve("cross_entropy")
-    trained = train(task_of(X, y, weights, error_of=lambda _: 0.0), 3, RECIPE, cross_entropy)
+    trained = trained_on(X, y, weights, error_of=lambda _: 0.0)
     others = X.copy(), y.copy(), weights.copy()
     others[0][:15], others[1][:15], others[2][:15] = 1e6, 0, 1e6
-    task = task_of(*others, error_of=lambda _: 0.0)
-    again = train(task, 3, RECIPE, cross_entropy)
+    again = trained_on(*others, error_of=lambda _: 0.0)
     for a, b in zip(trained.network.weights, again.network.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -119,4 +125,4 @@ def test_rows_held_out_are_never_trained_on():
 def test_a_training_that_diverges_at_once_says_so():
     X, y, weights = table()
     with pytest.raises(DivergenceError):
-        train(task_of(X, y, weights), 3, replace(RECIPE, learning_rate=1e30), losses.resolve("squared_error"))
+        trained_on(X, y, weights, replace(RECIPE, learning_rate=1e30), losses.squared_error)

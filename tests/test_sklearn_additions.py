@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import pickle
 import re
 import warnings
 
@@ -20,12 +21,13 @@ from sklearn.metrics import log_loss, make_scorer, mean_pinball_loss
 from sklearn.preprocessing import scale
 
 import fastbp.losses
-from fastbp import activations
-from fastbp.kernels.layout import matrix_from, panels_from
+from fastbp.kernels import activations
+from fastbp.kernels.packing import matrix_from, panels_from
 from fastbp.machine.jit import entry
-from fastbp.sklearn import MLPClassifier, MLPRegressor, from_sklearn
-from fastbp.sklearn import convergence as advice
-from fastbp.sklearn.descent import Descent, Objective, Stopping
+from fastbp.runs.run import Patience
+from fastbp.sklearn import MLPClassifier, MLPRegressor, convergence, from_sklearn
+from fastbp.sklearn.descent import Descent, Objective
+from fastbp.sklearn.packed import arrays_of, parameters_of
 from fastbp.sklearn.solvers import SGDOptimizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -70,9 +72,7 @@ def test_balanced_weights_cannot_be_known_from_a_part():
 
 def test_the_loss_of_validation_data_is_noted_after_each_epoch():
     history = []
-    model = MLPClassifier(
-        (5,), max_iter=9, random_state=0, callback=lambda model: history.append(model.loss_curve_[-1])
-    )
+    model = MLPClassifier((5,), max_iter=9, random_state=0, callback=lambda progress: history.append(progress.loss))
     assert model.fit(X[::2], names[::2]).validation_loss_curve_ is None
     validated = clone(model).fit(X[::2], names[::2], validation_data=(X[1::2], names[1::2]))
     assert same(validated, model)  # nothing else changes
@@ -181,13 +181,13 @@ def test_a_quantile_is_learned():
 
 
 @entry
-def drop(kept, key, layer, first, h):
-    activations.drop(activations.Dropout(kept, np.uint64(key)), layer, first, h)
+def drop(keep_probability, key, layer, first, h):
+    activations.drop(activations.Dropout(keep_probability, np.uint64(key)), layer, first, h)
 
 
-def mask(kept, key, layer, first, shape, dtype=np.float64):
+def mask(keep_probability, key, layer, first, shape, dtype=np.float64):
     panels = panels_from(np.ones(shape, dtype), dtype)
-    drop(kept, key, layer, first, panels)
+    drop(keep_probability, key, layer, first, panels)
     return matrix_from(panels)
 
 
@@ -234,13 +234,11 @@ def test_a_step_with_dropout_descends_the_loss_of_the_thinned_network(activation
             h = functions[activation](h) * torch.tensor(masks[layer])
     (((h - torch.tensor(y)) ** 2).sum(1) / 2).mean().backward()
     optimizer = SGDOptimizer(coefs + intercepts, 0.1, momentum=momentum)
-    objective = Objective(fastbp.losses.Loss("squared_error"))
-    descent = Descent(
-        coefs, intercepts, activation, objective, x, y, None, n, False, random_state, 0.0, optimizer, 1 - kept
-    )
-    descent.run([0.1], Stopping(0.0, np.inf, np.inf, 0), None)
+    objective, parameters = Objective(fastbp.losses.squared_error), parameters_of(coefs, intercepts, activation)
+    descent = Descent(parameters, objective, x, y, None, n, False, random_state, 0.0, optimizer, 1 - kept)
+    descent.fit([0.1], Patience(np.inf), None)
     factor = 0.1 * (1 + momentum)  # by Nesterov
-    for found, tensor in zip(itertools.chain(*descent.parameters()), tensors, strict=True):
+    for found, tensor in zip(itertools.chain(*arrays_of(descent.parameters)), tensors, strict=True):
         np.testing.assert_allclose(found, (tensor - factor * tensor.grad).detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
@@ -259,7 +257,9 @@ def test_dropout_learns_and_predicts_with_all_units():
 def test_a_callback_sees_the_fitted_model_and_may_end_the_fit(solver):
     seen = []
 
-    def callback(model):
+    def callback(progress):
+        model = progress.model
+        assert (progress.epoch, progress.loss) == (model.n_iter_, model.loss_)
         seen.append((model.n_iter_, model.loss_, model.predict_proba(X)))
         return model.n_iter_ == 7
 
@@ -272,8 +272,8 @@ def test_a_callback_sees_the_fitted_model_and_may_end_the_fit(solver):
     assert np.array_equal(seen[-1][2], model.predict_proba(X))
 
 
-def len_of_history(model):
-    return len(model.loss_curve_)  # not True, so the fit goes on
+def len_of_history(progress):
+    return len(progress.model.loss_curve_)  # not True, so the fit goes on
 
 
 def test_a_callback_changes_nothing():
@@ -302,9 +302,9 @@ def test_the_warning_says_what_to_do(parameters, scaled, hint):
 def test_dead_units_are_counted():
     coefs = [np.ones((4, 9)), np.ones((9, 5)), np.ones((5, 3))]
     intercepts = [np.repeat([-100.0, 100.0], [4, 5]), np.repeat([-1e6, 1.0], [3, 2]), np.zeros(3)]
-    hint = advice.on_convergence(X, coefs, intercepts, "relu", [1.0, 0.5])
+    hint = convergence.advice(X, coefs, intercepts, "relu", [1.0, 0.5])
     assert hint == "3 of 5 units of hidden layer 2 are 0 for every row: lower learning_rate_init."
-    assert advice.on_convergence(X, coefs, intercepts, "tanh", [1.0, 0.5]) == "The loss still falls: raise max_iter."
+    assert convergence.advice(X, coefs, intercepts, "tanh", [1.0, 0.5]) == "The loss still falls: raise max_iter."
 
 
 # --- conversion ---------------------------------------------------------------------------------------------
@@ -440,3 +440,87 @@ def test_a_subclass_is_converted_as_what_it_is():
     X, y = load_diabetes(return_X_y=True)
     converted = Mine(hidden_layer_sizes=(5,)).partial_fit(X, y).to_sklearn()
     assert type(converted) is neural_network.MLPRegressor
+
+
+# --- packed parameters --------------------------------------------------------------------------------------
+
+
+def by_numpy(model, rows):
+    """Return a ReLU network's outputs from its arrays."""
+    h = rows
+    for layer, (matrix, vector) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+        h = h @ matrix + vector
+        h = h if layer == len(model.coefs_) - 1 else np.maximum(h, 0)
+    return h
+
+
+CHANGES = {
+    "nothing": lambda _: None,
+    "a number in place": lambda model: model.coefs_[0].__setitem__((0, 0), 3.0),
+    "an intercept in place": lambda model: model.intercepts_[1].__iadd__(0.25),
+    "an array": lambda model: model.coefs_.__setitem__(1, model.coefs_[1] * 2),
+    "all arrays": lambda model: setattr(model, "coefs_", [matrix[::-1].copy() for matrix in model.coefs_]),
+    "the dtype": lambda model: setattr(model, "coefs_", [matrix.astype(np.float32) for matrix in model.coefs_]),
+    "a partial fit": lambda model: model.partial_fit(X[:20], X[:20, :1].ravel()),
+    "another fit": lambda model: model.set_params(hidden_layer_sizes=(3,)).fit(X, X[:, :1].ravel()),
+    "a pickle": lambda model: vars(model).update(vars(pickle.loads(pickle.dumps(model)))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_predictions_follow_the_arrays_whatever_happens_to_them(change):
+    model = MLPRegressor(hidden_layer_sizes=(5,), max_iter=5, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, X[:, :1].ravel())
+        model.predict(X)
+        CHANGES[change](model)
+    for _ in range(2):
+        np.testing.assert_allclose(model.predict(X), by_numpy(model, X).ravel(), rtol=1e-5, atol=1e-6)
+
+
+def test_packed_parameters_are_in_no_pickle_and_in_no_model_of_scikit_learn():
+    model = MLPClassifier((5,), max_iter=5, random_state=0, tol=1.0, n_iter_no_change=1).fit(X, names)
+    assert "_packed" not in model.__getstate__()
+    assert "_packed" not in vars(model.to_sklearn())
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+# --- one fit after another ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_a_later_fit_without_held_out_rows_reports_no_validation_loss(solver):
+    seen = []
+    model = MLPClassifier((5,), max_iter=3, random_state=0, warm_start=True, tol=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, names, validation_data=(X, names))
+        model.set_params(solver=solver, callback=lambda progress: seen.append(progress.validation_loss)).fit(X, names)
+    assert len(seen) > 0
+    assert np.isnan(seen).all()
+
+
+@pytest.mark.parametrize("loss", ["poisson", "squared_error", "huber"])
+def test_a_batch_whose_rows_all_weigh_nothing_is_passed_over(loss):
+    weight = np.ones(len(X))
+    weight[:40] = 0
+    plain = {"solver": "sgd", "momentum": 0.0, "shuffle": False, "batch_size": 20, "alpha": 0.0}
+    model = MLPRegressor(loss, (5,), max_iter=3, random_state=0, tol=0.0, **plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, np.abs(X[:, 0]), weight)
+        without = clone(model).fit(X[40:], np.abs(X[40:, 0]), weight[40:])
+    assert np.isfinite(model.loss_curve_).all()
+    np.testing.assert_allclose(model.predict(X), without.predict(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("watching", [{"callback": lambda _: None}, {"verbose": True}], ids=["callback", "verbose"])
+def test_a_fit_without_early_stopping_goes_on_from_one_with_it(watching):
+    model = MLPClassifier((5,), max_iter=4, random_state=0, early_stopping=True, warm_start=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, names)
+        model.set_params(early_stopping=False, **watching).fit(X, names)
+    assert np.isfinite(model.best_loss_)

@@ -1,12 +1,17 @@
-"""`TabularClassifier` and `TabularRegressor` as their users meet them: any frame in, the same predictions out."""
+"""`TabularClassifier` and `TabularRegressor` as users call them: any frame in, the same predictions out."""
 
+import inspect
 import json
 import pickle
+import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
+import joblib
 import numpy as np
 import polars as pl
 import pytest
@@ -16,22 +21,22 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastbp
 from fastbp.command.texts import inspection_text
 from fastbp.report.importance import importances
-from fastbp.results import History
-from fastbp.runs.fitting import DivergenceError
-from fastbp.tabular import TableModel, TabularClassifier, TabularRegressor
+from fastbp.results import DivergenceError, History
+from fastbp.tabular import Progress, TableModel, TabularClassifier, TabularRegressor
 from fastbp.tabular.encoding.cells import cells_of
 from fastbp.tabular.encoding.frames import frame_of
 from fastbp.tabular.encoding.inputs import Encoding
 from fastbp.tabular.encoding.target import Classes, Quantity
-from fastbp.tabular.model import mixed
 from fastbp.tabular.settings import Settings
 from fastbp.tabular.training import build as building
-from fastbp.tabular.training.build import build, smoothed
-from fastbp.tabular.training.pool import folds
+from fastbp.tabular.training.build import build
+from fastbp.tabular.training.folds import folds
+from fastbp.tabular.training.parts import TrainingData
 
-FEW = {"n_ensemble": 2, "epochs": 4, "hidden": (8,)}
+FEW = {"n_estimators": 2, "epochs": 4, "hidden_layer_sizes": (8,)}
 
 
 def frame(n: int = 60) -> pl.DataFrame:
@@ -58,7 +63,7 @@ def labels(table: pl.DataFrame) -> np.ndarray:
     )
 
 
-# --- what goes in -----------------------------------------------------------------------------------------------
+# --- tables and targets -----------------------------------------------------------------------------------------------
 
 
 def in_pyarrow(table: pl.DataFrame):
@@ -81,7 +86,7 @@ def in_mapping(table: pl.DataFrame):
 
 
 @pytest.mark.parametrize("convert", [in_pyarrow, in_pandas, in_mapping])
-def test_whatever_holds_the_table_the_predictions_are_the_same_to_the_bit(convert) -> None:
+def test_the_predictions_are_the_same_to_the_bit_for_every_kind_of_table(convert) -> None:
     table = frame()
     other, y = convert(table), labels(table)
     of_polars, of_other = (TabularClassifier(**FEW).fit(X, y) for X in (table, other))
@@ -99,7 +104,7 @@ def test_arrays_of_numbers_and_of_objects_are_tables_too() -> None:
     assert TabularClassifier(**FEW).fit(mixed, y).model_.encoding.categories == {"x4"}
 
 
-def test_columns_are_found_by_name_and_one_that_is_not_there_is_named() -> None:
+def test_columns_are_found_by_name_and_a_missing_one_is_named() -> None:
     table = frame()
     model = TabularClassifier(**FEW).fit(table, labels(table))
     wanted = model.predict_proba(table)
@@ -134,7 +139,7 @@ def test_an_array_stands_for_the_columns_in_their_order() -> None:
         ({1: [1] * 10, "1": [2] * 10}, ValueError, "two columns named '1'"),
     ],
 )
-def test_what_is_no_table_says_why(X, error, message) -> None:
+def test_an_argument_that_is_no_table_says_why(X, error, message) -> None:
     with pytest.raises(error, match=message):
         TabularClassifier(**FEW).fit(X, ["a", "b"] * 5)
 
@@ -199,7 +204,7 @@ def test_truth_values_in_an_array_of_objects_are_classes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["texts", "dates", "numbers", "gaps"])
-def test_groups_are_held_out_together_whatever_tells_them_apart(kind, monkeypatch) -> None:
+def test_groups_of_every_type_are_held_out_together(kind, monkeypatch) -> None:
     number = np.arange(60) % 5
     groups = {
         "texts": pl.Series(number).cast(pl.String),
@@ -223,13 +228,15 @@ def test_a_frame_named_as_arrays_are_is_found_by_name_after_loading(tmp_path: Pa
     assert loaded.notices_ == model.notices_ == ()
 
 
-# --- what comes out ---------------------------------------------------------------------------------------------
+# --- models ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("values", [["b", "a"], [2, 1], [True, False], [2.0, 1.0]])
 def test_predicted_classes_are_those_of_y_and_of_their_type(values) -> None:
     y = np.array(values * 30)
-    model = TabularClassifier(n_ensemble=1, hidden=(16,)).fit({"x": y == values[0], "noise": np.arange(60) % 7}, y)
+    model = TabularClassifier(n_estimators=1, hidden_layer_sizes=(16,)).fit(
+        {"x": y == values[0], "noise": np.arange(60) % 7}, y
+    )
     predicted = model.predict({"x": [True, False], "noise": [1, 2]})
     assert predicted.tolist() == values
     assert predicted.dtype == model.classes_.dtype == y.dtype
@@ -240,22 +247,23 @@ def test_probabilities_are_calibrated_and_scores_are_of_rows_that_were_held_out(
     X = rng.standard_normal((600, 3))
     p = 1 / (1 + np.exp(-2 * X[:, 0]))
     y = rng.random(600) < p
-    model = TabularClassifier(n_ensemble=3, hidden=(32,)).fit(X[:300], y[:300])
+    model = TabularClassifier(n_estimators=3, hidden_layer_sizes=(32,)).fit(X[:300], y[:300])
     got = model.predict_proba(X[300:])[:, 1]
     assert np.abs(got - p[300:]).mean() < 0.08
     best = -np.mean(p * np.log(p) + (1 - p) * np.log(1 - p))
-    assert best - 0.05 < model.scores_["log loss"] < best + 0.1
+    assert best - 0.05 < model.scores_["log_loss"] < best + 0.1
 
 
-def test_a_number_is_predicted_and_lies_in_its_interval_as_often_as_promised() -> None:
+def test_a_number_lies_in_its_interval_with_the_wanted_coverage() -> None:
     X, y = load_diabetes(return_X_y=True)
-    model = TabularRegressor(n_ensemble=5, hidden=(32,)).fit(X[:300], y[:300])
+    model = TabularRegressor(n_estimators=5, hidden_layer_sizes=(32,)).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.35
-    for alpha in (0.1, 0.5):
-        lower, upper = model.predict_interval(X[300:], alpha).T
-        assert abs(((lower <= y[300:]) & (y[300:] <= upper)).mean() - (1 - alpha)) < 0.1
-    with pytest.raises(ValueError, match="alpha must be at least"):
-        model.predict_interval(X, 1e-4)
+    for coverage in (0.9, 0.5):
+        lower, upper = model.predict_interval(X[300:], coverage).T
+        assert abs(((lower <= y[300:]) & (y[300:] <= upper)).mean() - coverage) < 0.1
+    np.testing.assert_array_equal(model.predict_interval(X), model.predict_interval(X, coverage=0.9))
+    with pytest.raises(ValueError, match="coverage must be at most"):
+        model.predict_interval(X, 0.9999)
     with pytest.raises(ValueError, match="between 0 and 1"):
         model.predict_interval(X, 1.5)
 
@@ -265,11 +273,11 @@ def test_the_metric_decides_what_is_predicted(metric, quantile) -> None:
     rng = np.random.default_rng(0)
     X, noise = rng.standard_normal((2000, 1)), rng.exponential(size=2000)
     wanted = {"rmse": 1.0, "mae": np.log(2), "quantile": np.log(10)}[metric]
-    model = TabularRegressor(metric=metric, quantile=quantile, n_ensemble=2, hidden=(16,)).fit(X, noise)
+    model = TabularRegressor(metric=metric, quantile=quantile, n_estimators=2, hidden_layer_sizes=(16,)).fit(X, noise)
     assert abs(model.predict(X).mean() - wanted) < 0.25
 
 
-def test_class_weights_and_sample_weights_say_the_same() -> None:
+def test_class_weights_act_as_sample_weights() -> None:
     X, y = load_iris(return_X_y=True)
     weights = np.where(y == 2, 5.0, 1.0)
     by_class = TabularClassifier(**FEW, class_weight={0: 1, 1: 1, 2: 5}).fit(X, y).predict_proba(X)
@@ -278,7 +286,7 @@ def test_class_weights_and_sample_weights_say_the_same() -> None:
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1.0, 1e30])
-def test_only_how_weights_compare_matters(factor) -> None:
+def test_only_the_ratios_of_weights_matter(factor) -> None:
     X, y = load_iris(return_X_y=True)
     weights = np.arange(150) % 3 + 1.0
     models = [TabularClassifier(**FEW).fit(X, y, sample_weight=w) for w in (weights, weights * factor)]
@@ -305,61 +313,137 @@ def test_a_fit_that_fails_leaves_what_was_fitted() -> None:
     np.testing.assert_array_equal(model.predict(X), wanted)
 
 
-@pytest.mark.parametrize("hidden", [(0,), (-5,), (5.7,), ("a",)])
-def test_widths_that_are_none_are_named(hidden) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"hidden\[0\]"):
-        TabularClassifier(hidden=hidden).fit(*load_iris(return_X_y=True))
+@pytest.mark.parametrize("sizes", [(0,), (-5,), (5.7,), ("a",)])
+def test_widths_that_are_not_possible_are_named(sizes) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"hidden_layer_sizes\[0\]"):
+        TabularClassifier(hidden_layer_sizes=sizes).fit(*load_iris(return_X_y=True))
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_targets_of_any_size_are_learned(scale) -> None:
     X, y = load_diabetes(return_X_y=True)
-    model = TabularRegressor(n_ensemble=2, hidden=(16,)).fit(X, y * scale)
-    np.testing.assert_allclose(model.scores_["R²"], 0.45, atol=0.1)
-    np.testing.assert_allclose(model.scores_["RMSE"] / scale, 56, atol=6)
+    model = TabularRegressor(n_estimators=2, hidden_layer_sizes=(16,)).fit(X, y * scale)
+    np.testing.assert_allclose(model.scores_["r2"], 0.45, atol=0.1)
+    np.testing.assert_allclose(model.scores_["rmse"] / scale, 56, atol=6)
 
 
 def test_a_single_column_that_counts_the_rows_is_learned_from() -> None:
     X = np.arange(100)[:, np.newaxis]
-    assert TabularRegressor(n_ensemble=2, hidden=(16,)).fit(X, X[:, 0] ** 2).scores_["R²"] > 0.9
+    assert TabularRegressor(n_estimators=2, hidden_layer_sizes=(16,)).fit(X, X[:, 0] ** 2).scores_["r2"] > 0.9
 
 
 def test_a_quantile_is_scored_by_its_loss_and_by_the_share_below() -> None:
     y = np.random.default_rng(0).exponential(size=600)
-    model = TabularRegressor(metric="quantile", quantile=0.8, n_ensemble=2, hidden=(16,)).fit(
+    model = TabularRegressor(metric="quantile", quantile=0.8, n_estimators=2, hidden_layer_sizes=(16,)).fit(
         np.random.default_rng(1).random((600, 1)), y
     )
-    assert abs(model.scores_["share below"] - 0.8) < 0.06
-    assert model.scores_["quantile loss"] > 0
+    assert abs(model.scores_["share_below"] - 0.8) < 0.06
+    assert model.scores_["quantile_loss"] > 0
 
 
-def test_networks_of_a_later_wave_that_diverge_are_dropped_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_of_a_later_wave_that_diverge_are_dropped_with_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     train_all, calls = building.train_all, []
 
-    def fails_later(*arguments):
+    def fails_later(*arguments, **options):
         calls.append(arguments)
         if len(calls) > 1:
             raise DivergenceError(1, 0.5, History())
-        return train_all(*arguments)
+        return train_all(*arguments, **options)
 
     monkeypatch.setattr(building, "train_all", fails_later)
-    model = TabularClassifier(**FEW | {"n_ensemble": 4}).fit(*load_iris(return_X_y=True))
+    model = TabularClassifier(**FEW | {"n_estimators": 4}).fit(*load_iris(return_X_y=True))
     assert 1 <= len(model.model_.networks) <= 2
     assert "left the finite numbers" in model.notices_[0]
 
 
-def test_rows_of_an_eval_set_are_held_out_from_all_networks() -> None:
+def test_validation_data_are_held_out_from_all_networks() -> None:
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        TabularClassifier(**FEW).fit(X, y, eval_set=(X, y[1:]))
-    model = TabularClassifier(**FEW).fit(X[::2], y[::2], eval_set=(X[1::2], y[1::2]))
+        TabularClassifier(**FEW).fit(X, y, validation_data=(X, y[1:]))
+    with pytest.raises(ValueError, match=r"validation_data must be \(X, y\) or \(X, y, sample_weight\)"):
+        TabularClassifier(**FEW).fit(X, y, validation_data=(X,))
+    model = TabularClassifier(**FEW).fit(X[::2], y[::2], validation_data=(X[1::2], y[1::2]))
     assert model.model_.about["rows_held_out"] == 75
-    scores = model.model_.about["scores"]
     p = model.predict_proba(X[1::2])
-    np.testing.assert_allclose(scores[0]["value"], np.mean(p.argmax(axis=1) == y[1::2]))
+    np.testing.assert_allclose(model.scores_["accuracy"], np.mean(p.argmax(axis=1) == y[1::2]))
 
 
-def test_the_same_seed_gives_the_same_bits_whatever_the_number_of_jobs() -> None:
+def test_weights_of_validation_data_count_in_the_scores() -> None:
+    X, y = load_iris(return_X_y=True)
+    weights = np.arange(75) % 4 * 0.5
+    fitted = [
+        TabularClassifier(**FEW).fit(X[::2], y[::2], validation_data=(X[1::2][rows], y[1::2][rows], weights[rows]))
+        for rows in (slice(None), weights > 0)
+    ]
+    right = fitted[0].predict(X[1::2]) == y[1::2]
+    assert 0 < right.mean() < 1
+    np.testing.assert_allclose(fitted[0].scores_["accuracy"], np.average(right, weights=weights))
+    assert fitted[0].scores_ == fitted[1].scores_  # a row of weight 0 is as if it were not there
+    assert fitted[0].model_.about["rows_held_out"] == (weights > 0).sum()
+
+
+def test_validation_data_whose_weights_are_all_0_are_an_error() -> None:
+    table, y = frame_of({"a": np.arange(20) % 7}), cells_of("y", np.arange(20.0))
+    data = TrainingData(table, y, Quantity.learn(y), validation=(table, y, np.zeros(20)))
+    with pytest.raises(ValueError, match="sample_weight of validation_data is 0 for all but 0 of the rows; one row"):
+        build(data, Settings())
+
+
+def test_weights_of_validation_data_choose_the_epoch() -> None:
+    X, y = load_diabetes(return_X_y=True)
+    shared = TabularRegressor(n_estimators=1, hidden_layer_sizes=(8,), epochs=30, learning_rate=0.5)
+    half = np.arange(442) % 2 == 0
+    weights = [np.where(y[half] > 150, w, 1.0) for w in (1e-6, 1e6)]
+    models = [clone(shared).fit(X[~half], y[~half], validation_data=(X[half], y[half], w)) for w in weights]
+    assert not np.array_equal(models[0].predict(X), models[1].predict(X))
+
+
+def test_a_callback_that_returns_true_ends_the_fit_without_a_warning() -> None:
+    X, y = load_iris(return_X_y=True)
+    seen = []
+
+    def callback(progress) -> bool:
+        seen.append(progress)
+        return progress.epoch == 3
+
+    options = {"n_estimators": 4, "hidden_layer_sizes": (8,), "epochs": 100_000, "patience": None, "n_jobs": 1}
+    model = TabularClassifier(**options, callback=callback).fit(X, y)
+    assert isinstance(seen[0], Progress)
+    assert len(model.model_.networks) == 1
+    assert 3 <= model.model_.about["networks"][0]["epochs"] < 100_000
+    assert 0 <= model.score(X, y) <= 1
+
+
+class CountingExecutor(ThreadPoolExecutor):
+    count = 0
+
+    def submit(self, *arguments):
+        self.count += 1
+        return super().submit(*arguments)
+
+
+def test_networks_can_be_trained_through_an_executor() -> None:
+    X, y = load_iris(return_X_y=True)
+    for kind, target in ((TabularClassifier, y), (TabularRegressor, y + 0.5)):
+        wanted = kind(**FEW).fit(X, target).model_.answers(X)
+        with CountingExecutor(2) as executor:
+            got = kind(**FEW).fit(X, target, executor=executor).model_.answers(X)
+        np.testing.assert_array_equal(got, wanted)
+        assert executor.count >= 2
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "of_context", "n_threads"), [(-1, 3, None), (None, None, 1), (None, 3, 3), (2, 3, 2)]
+)
+def test_n_jobs_means_what_scikit_learn_means(n_jobs, of_context, n_threads) -> None:
+    model = TabularClassifier(**FEW, n_jobs=n_jobs)
+    context = nullcontext() if of_context is None else joblib.parallel_config("threading", n_jobs=of_context)
+    with context:
+        model.fit(*load_iris(return_X_y=True))
+    assert model.model_.about["settings"]["n_threads"] == n_threads
+
+
+def test_the_same_seed_gives_the_same_bits_for_any_number_of_jobs() -> None:
     table = frame()
     y = labels(table)
     outputs = [
@@ -370,38 +454,50 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_number_of_jobs() -> None
     assert not np.array_equal(outputs[0], outputs[2])
 
 
-def test_a_network_that_is_plainly_worse_is_dropped_and_its_kind_with_it() -> None:
+def test_a_network_that_is_clearly_worse_is_dropped_and_its_kind_with_it() -> None:
     rng = np.random.default_rng(0)
     x = rng.random(2000)
     steps = cells_of("y", np.where(np.floor(x * 20) % 2 == 0, "even", "odd"))
-    settings = Settings(n_ensemble=3, hidden=(32,), epochs=60)
-    built = build(frame_of({"x": x}), steps, Classes.learn(steps), settings)
+    settings = Settings(n_estimators=3, hidden_layer_sizes=(32,), epochs=60)
+    built = build(TrainingData(frame_of({"x": x}), steps, Classes.learn(steps)), settings)
     assert [member.sees_bins for member in built.members] == [True] * 3
     line = cells_of("y", np.where(rng.random(2000) < x, "even", "odd"))
-    built = build(frame_of({"x": x}), line, Classes.learn(line), settings)
+    built = build(TrainingData(frame_of({"x": x}), line, Classes.learn(line)), settings)
     assert len(built.members) == 3
 
 
-def test_a_share_of_each_label_is_spread_over_all_classes() -> None:
-    np.testing.assert_allclose(smoothed(np.array([2, 0]), 4, 0.2), [[0.05, 0.05, 0.85, 0.05], [0.85, 0.05, 0.05, 0.05]])
-
-
-def test_a_model_of_few_rows_is_never_certain() -> None:
-    np.testing.assert_allclose(mixed(np.array([[1.0, 0.0, 0.0, 0.0]]), 9), [[0.925, 0.025, 0.025, 0.025]])
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        (
+            ["a", "b"],
+            {"metric": "rmse"},
+            "the metric of classification must be one of log_loss, accuracy, auc, not rmse",
+        ),
+        ([1.5, 2.5], {"metric": "auc"}, "the metric of regression must be one of rmse, mae, quantile, not auc"),
+        (["a", "b"], {"hidden_layer_sizes": (0,)}, r"hidden_layer_sizes\[0\] must be at least 1"),
+    ],
+)
+def test_a_setting_that_does_not_fit_the_target_is_an_error(labels, settings, message) -> None:
+    column = cells_of("y", labels * 10)
+    target = Classes.learn(column) if labels == ["a", "b"] else Quantity.learn(column)
+    with pytest.raises(ValueError, match=message):
+        build(TrainingData(frame_of({"x": np.arange(20) % 7}), column, target), Settings(**settings))
 
 
 def test_a_margin_is_the_conformal_quantile_of_the_residuals() -> None:
     model = TableModel((), Encoding((), ()), Quantity("y", 0, 1, 0, 1), 9, residuals=np.arange(1.0, 10.0))
-    assert [model.margin(alpha) for alpha in (0.1, 0.2, 0.5, 0.99)] == [9, 8, 5, 1]
-    with pytest.raises(ValueError, match=r"alpha must be at least 0\.1, as the model knows 9 residuals"):
-        model.margin(0.09)
+    assert [model.margin(coverage) for coverage in (0.9, 0.8, 0.5, 0.01)] == [9, 8, 5, 1]
+    with pytest.raises(ValueError, match=r"coverage must be at most 0\.9, as the model knows 9 residuals"):
+        model.margin(0.91)
 
 
 def test_importances_are_large_for_columns_that_matter() -> None:
     rng = np.random.default_rng(0)
     table = {name: rng.standard_normal(400) for name in "abc"}
     y = cells_of("y", np.where(2 * table["b"] + 0.5 * table["c"] > 0, "yes", "no"))
-    built = build(frame_of(table), y, Classes.learn(y), Settings(n_ensemble=2, hidden=(16,)))
+    data = TrainingData(frame_of(table), y, Classes.learn(y))
+    built = build(data, Settings(n_estimators=2, hidden_layer_sizes=(16,)))
     growth = importances(built)
     assert list(growth) == ["b", "c", "a"]
     assert growth["b"] > 0.5 > abs(growth["a"])
@@ -447,7 +543,7 @@ def test_a_model_predicts_with_numpy_and_numba_alone(tmp_path: Path) -> None:
         "except ModuleNotFoundError as error:\n"
         "    assert \"pip install 'fastbp[tabular]'\" in str(error)\n"
         "model = TableModel.load(sys.argv[1]); columns = pickle.load(open(sys.argv[2], 'rb'))\n"
-        "numpy.save(sys.argv[3], model.probabilities(columns))\n"
+        "numpy.save(sys.argv[3], model.answers(columns))\n"
     )
     files = [str(tmp_path / name) for name in ("model.fastbp", "columns.pickle", "out.npy")]
     subprocess.run([sys.executable, "-W", "error", "-c", script, *files], check=True, timeout=120)
@@ -470,17 +566,17 @@ def test_the_command_and_the_estimator_read_each_others_models(tmp_path: Path) -
     table = pl.DataFrame(X[:, :4], schema=["age", "sex", "bmi", "bp"]).with_columns(y=y)
     table.write_csv(tmp_path / "table.csv")
     files = [tmp_path / name for name in ("table.csv", "model.fastbp", "out.csv", "mine.fastbp")]
-    options = ["--networks", 2, "--epochs", 4, "--hidden", "8"]
+    options = ["--n-estimators", 2, "--epochs", 4, "--hidden-layer-sizes", "8"]
     run("train", files[0], "--target", "y", "--model", files[1], *options)
     model = TabularRegressor(**FEW).fit(table.drop("y"), table["y"])
     np.testing.assert_array_equal(
         TabularRegressor.load(files[1]).predict(table.drop("y")), model.predict(table.drop("y"))
     )
     model.save(files[3])
-    run("predict", files[3], files[0], "-o", files[2], "--interval", 0.2)
+    run("predict", files[3], files[0], "-o", files[2], "--coverage", 0.8)
     written = pl.read_csv(files[2])
     np.testing.assert_allclose(written["prediction"], model.predict(table.drop("y")), rtol=1e-6)
-    bounds = model.predict_interval(table.drop("y"), 0.2)
+    bounds = model.predict_interval(table.drop("y"), 0.8)
     np.testing.assert_allclose(written.select("lower", "upper").to_numpy(), bounds, rtol=1e-6)
 
 
@@ -494,26 +590,45 @@ def test_a_model_says_what_is_in_it(tmp_path: Path) -> None:
         "accuracy",
         "colour, category",
         "day, date",
-        "size, number, missing",
+        "size, number, some missing",
     ):
         assert what in text
     assert json.loads(run("inspect", tmp_path / "model.fastbp", "--json"))["rows"] == 60
     assert TableModel.load(tmp_path / "model.fastbp").n_rows == 60
 
 
-# --- in scikit-learn's company ----------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------
+
+
+def test_the_package_shows_its_names_and_finds_them() -> None:
+    assert {"Progress", "TableModel", "TabularClassifier", "TabularRegressor"} <= set(dir(fastbp.tabular))
+    assert fastbp.tabular.TabularClassifier is TabularClassifier
+    assert fastbp.tabular.Progress is fastbp.results.Progress
+    with pytest.raises(AttributeError, match="has no attribute 'Classifier'"):
+        fastbp.tabular.Classifier  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_a_docstring_lists_every_parameter_and_attribute(kind) -> None:
+    documented = set(re.findall(r"^    (\w+) : ", kind.__doc__, re.MULTILINE))
+    y = [1, 2] * 10
+    fitted = {name for name in vars(kind(**FEW).fit({"a": np.arange(20) % 7}, y)) if name.endswith("_")}
+    assert documented == set(inspect.signature(kind).parameters) | fitted
+
+
+# --- with scikit-learn ----------------------------------------------------------------------------------
 
 
 def test_it_is_cloned_and_cross_validated() -> None:
     X, y = load_iris(return_X_y=True)
-    model = TabularClassifier(n_ensemble=1, hidden=(32,))
+    model = TabularClassifier(n_estimators=1, hidden_layer_sizes=(32,))
     assert clone(model).get_params() == model.get_params()
     assert cross_val_score(model, X, y, cv=3).min() > 0.9
 
 
-SMALL = {"n_ensemble": 2, "hidden": (16,), "epochs": 60}
+SMALL = {"n_estimators": 2, "hidden_layer_sizes": (16,), "epochs": 60}
 BY_CHANCE = {
-    "check_sample_weight_equivalence_on_dense_data": "what is held out, and what meets in a batch, goes by rows"
+    "check_sample_weight_equivalence_on_dense_data": "a weight of 2 is not two rows: folds and batches consist of rows"
 }
 
 

@@ -11,10 +11,10 @@ import pytest
 from networks import bits
 
 from fastbp import SGD, Adam, DivergenceError, Network
-from fastbp.machine.barrier import Crew, abandon, meet, new_barrier
+from fastbp.machine.barrier import ThreadGroup, abandon, new_barrier, wait_for_all
 from fastbp.machine.jit import entry
 from fastbp.runs import fitting, threads
-from fastbp.runs.threads import Team, counts_up_to
+from fastbp.runs.threads import ThreadPool, counts_up_to
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((330, 5))
@@ -115,17 +115,17 @@ def test_one_network_predicts_in_many_threads_at_once():
 
 
 @entry
-def count_together(crew, rounds, counts):
+def count_together(group, rounds, counts):
     """Add one to this thread's count a round, and look whether the others are ever a round behind."""
-    thread, n_threads, barrier = crew
+    thread, n_threads, barrier = group
     for r in range(rounds):
         counts[thread] += 1
-        if not meet(barrier, n_threads):
+        if not wait_for_all(barrier, n_threads):
             return r
         for other in range(n_threads):
             if counts[other] < r + 1:
                 return -1
-        if not meet(barrier, n_threads):
+        if not wait_for_all(barrier, n_threads):
             return r
     return rounds
 
@@ -133,16 +133,16 @@ def count_together(crew, rounds, counts):
 @pytest.mark.parametrize("n_threads", [1, 2, 5, 16])
 def test_nobody_passes_a_barrier_before_all_are_there(n_threads):
     counts, rounds = np.zeros(16, np.int64), 200
-    with Team([n_threads]) as team:
-        assert team.call(lambda crew: count_together(crew, rounds, counts), rounds) == rounds
+    with ThreadPool([n_threads]) as pool:
+        assert pool.call(lambda group: count_together(group, rounds, counts), rounds) == rounds
     assert counts[:n_threads].tolist() == [rounds] * n_threads
 
 
 def test_those_who_wait_are_let_go_when_one_will_not_come():
     barrier, counts, came = new_barrier(), np.zeros(16, np.int64), []
-    count_together(Crew(0, 1, new_barrier()), 1, counts)  # compiled before the clock runs
+    count_together(ThreadGroup(0, 1, new_barrier()), 1, counts)  # compiled before the clock runs
     waiting = [
-        threading.Thread(target=lambda k=k: came.append(count_together(Crew(k, 3, barrier), 5, counts))) for k in (0, 1)
+        threading.Thread(target=lambda k=k: came.append(count_together(ThreadGroup(k, 3, barrier), 5, counts))) for k in (0, 1)
     ]
     for thread in waiting:
         thread.start()
@@ -152,21 +152,21 @@ def test_those_who_wait_are_let_go_when_one_will_not_come():
     for thread in waiting:
         thread.join(timeout=30)
     assert came == [0, 0]
-    assert count_together(Crew(2, 3, barrier), 5, counts) == 0
+    assert count_together(ThreadGroup(2, 3, barrier), 5, counts) == 0
 
 
 # --- what if one fails ----------------------------------------------------------------------------------------
 
 
 def failing(monkeypatch, thread, after, error):
-    """Let a thread of a crew fail in its call number `after`, before it makes a step."""
+    """Let a thread of a group fail in its call number `after`, before it makes a step."""
     calls = {}
 
     def train(*arguments, call=fitting.train):
-        crew = arguments[-1]
-        if crew.n_threads > 1:
-            calls[crew.thread] = calls.get(crew.thread, 0) + 1
-            if crew.thread == thread and calls[thread] == after:
+        group = arguments[-1]
+        if group.n_threads > 1:
+            calls[group.thread] = calls.get(group.thread, 0) + 1
+            if group.thread == thread and calls[thread] == after:
                 raise error
         return call(*arguments)
 
@@ -305,20 +305,20 @@ def test_counts_double_up_to_the_most():
 
 
 def simulate(seconds_of, counts, calls, monkeypatch):
-    """Run a team whose steps take `seconds_of(count, call)`, on a clock of its own; return the counts it chose."""
+    """Run a pool whose steps take `seconds_of(count, call)`, on a clock of its own; return the counts it chose."""
     clock, chosen = [0.0], []
     monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
 
-    def fake(_team, _function, count):
+    def fake(_pool, _function, count):
         chosen.append(count)
         clock[0] += seconds_of(count, len(chosen)) * steps
         return 0, None
 
-    monkeypatch.setattr(Team, "_call", fake)
-    with Team(counts) as team:
+    monkeypatch.setattr(ThreadPool, "_call", fake)
+    with ThreadPool(counts) as pool:
         for _ in range(calls):
-            steps = team.steps(1000)
-            team.call(lambda _: 0, steps)
+            steps = pool.steps(1000)
+            pool.call(lambda _: 0, steps)
     return chosen
 
 
@@ -337,7 +337,7 @@ def test_a_count_that_became_slow_is_given_up(monkeypatch):
 def test_small_steps_are_not_shared(monkeypatch):
     monkeypatch.setattr(fitting, "available", lambda: 64)
     seen = []
-    monkeypatch.setattr(fitting, "Team", lambda counts: seen.append(counts) or Team([1]))
+    monkeypatch.setattr(fitting, "ThreadPool", lambda counts: seen.append(counts) or ThreadPool([1]))
     for sizes, batch_size in (((5, 16, 1), 32), ((5, 512, 512, 1), 8), ((5, 256, 256, 1), 128)):
         net = Network(sizes, seed=0)
         net.fit(X, targets(sizes), batch_size=batch_size, epochs=1, optimizer=SGD(1e-6))

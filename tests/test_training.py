@@ -11,13 +11,14 @@ from numba.core.runtime import _nrt_python, rtsys
 import fastbp
 from fastbp import activations, losses, optimizers
 from fastbp.kernels import entries as training
-from fastbp.kernels import layout
+from fastbp.kernels import packing, run_state, shuffling
 from fastbp.kernels import rows as batches
-from fastbp.kernels.input_factors import scaling_of
-from fastbp.machine.barrier import Crew, new_barrier
+from fastbp.kernels.input_factors import input_factors_of
+from fastbp.machine.barrier import ThreadGroup, new_barrier
 from fastbp.machine.denormals import flush_denormals, restore_mode
 from fastbp.machine.jit import entry
 from fastbp.runs.checkpoint import initial
+from fastbp.runs.run import Run
 
 OPTIMIZERS = [
     fastbp.SGD(0.05),
@@ -27,7 +28,7 @@ OPTIMIZERS = [
     fastbp.Adam(0.01, weight_decay=0.1),
 ]
 
-ALONE = Crew(0, 1, new_barrier())
+ALONE = ThreadGroup(0, 1, new_barrier())
 
 
 def twin_step(parameters, gradient, moments, optimizer, step):
@@ -45,7 +46,7 @@ def twin_fit(net, X, y, loss, optimizer, batch_size, epochs, sample_weight, rand
     """Train in plain NumPy, over the rows in the order in which the compiled run takes them."""
     arrays = [a.astype(np.float64) for a in (*net.weights, *net.biases)]
     moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
-    shuffle, order, step, history = batches.shuffle, np.zeros(len(X), np.int64), 0, []
+    shuffle, order, step, history = shuffling.shuffle, np.zeros(len(X), np.int64), 0, []
     for _ in range(epochs):
         shuffle(order, order.size, random)
         total = total_weight = 0.0
@@ -77,7 +78,7 @@ def test_training_goes_the_way_of_its_twin(sizes, n, batch_size, loss, optimizer
     y /= y.sum(1, keepdims=True)
     net = fastbp.Network(sizes, dtype="float64", seed=1)
     options = {"batch_size": batch_size, "epochs": 5, "sample_weight": w}
-    random = batches.random_state(4)
+    random = shuffling.random_state(4)
     arrays, history = twin_fit(net, X, y, losses.resolve(loss), optimizer, batch_size, 5, w, random)
     got = net.fit(X, y, loss=loss, optimizer=optimizer, seed=4, **options)
     np.testing.assert_allclose(got.loss, history, rtol=1e-11)
@@ -85,14 +86,15 @@ def test_training_goes_the_way_of_its_twin(sizes, n, batch_size, loss, optimizer
         np.testing.assert_allclose(a, wanted, rtol=1e-9, atol=1e-11)
 
 
-def make_run(sizes, optimizer, dtype, n=70, batch_size=13, activation=activations.RELU):
+def make_run(sizes, optimizer, dtype, n=70, batch_size=13, activation=activations.relu):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((n, sizes[0])), rng.standard_normal((n, sizes[-1]))
-    rows = layout.padded_rows(x, dtype), layout.target_rows(y, dtype)
-    table = batches.Table(*rows, np.zeros(0, np.int64), np.zeros(0, dtype), n)
-    plan = training.Plan(batch_size, n, True, 0, 0.0, optimizer.rule)
-    state = initial(sizes, dtype, 0, activation).begun(optimizer, 0).state(n)
-    return table, plan, state, layout.workspace_for(sizes, batch_size, dtype)
+    rows = packing.padded_rows(x, dtype), packing.target_rows(y, dtype)
+    table = batches.TrainingRows(*rows, np.zeros(0, np.int64), np.zeros(0, dtype), n)
+    parameters, random = initial(sizes, dtype, 0, activation).parameters, shuffling.random_state(0)
+    options = {"loss": losses.squared_error, "rule": optimizer.rule, "batch_size": batch_size, "random": random}
+    run = Run(parameters, table, **options)
+    return run.rows, run.plan, run.state, packing.workspace_for(sizes, batch_size, dtype)
 
 
 def is_padding(parameters):
@@ -100,7 +102,7 @@ def is_padding(parameters):
     marks = parameters._replace(data=np.zeros_like(parameters.data))
     sizes = parameters.sizes.tolist()
     ones = [np.ones(shape) for shape in zip(sizes[1:], sizes[:-1], strict=True)], [np.ones(size) for size in sizes[1:]]
-    layout.write_parameters(marks, *ones)
+    packing.write_parameters(marks, *ones)
     return marks.data == 0
 
 
@@ -111,10 +113,10 @@ def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
     table, plan, state, workspace = make_run(sizes, optimizer, "float64")
     n_layers, n, d = len(sizes) - 1, table.rows, sizes[0]
     rate_factors = np.linspace(0.5, 2, 2 * n_layers)
-    state = state._replace(rate_factors=rate_factors, scaling=scaling_of(state.parameters, 6.0))
+    state = state._replace(rate_factors=rate_factors, input_factors=input_factors_of(state.parameters, 6.0))
     x = table.x.reshape(n, -1)[:, :d].copy()
     y = table.y.reshape(n, -1)[:, : sizes[-1]]
-    weights, biases = layout.weight_matrices(state.parameters), layout.bias_vectors(state.parameters)
+    weights, biases = packing.weight_matrices(state.parameters), packing.bias_vectors(state.parameters)
     arrays = [*weights, *biases, np.ones(d)]
     rates = [*rate_factors[::2], *rate_factors[1::2], 6.0]
     moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
@@ -122,7 +124,7 @@ def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
     for step in range(15):
         first = step * batch_size % (batch_size * -(-n // batch_size))
         if first == 0:
-            batches.shuffle(order, n, random)
+            shuffling.shuffle(order, n, random)
         rows = order[first : first + batch_size]
         weights, biases, s = arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
         f, h = reference.forward(weights, biases, x[rows] * s)
@@ -135,15 +137,15 @@ def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
     run = table, plan, state, workspace
     assert training.train(*run, np.full(15, 0.01), np.zeros(15), ALONE) == 15
     arrays[0] = arrays[0] * arrays[-1]  # V, which the network keeps
-    got = (*layout.weight_matrices(state.parameters), *layout.bias_vectors(state.parameters), state.scaling.factors[:d])
+    got = (*packing.weight_matrices(state.parameters), *packing.bias_vectors(state.parameters), state.input_factors.factors[:d])
     for a, wanted in zip(got, arrays, strict=True):
         np.testing.assert_allclose(a, wanted, rtol=1e-9, atol=1e-11)
-    assert not state.scaling.factors[d:].any()
+    assert not state.input_factors.factors[d:].any()
     assert not state.parameters.data[is_padding(state.parameters)].any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", range(len(activations.NAMES)), ids=activations.NAMES)
+@pytest.mark.parametrize("activation", [activations.resolve(name) for name in activations.NAMES], ids=str)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_padding_is_exactly_zero_after_100_steps(optimizer, activation, dtype):
     run = make_run((3, 17, 5, 2), optimizer, dtype, activation=activation)
@@ -200,7 +202,7 @@ def test_denormal_weights_do_not_slow_a_run():
     assert net.weights[0] == 0
 
 
-@pytest.mark.parametrize("kind", [optimizers.PLAIN, optimizers.MOMENTUM, optimizers.ADAM])
+@pytest.mark.parametrize("kind", [optimizers.PLAIN_SGD, optimizers.MOMENTUM, optimizers.ADAM])
 def test_a_run_stops_before_the_step_whose_loss_is_not_finite(kind):
     optimizer = [fastbp.SGD(0.1), fastbp.SGD(0.1, momentum=0.9), fastbp.Adam(0.1)][kind]
     run = make_run((3, 5, 2), optimizer, "float32", n=26)
@@ -209,5 +211,5 @@ def test_a_run_stops_before_the_step_whose_loss_is_not_finite(kind):
     rates, out = np.full(10, 0.01), np.zeros(10)
     made = training.train(*run, rates, out, ALONE)
     assert made < 2
-    assert state.counts[training.STEP] == made
+    assert state.counts[run_state.STEP] == made
     assert np.isfinite(state.parameters.data).all()

@@ -1,4 +1,4 @@
-"""The command `fastbp`: the only folder that knows the terminal.
+"""The command `fastbp`. No other folder knows the terminal.
 
-May import everything else. It must not hold any rule about tables or networks.
+May import every other folder. It must not hold any rule about tables or networks.
 """

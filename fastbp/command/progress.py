@@ -1,6 +1,6 @@
-"""How far a command has come, on stderr: a bar on a terminal, a line now and then in a log.
+"""How far a command has come, on stderr: a bar on a terminal, a line every few seconds in a log.
 
-It knows what a training and a compilation tell of themselves. It must not know how they are made.
+May import `results` and `report.words`. It must not know how networks are trained or kernels are compiled.
 """
 
 from __future__ import annotations
@@ -8,53 +8,55 @@ from __future__ import annotations
 import sys
 import time
 from threading import Event, Thread
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.status import Status
 
-if TYPE_CHECKING:
-    from fastbp.tabular.training import pool as ensemble
+from fastbp.report.words import validation_words
+from fastbp.results import Progress
 
 _SECONDS_BETWEEN_UPDATES = 0.05
 _SECONDS_TO_FIRST_LINE = 0.5
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def waiting(what: str, quiet: bool) -> Status:
-    """Return a context in which a terminal shows what is being done."""
-    return Console(stderr=True, quiet=quiet).status(what)
+def waiting(what: str, is_quiet: bool) -> Status:
+    """Return a context in which a terminal shows what the command is doing."""
+    return Console(stderr=True, quiet=is_quiet).status(what)
 
 
 class TrainingProgress:
-    """Networks, epoch, loss and error; it is what `building.build` reports to.
+    """Shows networks, epoch, training loss and validation error; the callback of `training.build.build`.
 
     Parameters
     ----------
-    networks : int
+    n_estimators : int
+        Number of networks.
     epochs : int
-        Of each network, at most.
+        Maximum number of epochs of each network.
     metric : str
-        What the error is.
-    quiet : bool
+        The metric that is optimised, such as "log_loss".
+    is_quiet : bool
+        Whether nothing is shown.
     """
 
-    def __init__(self, networks: int, epochs: int, metric: str, quiet: bool) -> None:
+    def __init__(self, n_estimators: int, epochs: int, metric: str, is_quiet: bool) -> None:
         console = Console(stderr=True)
-        self._log = None if quiet or console.is_terminal else _Log()
+        self._log = None if is_quiet or console.is_terminal else _Log()
         columns = [TextColumn("network {task.fields[network]}"), BarColumn(20), TextColumn("{task.description}")]
-        self._bar = Progress(*columns, console=console, disable=quiet or self._log is not None)
-        self._task = self._bar.add_task("", total=networks * epochs, network=f"0/{networks}")
-        self._networks, self._epochs, self._metric = networks, epochs, metric.replace("_", " ")
-        self._over = 0
-        self._done: dict[int, int] = {}
+        self._bar = Bar(*columns, console=console, disable=is_quiet or self._log is not None)
+        self._task = self._bar.add_task("", total=n_estimators * epochs, network=f"0/{n_estimators}")
+        self._n_networks, self._max_epochs, self._metric = n_estimators, epochs, validation_words(metric)
+        self._n_finished = 0
+        self._epochs_of: dict[int, int] = {}  # by network; the maximum once its training has ended
         self._next_update = 0.0
         self._started = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since this object was made."""
         return time.perf_counter() - self._started
 
     def __enter__(self) -> TrainingProgress:
@@ -68,34 +70,36 @@ class TrainingProgress:
         if self._log is not None:
             self._log.stop(is_well=error is None)
         if self._bar.disable:
-            return  # some versions of rich end a line that never began
+            return  # some versions of rich end a line although none was begun
         if error is not None:
-            self._bar.live.transient = True  # a run that failed leaves its error as the only line
+            self._bar.live.transient = True  # the bar of a failed training vanishes: only its error is left
             self._bar.live.stop()
         else:
             self._bar.stop()
 
     def say(self, what: str) -> None:
-        """Show what is being done before the first epoch."""
+        """Show what the command is doing before the first epoch."""
         self._bar.update(self._task, description=what)
         if self._log is not None:
             self._log.line = what
 
-    def __call__(self, event: ensemble.Progress) -> None:
-        """Show the epoch that has just ended."""
-        self._over += event.is_over
-        self._networks = max(self._networks, event.network + 1)  # one more, if one of the first two was dropped
-        self._done[event.network] = self._epochs if event.is_over else event.epoch
+    def __call__(self, progress: Progress) -> None:
+        """Show the epoch that has just ended. The result is None, so the training goes on."""
+        self._n_finished += progress.is_over
+        # The ensemble trains one more network than was asked for, if one of the first two is dropped.
+        self._n_networks = max(self._n_networks, progress.network + 1)
+        self._epochs_of[progress.network] = self._max_epochs if progress.is_over else progress.epoch
         now = time.perf_counter()
-        if now < self._next_update and not event.is_over:
+        if now < self._next_update and not progress.is_over:
             return
         self._next_update = now + _SECONDS_BETWEEN_UPDATES
-        network = f"{self._over}/{self._networks}"
-        told = f"epoch {event.epoch}  loss {event.loss:.4f}  {self._metric} held out {event.error:.4f}"
-        done, total = sum(self._done.values()), self._networks * self._epochs
-        self._bar.update(self._task, total=total, completed=done, network=network, description=told)
+        network = f"{self._n_finished}/{self._n_networks}"
+        losses = f"training loss {progress.loss:.4f}  validation {self._metric} {progress.validation_loss:.4f}"
+        text = f"epoch {progress.epoch}  {losses}"
+        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
+        self._bar.update(self._task, total=total, completed=done, network=network, description=text)
         if self._log is not None:
-            self._log.line = f"network {network}  {told}"
+            self._log.line = f"network {network}  {text}"
 
 
 class _Log(Thread):
@@ -113,7 +117,7 @@ class _Log(Thread):
             wait = _SECONDS_BETWEEN_LINES
 
     def stop(self, is_well: bool) -> None:
-        """End the log, with the last line if all went well."""
+        """End the thread, and write the last line unless the command failed."""
         self._is_over.set()
         self.join()
         if is_well:
@@ -124,12 +128,20 @@ class _Log(Thread):
 
 
 class WarmupProgress:
-    """A bar with the function that is being compiled; it is what `startup.warmup` reports to."""
+    """A bar with the function that is being compiled; the callback of `startup.warmup`.
 
-    def __init__(self, steps: int, quiet: bool) -> None:
+    Parameters
+    ----------
+    n_functions : int
+        Number of functions to compile.
+    is_quiet : bool
+        Whether nothing is shown.
+    """
+
+    def __init__(self, n_functions: int, is_quiet: bool) -> None:
         columns = [TextColumn("{task.completed}/{task.total}"), BarColumn(20), TextColumn("{task.description}")]
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
-        self._task = self._bar.add_task("", total=steps, completed=-1)
+        self._bar = Bar(*columns, console=Console(stderr=True), disable=is_quiet, transient=True)
+        self._task = self._bar.add_task("", total=n_functions, completed=-1)
 
     def __enter__(self) -> WarmupProgress:
         self._bar.start()
@@ -139,5 +151,5 @@ class WarmupProgress:
         self._bar.stop()
 
     def __call__(self, dtype: str, name: str) -> None:
-        """Show what comes next."""
+        """Show the function that is compiled next."""
         self._bar.update(self._task, advance=1, description=f"{dtype} {name}")

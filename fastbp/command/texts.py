@@ -1,69 +1,166 @@
-"""What the command says: about a table, a model and its scores, the machine and compiled code.
+"""What the command prints: a table, a model and its scores, the machine and its compiled code, in words.
 
-It knows numbers and words. It must not know how anything is read, encoded or trained.
+May import `tables`, `tabular` and `report.words`. It must not know how anything is read, encoded or trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import typer
 
-from fastbp.startup import Diagnosis, SelfTest
-from fastbp.tables.preparing import TrainingData
+from fastbp.command.options import STDIN
+from fastbp.report.words import metric_words, score_words, settings_words
+from fastbp.tables.reading import Table
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, NumberColumn
 from fastbp.tabular.encoding.inputs import Encoding
-from fastbp.tabular.encoding.target import Classes
+from fastbp.tabular.encoding.target import Classes, Target, target_to_dict
 from fastbp.tabular.model import TableModel
+from fastbp.tabular.training.parts import TrainingData
 
-_SHOWN = 6
+if TYPE_CHECKING:
+    from fastbp.startup import Diagnosis, SelfTest
+
+Line = tuple[str, str]  # a label and a text
+
+_COLUMNS = 100  # of the terminal
+_N_SHOWN = 6
 
 
-def self_test_text(test: SelfTest) -> str:
-    """Say how a small network compares with plain NumPy."""
-    verdict = "as NumPy has them" if test.is_right else "WRONG"
-    speed = f"training steps at {test.times_sooner:.1f} times NumPy's speed"
-    return f"gradients {verdict} (within {test.difference:.0e}), {speed}"
+# --- the terminal ---------------------------------------------------------------------------------------------------
 
 
-def diagnosis_text(diagnosis: Diagnosis) -> str:
-    """Give versions, CPU and the cache of compiled code, a line each, and at the end what is wrong."""
+def source_name(data: Path) -> str:
+    """Return what a table is called: the name of its file, or "standard input"."""
+    return "standard input" if data == STDIN else data.name
+
+
+def print_notes(notices: Iterable[str], is_quiet: bool) -> None:
+    """Print each notice as a line on stderr, unless the user asked for quiet."""
+    for notice in () if is_quiet else notices:
+        typer.echo(f"note: {notice}", err=True)
+
+
+def lines_text(lines: Iterable[Line]) -> str:
+    """Return labels in a narrow column and texts beside them, wrapped at 100 characters."""
+    return "\n".join(
+        textwrap.fill(
+            f"{label:9} {text}",
+            _COLUMNS,
+            subsequent_indent=" " * 10,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for label, text in lines
+    )
+
+
+# --- tables and models ----------------------------------------------------------------------------------------------
+
+
+def table_text(name: str, table: Table, data: TrainingData) -> str:
+    """Describe the table that a model is trained on, and its target."""
+    counts = None
+    if isinstance(data.target, Classes):
+        counts = np.bincount(data.target.encode(data.column), minlength=data.target.n_outputs)
+    target = f"{data.target.name}, {_target_text(data.target, data.reason, counts)}"
+    size = f"{name}, {table.cells.height:,} rows, {table.cells.width:,} columns"
+    return lines_text([("table", size), ("target", target)])
+
+
+def training_text(model: TableModel, seconds: float) -> str:
+    """Describe the inputs and the networks of a model that has just been trained, and its scores."""
+    about = model.about
+    epochs = sum(network["epochs"] for network in about["networks"])
+    lines = [("inputs", text) for text in _input_texts(model.encoding)]
+    lines.append(("networks", _networks_text(model)))
+    lines.append(("trained", f"{model.n_rows:,} rows, {epochs:,} epochs in all, {seconds:.2f} s"))
+    lines += score_lines("held out", about["scores"], about["rows_held_out"])
+    return lines_text(lines)
+
+
+def inspection_text(model: TableModel) -> str:
+    """Describe everything in a model: target, scores, networks, settings and columns."""
+    about, target = model.about, model.target
+    best = ", ".join(f"{network['epoch']} of {network['epochs']}" for network in about["networks"])
+    settings = settings_words(about["settings"], target.task)
     lines = [
-        ("versions", ", ".join(f"{name} {version}" for name, version in diagnosis.versions.items())),
-        ("CPU", f"{diagnosis.cpu}, {diagnosis.cores} core{'s' * (diagnosis.cores > 1)} to use"),
-        ("features", ", ".join(diagnosis.features) or "none that kernels know"),
+        ("version", f"fastbp {about['version']}"),
+        ("target", f"{target.name}, {_target_text(target)}"),
+        ("trained", f"{model.n_rows:,} rows"),
+        *score_lines("held out", about["scores"], about["rows_held_out"]),
+        ("networks", _networks_text(model)),
+        ("epochs", f"best epoch of each network: {best}"),
+        ("settings", ", ".join(f"{name}={value}" for name, value in settings.items())),
+        *(("column", column_text(column)) for column in model.encoding.columns),
     ]
-    if diagnosis.place is None:
-        lines.append(("cache", "nowhere: every process compiles"))
-    else:
-        access = "" if diagnosis.place_is_writable else ", read-only"
-        lines.append(("cache", f"{diagnosis.place}, {diagnosis.bytes / 1e6:.1f} MB{access}"))
-    for dtype, kept in diagnosis.kept.items():
-        hits = [f"{name} ({seconds:.1f} s spared)" for name, seconds in kept.items()]
-        missing = diagnosis.missing[dtype]
-        parts = ["hit: " + ", ".join(hits)] * bool(hits) + ["to be compiled: " + ", ".join(missing)] * bool(missing)
-        lines.append((dtype, "; ".join(parts)))
-    if diagnosis.older:
-        where = ", ".join(sorted({str(path.parent) for path in diagnosis.older}))
-        size = f"{len(diagnosis.older)} of other versions, CPUs or settings, {diagnosis.older_bytes / 1e6:.1f} MB"
-        lines.append(("folders", f"{size}, in {where}; they may be deleted"))
-    lines += [("problem", problem) for problem in diagnosis.problems] or [("problems", "none")]
-    return "\n".join(f"{name:9} {text}" for name, text in lines)
+    if model.encoding.left_out:
+        lines.append(("left out", ", ".join(model.encoding.left_out)))
+    return lines_text(lines)
 
 
-def target_text(data: TrainingData) -> str:
-    """Say what the target was taken for, and why."""
-    target = data.target
-    if not isinstance(target, Classes):
-        return f"{target.name}, numbers ({data.reason}): mean {target.mean:.5g}, standard deviation {target.spread:.5g}"
-    counts = np.bincount(target.encode(data.column), minlength=target.n_outputs)
-    classes = [f"{target.labels[i]} {counts[i]}" for i in np.argsort(-counts, kind="stable")]
-    return f"{target.name}, {len(classes)} classes ({data.reason}): {_listed(classes)}"
+def model_summary(model: TableModel) -> dict[str, Any]:
+    """Return a model as `--json` prints it: target, rows, scores, settings, columns and layer sizes."""
+    return {
+        "target": target_to_dict(model.target),
+        "rows": model.n_rows,
+        **model.about,
+        "temperature": model.temperature,
+        "columns": model.encoding.to_dict()["columns"],
+        "left_out": list(model.encoding.left_out),
+        "layer_sizes": [list(network.layer_sizes) for network in model.networks],
+    }
 
 
-def input_texts(encoding: Encoding) -> list[str]:
-    """Say which columns are numbers, which are categories and which are dates."""
+def column_text(column: Column) -> str:
+    """Describe how one column is encoded."""
+    inputs = f"{column.width} input{'s' * (column.width != 1)}"
+    if isinstance(column, CategoryColumn):
+        return f"{column.name}, category, {inputs}: {_listed(column.levels)}"
+    if isinstance(column, DateColumn):
+        periods = f" with its phase in the {', '.join(column.periods)}" if column.periods else ""
+        return f"{column.name}, date{periods}, {inputs}"
+    missing = ", some missing" * column.marks_missing
+    scale = f"median {column.median:.5g}, interquartile range {column.scale:.5g}"
+    return f"{column.name}, number{missing}, {inputs}: {scale}"
+
+
+def score_lines(label: str, scores: Sequence[dict[str, Any]], n_rows: int | None = None) -> list[Line]:
+    """Return the scores of a model, each before the score of the best constant prediction, and a line that says so.
+
+    Parameters
+    ----------
+    label : str
+    scores : sequence of dict
+        With the keys "metric", "value" and "baseline".
+    n_rows : int, optional
+        The number of rows that were scored, where no other line tells it.
+    """
+    texts = [
+        f"{metric_words(score['metric'])} {score_words(score)} ({score_words(score, 'baseline')})" for score in scores
+    ]
+    rows = [] if n_rows is None else [f"{n_rows:,} rows"]
+    return [(label, ", ".join([*rows, *texts])), ("", "(in parentheses: the best constant prediction)")]
+
+
+def _target_text(target: Target, reason: str = "", counts: Any = None) -> str:
+    """Describe the kind of the target, the reason for it, and its classes or its distribution."""
+    because = f" ({reason})" * bool(reason)
+    if isinstance(target, Classes):
+        labels = [str(label) for label in target.labels]
+        if counts is not None:
+            labels = [f"{labels[c]} {counts[c]}" for c in np.argsort(-counts, kind="stable")]
+        return f"{len(labels)} classes{because}: {_listed(labels)}"
+    extent = f"from {target.lowest:.5g} to {target.highest:.5g}"
+    return f"numbers{because}: {extent}, mean {target.mean:.5g}, standard deviation {target.std:.5g}"
+
+
+def _input_texts(encoding: Encoding) -> list[str]:
+    """Return which columns are numbers, which are categories and which are dates, one text a kind."""
     kinds = [
         (NumberColumn, "number", "numbers"),
         (CategoryColumn, "category", "categories"),
@@ -77,64 +174,53 @@ def input_texts(encoding: Encoding) -> list[str]:
     return texts
 
 
-def networks_text(model: TableModel) -> str:
-    """Give the number of networks, the layers' widths and the number of parameters."""
-    shapes: dict[str, int] = {}
+def _networks_text(model: TableModel) -> str:
+    """Return the number of networks, their layer sizes and their numbers of parameters."""
+    counts: dict[str, int] = {}
     for network in model.networks:
         shape = f"{'-'.join(map(str, network.layer_sizes))}, {network.n_parameters:,} parameters"
-        shapes[shape] = shapes.get(shape, 0) + 1
-    return " and ".join(f"{count} of {shape}" for shape, count in shapes.items())
-
-
-def inspection_text(model: TableModel) -> str:
-    """Give all that is in a model, a line each."""
-    about, target = model.about, model.target
-    lines = [("version", f"fastbp {about['version']}")]
-    if isinstance(target, Classes):
-        lines.append(("target", f"{target.name}, {target.n_outputs} classes: {_listed(list(map(str, target.labels)))}"))
-    else:
-        text = f"mean {target.mean:.5g}, standard deviation {target.spread:.5g}"
-        lines.append(("target", f"{target.name}, numbers from {target.lowest:.5g} to {target.highest:.5g}: {text}"))
-    lines.append(("trained", f"{model.n_rows:,} rows"))
-    lines.append(("held out", f"{about['rows_held_out']:,} rows, {score_text(about['scores'])}"))
-    lines.append(("networks", networks_text(model)))
-    epochs = ", ".join(f"{network['epoch']} of {network['epochs']}" for network in about["networks"])
-    lines.append(("epochs", f"best of those made: {epochs}"))
-    settings = ", ".join(f"{name} {value}" for name, value in about["settings"].items() if value is not None)
-    lines.append(("settings", settings))
-    lines += [("column", column_text(column)) for column in model.encoding.columns]
-    if model.encoding.left_out:
-        lines.append(("left out", ", ".join(model.encoding.left_out)))
-    return "\n".join(f"{name:9} {text}" for name, text in lines)
-
-
-def column_text(column: Column) -> str:
-    """Say how one column is encoded."""
-    inputs = f"{column.width} input{'s' * (column.width != 1)}"
-    if isinstance(column, CategoryColumn):
-        return f"{column.name}, category, {inputs}: {_listed(column.levels)}"
-    if isinstance(column, DateColumn):
-        periods = f" with its place in the {', '.join(column.periods)}" if column.periods else ""
-        return f"{column.name}, date{periods}, {inputs}"
-    missing = ", missing in places" * column.marks_missing
-    return f"{column.name}, number{missing}, {inputs}: median {column.median:.5g}, quartiles {column.scale:.5g} apart"
-
-
-def score_text(scores: Sequence[dict[str, Any]]) -> str:
-    """Give each score beside what the best constant prediction reaches."""
-    return (
-        ", ".join(f"{score['measure']} {_score(score, 'value')} ({_score(score, 'baseline')})" for score in scores)
-        + "; in brackets, of the best constant"
-    )
-
-
-def _score(score: dict[str, Any], what: str) -> str:
-    value = score[what]
-    if value is None:
-        return "–"
-    return f"{value:.1%}" if score["measure"] == "accuracy" else f"{value:.4g}"
+        counts[shape] = counts.get(shape, 0) + 1
+    return " and ".join(f"{count} of {shape}" for shape, count in counts.items())
 
 
 def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - _N_SHOWN
+    return ", ".join(names[:_N_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# --- the machine ----------------------------------------------------------------------------------------------------
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> str:
+    """Describe versions, CPU and the cache of compiled code, and list the problems last."""
+    lines = [
+        ("versions", ", ".join(f"{name} {version}" for name, version in diagnosis.versions.items())),
+        ("CPU", f"{diagnosis.cpu}, {diagnosis.cores} core{'s' * (diagnosis.cores > 1)} available"),
+        ("features", ", ".join(diagnosis.features) or "none that the kernels use"),
+    ]
+    if diagnosis.place is None:
+        cache = "nowhere: every process compiles"
+    else:
+        access = "" if diagnosis.place_is_writable else ", read-only"
+        cache = f"{diagnosis.place}, {diagnosis.bytes / 1e6:.1f} MB{access}"
+    functions = []
+    for dtype, kept in diagnosis.kept.items():
+        hits = [f"{name} ({seconds:.1f} s saved)" for name, seconds in kept.items()]
+        missing = diagnosis.missing[dtype]
+        parts = ["hit: " + ", ".join(hits)] * bool(hits) + ["to be compiled: " + ", ".join(missing)] * bool(missing)
+        functions.append((dtype, "; ".join(parts)))
+    paths = []  # not wrapped, so that a path can be copied
+    if diagnosis.older:
+        folders = ", ".join(sorted({str(path.parent) for path in diagnosis.older}))
+        size = f"{len(diagnosis.older)} of other versions, CPUs or settings, {diagnosis.older_bytes / 1e6:.1f} MB"
+        paths.append(("folders", f"{size}, in {folders}; they may be deleted"))
+    paths += [("problem", problem) for problem in diagnosis.problems] or [("problems", "none")]
+    texts = [lines_text(lines), f"cache     {cache}", lines_text(functions)]
+    return "\n".join([*texts, *(f"{label:9} {text}" for label, text in paths)])
+
+
+def self_test_text(test: SelfTest) -> str:
+    """Describe how a small network compares with plain NumPy."""
+    verdict = "agree with NumPy" if test.is_right else "are WRONG"
+    speed = f"training steps {test.speedup:.1f} times as fast as NumPy"
+    return f"gradients {verdict} (relative difference {test.difference:.0e}), {speed}"

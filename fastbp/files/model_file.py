@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import __version__
+from fastbp._version import __version__
 from fastbp.files.atomic import replace_file
 
 FORMAT_VERSION = 1

@@ -1,15 +1,15 @@
-"""The equations of forward and backward propagation, one fused kernel each.
+"""The equations of forward and backward propagation, one fused kernel for each.
 
-Every kernel takes matrices in panels (see `layout.Panels`) and writes its last argument. A product is taken a tile
-at a time: TILE_ROWS rows of one line each, held in registers and stored once. Buffers have room for whole tiles of
-rows, and a kernel may write any finite number into the rows past the batch, with one exception: where a gradient with
-respect to f is a tile's, they are zero, so that sums over rows may run over whole tiles.
+Every kernel takes matrices in panels (see `layout.Panels`) and writes its last argument. A product is computed tile by
+tile: TILE_ROWS rows of one line each are held in registers and stored once. Buffers have room for whole tiles of rows.
+A kernel may write any finite number into the rows past the batch, with one exception: in a gradient with respect to f,
+the rows that fill up the batch's last tile are zero, so that sums over rows may run over whole tiles.
 
-Here D and E stand for a layer's numbers of inputs and outputs, and n for the batch's rows. This file must not know
-of networks, losses or optimizers.
+D and E stand for a layer's numbers of inputs and outputs, and n for the batch's rows. This file must not know
+networks, losses or optimizers other than plain SGD.
 """
 
-from fastbp.kernels.layout import Panels, element_at, rows_in_tiles
+from fastbp.kernels.layout import Panels, element_at, rows_in_tiles, smaller
 from fastbp.machine.arithmetic import fma, fma_along, fma_down, fma_pairs, relu, sum_rows, transpose, where_positive
 from fastbp.machine.jit import njit
 from fastbp.machine.line import (
@@ -33,7 +33,7 @@ def _product(sums: Tile, a: Panels, row: int, b: Panels, column: int) -> Tile:
     b_at = b.at + column // lanes * b.stride
     for first in range(0, a.columns, lanes):
         a_at = a.at + first // lanes * a.stride + row * lanes
-        for k in range(min(lanes, a.columns - first)):
+        for k in range(smaller(lanes, a.columns - first)):
             sums = fma_down(sums, a.data, a_at + k, load(b.data, b_at))
             b_at += lanes
     return sums
@@ -41,7 +41,7 @@ def _product(sums: Tile, a: Panels, row: int, b: Panels, column: int) -> Tile:
 
 @njit
 def _row_product(a: Panels, row: int, b: Panels, column: int) -> Line:
-    """Return a[row, :] b[:, column : column + lanes]; TILE_ROWS partial sums hide the latency of an fma."""
+    """Return a[row, :] b[:, column : column + lanes]. TILE_ROWS partial sums hide the latency of an fma."""
     lanes = line_length(a.data)
     sums = zero_tile(a.data, TILE_ROWS)
     b_at = b.at + column // lanes * b.stride
@@ -121,7 +121,7 @@ def transpose_weights(
     weights: Panels,  # (D, E): Ωᵀ, lines along outputs
     out: Panels,  # (E, D): Ω, lines along inputs
 ) -> None:
-    """Ω_i from Ω_iᵀ, square by square in registers: by scalars it took a quarter of a step at batch 32."""
+    """Ω_i = (Ω_iᵀ)ᵀ, square by square in registers. Number by number it took a quarter of a step at batch 32."""
     lanes = line_length(out.data)
     for column in range(0, weights.columns, lanes):
         weights_at = weights.at + column // lanes * weights.stride
@@ -149,13 +149,13 @@ def backward_input(
 
 
 @njit
-def backward_input_few(
+def backward_input_small_batch(
     g: Panels,  # (n, E): ∂L/∂f_i
-    weights: Panels,  # (D, E): Ωᵀ, as it lies
+    weights: Panels,  # (D, E): Ωᵀ, as it is stored
     h: Panels,  # (n, D): h_i
     out: Panels,  # (n, D)
 ) -> None:
-    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for a batch too small to be worth the transpose of Ω_i."""
+    """∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), for a batch too small to pay for transposing Ω_i."""
     lanes = line_length(out.data)
     for column in range(0, out.columns, lanes):
         for row in range(g.rows):
@@ -170,11 +170,11 @@ def backward_input_few(
 
 @njit
 def backward_linear_input(
-    g: Panels,  # (n, E): ∂L/∂f_0
+    g: Panels,  # (n, E): ∂L/∂f_i
     weights: Panels,  # (E, D): Ω
     out: Panels,  # (n, D)
 ) -> None:
-    """∂L/∂x = Ω_0ᵀ ∂L/∂f_0: what stands before the first layer has no ReLU."""
+    """∂L/∂h_i = Ω_iᵀ ∂L/∂f_i: of the input x = h_0, or before an activation other than ReLU."""
     lanes = line_length(out.data)
     for column in range(0, out.columns, lanes):
         out_at = out.at + column // lanes * out.stride
@@ -201,16 +201,16 @@ def backward_parameters(
 
 
 @njit
-def descend_weights(
+def sgd_update_weights(
     g: Panels,  # (n, E): ∂L/∂f_i
     h: Panels,  # (n, D): h_i
     learning_rate: float,  # η
     weight_decay: float,  # λ
-    weights: Panels,  # (D, E): Ω_iᵀ, stepped
+    weights: Panels,  # (D, E): Ω_iᵀ, updated
 ) -> None:
-    """Ω_i ← Ω_i − η (∂L/∂f_i h_iᵀ + λ Ω_i), with a tile of ∂L/∂Ω_i in registers and never in memory."""
+    """Ω_i ← Ω_i − η (∂L/∂f_i h_iᵀ + λ Ω_i). A tile of ∂L/∂Ω_i is held in registers and never written to memory."""
     lanes = line_length(g.data)
-    kept, minus_η = 1 - learning_rate * weight_decay, zero_line(g.data) - learning_rate
+    shrinkage, minus_η = 1 - learning_rate * weight_decay, zero_line(g.data) - learning_rate
     for column in range(0, g.columns, lanes):
         weights_at = weights.at + column // lanes * weights.stride
         for first in range(0, h.columns, TILE_ROWS):
@@ -218,27 +218,27 @@ def descend_weights(
             at = weights_at + first * lanes
             Ω = load_tile(weights.data, at, TILE_ROWS)
             if weight_decay > 0:  # a multiplication by 1 took 2 to 5 % of a step
-                Ω = Ω * kept
+                Ω = Ω * shrinkage
             store(weights.data, at, fma(d, minus_η, Ω))
 
 
 @njit
-def descend_weights_few(
+def sgd_update_weights_small_batch(
     g: Panels,  # (n, E): ∂L/∂f_i
     h: Panels,  # (n, D): h_i
     learning_rate: float,  # η
     weight_decay: float,  # λ
-    weights: Panels,  # (D, E): Ω_iᵀ, stepped
+    weights: Panels,  # (D, E): Ω_iᵀ, updated
 ) -> None:
-    """Ω_i ← Ω_i − η (∂L/∂f_i h_iᵀ + λ Ω_i), row by row: half the arithmetic where a batch has but one or two."""
+    """Ω_i ← Ω_i − η (∂L/∂f_i h_iᵀ + λ Ω_i), row by row: half the arithmetic for a batch of one or two rows."""
     lanes = line_length(g.data)
-    kept = 1 - learning_rate * weight_decay
+    shrinkage = 1 - learning_rate * weight_decay
     for column in range(0, g.columns, lanes):
         weights_at = weights.at + column // lanes * weights.stride
         for first in range(0, h.columns, TILE_ROWS):
             Ω = load_tile(weights.data, weights_at + first * lanes, TILE_ROWS)
             if weight_decay > 0:
-                Ω = Ω * kept
+                Ω = Ω * shrinkage
             for row in range(g.rows):
                 step = load(g.data, element_at(g, row, column)) * -learning_rate
                 Ω = fma_along(Ω, h.data, element_at(h, row, first), step)
@@ -246,15 +246,15 @@ def descend_weights_few(
 
 
 @njit
-def descend_biases(
+def sgd_update_biases(
     g: Panels,  # (n, E): ∂L/∂f_i
     learning_rate: float,  # η
     weight_decay: float,  # λ
-    biases: Panels,  # (1, E): β_i, stepped
+    biases: Panels,  # (1, E): β_i, updated
 ) -> None:
     """β_i ← β_i − η (∂L/∂f_i + λ β_i), summed over the batch."""
     lanes = line_length(g.data)
-    kept = 1 - learning_rate * weight_decay
+    shrinkage = 1 - learning_rate * weight_decay
     for column in range(0, g.columns, lanes):
         at = biases.at + column // lanes * biases.stride
-        store(biases.data, at, load(biases.data, at) * kept - _column_sum(g, column) * learning_rate)
+        store(biases.data, at, load(biases.data, at) * shrinkage - _column_sum(g, column) * learning_rate)

@@ -1,10 +1,10 @@
-"""The equations once more, for an output of at most half a line, which lies with its lines along the batch.
+"""The equations of `dense` once more, for a narrow output, which is stored with its lines along the batch.
 
-A matrix (C, n) has one row an output here, so C outputs cost C lines for each line of samples, not a line for each
-sample. Rows past the batch are as in `kernels`: any finite number, but zero in a gradient with respect to f.
+A matrix (C, n) has one row for each output, so C outputs cost C lines for each line of samples, and not one line for
+each sample. Samples past the batch are as in `dense`: any finite number, but zero in a gradient with respect to f.
 
-Here D stands for the last layer's number of inputs, C for its outputs and n for the batch's rows. This file must not
-know of networks, losses or optimizers.
+D stands for the last layer's number of inputs, C for its outputs and n for the batch's rows. This file must not know
+networks, losses or optimizers other than plain SGD.
 """
 
 from fastbp.kernels.layout import Panels, element_at, rows_in_tiles
@@ -30,11 +30,11 @@ def narrow_forward(
     biases: Panels,  # (1, C)
     out: Panels,  # (C, n)
 ) -> None:
-    """f_K = β_K + Ω_K h_K, for as many samples at once as a line has lanes."""
+    """f_K = β_K + Ω_K h_K, for a line of samples at a time."""
     lanes = line_length(out.data)
-    in_lines = (h.rows + lanes - TILE_ROWS // 2) // lanes * lanes  # a last line of few samples goes one by one
+    in_lines = (h.rows + lanes - TILE_ROWS // 2) // lanes * lanes  # a last line of few samples goes sample by sample
     for row in range(0, in_lines, lanes):
-        for o in range(out.rows):  # while the samples are in the nearest cache
+        for o in range(out.rows):  # inside, as the samples are in the nearest cache
             β = biases.data[biases.at + o]
             sums = zero_tile(out.data, lanes)
             for column in range(0, h.columns, lanes):
@@ -85,11 +85,11 @@ def narrow_backward_input(
 
 @njit
 def narrow_backward_linear_input(
-    g: Panels,  # (C, n): ∂L/∂f_0
+    g: Panels,  # (C, n): ∂L/∂f_K
     weights: Panels,  # (C, D): Ω
     out: Panels,  # (n, D)
 ) -> None:
-    """∂L/∂x = Ω_0ᵀ ∂L/∂f_0, of a network without hidden layers."""
+    """∂L/∂h_K = Ω_Kᵀ ∂L/∂f_K: of the input x = h_0, or before an activation other than ReLU."""
     for column in range(0, out.columns, line_length(out.data)):
         for row in range(0, g.columns, TILE_ROWS):
             store(out.data, element_at(out, row, column), _product(g, weights, row, column))
@@ -128,29 +128,29 @@ def narrow_backward_parameters(
 ) -> None:
     """∂L/∂Ω_K = ∂L/∂f_K h_Kᵀ and ∂L/∂β_K = ∂L/∂f_K, summed over the batch."""
     for column in range(0, h.columns, line_length(g.data)):
-        for o in range(g.rows):  # while the panel of h is in the nearest cache
+        for o in range(g.rows):  # inside, as the panel of h is in the nearest cache
             store(weights.data, element_at(weights, o, column), _outer(g, o, h, column))
     for o in range(g.rows):
         biases.data[biases.at + o] = _row_sum(g, o)
 
 
 @njit
-def narrow_descend(
+def narrow_sgd_update(
     g: Panels,  # (C, n): ∂L/∂f_K
     h: Panels,  # (n, D): h_K
     learning_rate: float,  # η
     weight_decay: float,  # λ of Ω_K
     bias_decay: float,  # λ of β_K
-    weights: Panels,  # (C, D): Ω_K, stepped
-    biases: Panels,  # (1, C): β_K, stepped
+    weights: Panels,  # (C, D): Ω_K, updated
+    biases: Panels,  # (1, C): β_K, updated
 ) -> None:
     """φ ← φ − η (∂L/∂φ + λ φ) for Ω_K and β_K."""
-    kept, bias_kept = 1 - learning_rate * weight_decay, 1 - learning_rate * bias_decay
+    shrinkage, bias_shrinkage = 1 - learning_rate * weight_decay, 1 - learning_rate * bias_decay
     for column in range(0, h.columns, line_length(g.data)):
         for o in range(g.rows):
             at = element_at(weights, o, column)
             d = _outer(g, o, h, column)
-            store(weights.data, at, load(weights.data, at) * kept - d * learning_rate)
+            store(weights.data, at, load(weights.data, at) * shrinkage - d * learning_rate)
     for o in range(g.rows):
         at = biases.at + o
-        biases.data[at] = biases.data[at] * bias_kept - _row_sum(g, o) * learning_rate
+        biases.data[at] = biases.data[at] * bias_shrinkage - _row_sum(g, o) * learning_rate

@@ -1,27 +1,29 @@
 """The equations put together: one batch forward through all layers, and its gradient back.
 
-Rows go through all layers without regard to one another, so threads can take some each. A layer's parameters take
-all rows, but come in pieces, its panels, each of which is one thread's. This file must not know where a batch comes
-from, nor what an optimizer does with gradients.
+Rows pass through all layers independently of one another, so each thread takes some of them. A layer's parameters need
+the gradients of all rows, so each thread takes some of the layer's panels instead. This file must not know where a
+batch comes from, nor optimizers other than plain SGD.
 """
 
-from fastbp.activations import IDENTITY, RELU, Dropout, activate, drop, multiply_by_derivative
+from typing import NamedTuple
+
+from fastbp.kernels.activations import IDENTITY, RELU, Dropout, activate, drop, multiply_by_derivative
 from fastbp.kernels.dense import (
     backward_input,
-    backward_input_few,
+    backward_input_small_batch,
     backward_linear_input,
     backward_parameters,
-    descend_biases,
-    descend_weights,
-    descend_weights_few,
     linear_forward,
     linear_relu_forward,
+    sgd_update_biases,
+    sgd_update_weights,
+    sgd_update_weights_small_batch,
     transpose_weights,
 )
 from fastbp.kernels.layout import (
     Panels,
     Parameters,
-    Rows,
+    RowRange,
     Workspace,
     activations_of,
     biases_of,
@@ -29,39 +31,72 @@ from fastbp.kernels.layout import (
     input_block,
     panel_of,
     panels_of,
-    turned_of,
+    transposed_weights_of,
     weights_of,
 )
 from fastbp.kernels.narrow import (
     narrow_backward_input,
     narrow_backward_linear_input,
     narrow_backward_parameters,
-    narrow_descend,
     narrow_forward,
+    narrow_sgd_update,
 )
 from fastbp.machine.jit import inlined, jitable, njit
 
 
+class Batch(NamedTuple):
+    """One minibatch, as one of the threads that take it through the network sees it."""
+
+    all_rows: RowRange  # of the minibatch
+    rows: RowRange  # of this thread; there may be none
+    is_small_batch: bool  # whether the minibatch is too small to pay for transposing weights
+    thread: int  # the number of this thread, from 0
+    n_threads: int
+    dropout: Dropout
+
+
+class SGDUpdate(NamedTuple):
+    """A step of plain SGD."""
+
+    learning_rate: float  # η
+    weight_decay: float  # λ of weights
+    bias_decay: float  # λ of biases
+    is_fused: bool  # whether wide Ω_i, i ≥ 1, are updated during the backward pass
+
+
+class PanelRange(NamedTuple):
+    """Some of a layer's panels, from the first to before the end."""
+
+    first: int
+    end: int
+
+
+NO_UPDATE = SGDUpdate(0.0, 0.0, 0.0, False)
+
+
 @jitable
 def _is_narrow_layer(workspace: Workspace, i: int) -> bool:
-    return workspace.narrow and i == workspace.n_layers - 1
+    return workspace.narrow_output and i == workspace.n_layers - 1
 
 
 @njit
-def share_of_panels(workspace: Workspace, i: int, thread: int, n_threads: int) -> tuple[int, int]:
-    """Return which of layer i's panels are this thread's: from the first to before the second.
+def share_of_panels(workspace: Workspace, i: int, thread: int, n_threads: int) -> PanelRange:
+    """Return a thread's share of layer i's panels. A narrow layer counts as one panel.
 
-    A narrow layer counts as one panel. Whoever has one more than others has so in other layers' stead.
+    Panels rarely divide evenly, so the thread that gets the extra panel rotates from layer to layer.
     """
     panels = 1 if _is_narrow_layer(workspace, i) else (workspace.sizes[i + 1] + workspace.lanes - 1) // workspace.lanes
     if n_threads == 1:
-        return 0, panels
-    turn = (thread + i) % n_threads
-    return panels * turn // n_threads, panels * (turn + 1) // n_threads
+        return PanelRange(0, panels)
+    place = (thread + i) % n_threads
+    return PanelRange(panels * place // n_threads, panels * (place + 1) // n_threads)
+
+
+# --- forward --------------------------------------------------------------------------------------------------
 
 
 @inlined
-def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: Rows, out: Panels) -> None:
+def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: RowRange, out: Panels) -> None:
     """f_i = β_i + Ω_i h_i."""
     h, weights, biases = activations_of(workspace, i, rows), weights_of(parameters, i), biases_of(parameters, i)
     if _is_narrow_layer(workspace, i):
@@ -71,8 +106,8 @@ def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: Rows, ou
 
 
 @inlined
-def forward_pass(parameters: Parameters, workspace: Workspace, rows: Rows, dropout: Dropout) -> None:
-    """h_{i+1} = a(β_i + Ω_i h_i) for i < K, some of it dropped, and ŷ = β_K + Ω_K h_K."""
+def forward_pass(parameters: Parameters, workspace: Workspace, rows: RowRange, dropout: Dropout) -> None:
+    """h_{i+1} = a(β_i + Ω_i h_i) for i < K, with dropout, and ŷ = β_K + Ω_K h_K."""
     last, activation = parameters.n_layers - 1, parameters.activation
     for i in range(last):
         h, out = activations_of(workspace, i, rows), activations_of(workspace, i + 1, rows)
@@ -82,150 +117,142 @@ def forward_pass(parameters: Parameters, workspace: Workspace, rows: Rows, dropo
             linear_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
             if activation != IDENTITY:
                 activate(activation, out)
-        if dropout.kept < 1:
+        if dropout.keep_probability < 1:
             drop(dropout, i, rows.first, out)
     _linear(parameters, workspace, last, rows, activations_of(workspace, last + 1, rows))
 
 
 @njit
-def preactivations(parameters: Parameters, workspace: Workspace, rows: Rows) -> None:
-    """f_i = β_i + Ω_i h_i for every i, in the place of ∂L/∂f_i, after a forward pass."""
+def preactivations(parameters: Parameters, workspace: Workspace, rows: RowRange) -> None:
+    """f_i = β_i + Ω_i h_i for every i, after a forward pass. Each f_i overwrites ∂L/∂f_i."""
     for i in range(parameters.n_layers):
         _linear(parameters, workspace, i, rows, gradients_of(workspace, i + 1, rows))
 
 
+# --- backward -------------------------------------------------------------------------------------------------
+
+
 @inlined
-def _multiply_by_derivative(activation: int, h: Panels, kept: float, g: Panels) -> None:
+def _multiply_by_derivative(activation: int, h: Panels, keep_probability: float, g: Panels) -> None:
+    """∂L/∂f = ∂L/∂h ⊙ a'(f), for activations other than ReLU."""
     if activation != IDENTITY:
-        multiply_by_derivative(activation, h, kept, g)
+        multiply_by_derivative(activation, h, keep_probability, g)
 
 
 @inlined
-def _backward_block(
-    parameters: Parameters,
-    workspace: Workspace,
-    i: int,
-    block: int,
-    rows: Rows,
-    few: bool,
-    thread: int,
-    dropout: Dropout,
-) -> None:
-    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for as many inputs of a wide layer as a line has lanes."""
+def _backward_block(parameters: Parameters, workspace: Workspace, i: int, block: int, batch: Batch) -> None:
+    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for a block of inputs of a wide layer, one for each lane."""
     lanes, is_relu = workspace.lanes, parameters.activation == RELU
     weights = input_block(weights_of(parameters, i), block, lanes)
-    g = gradients_of(workspace, i + 1, rows)
-    h = panel_of(activations_of(workspace, i, rows), block, lanes)
-    out = panel_of(gradients_of(workspace, i, rows), block, lanes)
-    if few and is_relu:
-        backward_input_few(g, weights, h, out)
+    g = gradients_of(workspace, i + 1, batch.rows)
+    h = panel_of(activations_of(workspace, i, batch.rows), block, lanes)
+    out = panel_of(gradients_of(workspace, i, batch.rows), block, lanes)
+    if batch.is_small_batch and is_relu:
+        backward_input_small_batch(g, weights, h, out)
     else:
-        Ω = turned_of(workspace, i, thread)
+        Ω = transposed_weights_of(workspace, i, batch.thread)
         transpose_weights(weights, Ω)
         if is_relu:
             backward_input(g, Ω, h, out)
         else:
             backward_linear_input(g, Ω, out)
-            _multiply_by_derivative(parameters.activation, h, dropout.kept, out)
+            _multiply_by_derivative(parameters.activation, h, batch.dropout.keep_probability, out)
 
 
 @inlined
-def _descend_weights(
-    few: bool, g: Panels, h: Panels, learning_rate: float, weight_decay: float, weights: Panels
-) -> None:
-    if few:
-        descend_weights_few(g, h, learning_rate, weight_decay, weights)
+def _backward_narrow(parameters: Parameters, workspace: Workspace, i: int, batch: Batch) -> None:
+    """∂L/∂f_{K-1} = a'(f_{K-1}) ⊙ (Ω_Kᵀ ∂L/∂f_K), for a narrow last layer."""
+    g, h = gradients_of(workspace, i + 1, batch.rows), activations_of(workspace, i, batch.rows)
+    weights, out = weights_of(parameters, i), gradients_of(workspace, i, batch.rows)
+    if parameters.activation == RELU:
+        narrow_backward_input(g, weights, h, out)
     else:
-        descend_weights(g, h, learning_rate, weight_decay, weights)
+        narrow_backward_linear_input(g, weights, out)
+        _multiply_by_derivative(parameters.activation, h, batch.dropout.keep_probability, out)
 
 
 @inlined
-def backward_layer(
-    parameters: Parameters,
-    workspace: Workspace,
-    i: int,
-    rows: Rows,
-    few: bool,
-    thread: int,
-    descending: bool,
-    learning_rate: float,
-    weight_decay: float,
-    dropout: Dropout,
-) -> None:
-    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1, dropped as h_i was; for ReLU, a'(f) = I[f > 0].
+def _sgd_update_weights(is_small_batch: bool, g: Panels, h: Panels, update: SGDUpdate, weights: Panels) -> None:
+    """Ω_i ← Ω_i − η (∂L/∂Ω_i + λ Ω_i), for some panels or some inputs of a wide layer."""
+    if is_small_batch:
+        sgd_update_weights_small_batch(g, h, update.learning_rate, update.weight_decay, weights)
+    else:
+        sgd_update_weights(g, h, update.learning_rate, update.weight_decay, weights)
 
-    A batch of `few` rows, of which these may be a part, is not worth transposing Ω_i for. If `descending`, a wide
-    layer's Ω_i is stepped too, a block of inputs at a time, while the block is in the cache.
+
+@inlined
+def backward_layer(parameters: Parameters, workspace: Workspace, i: int, batch: Batch, update: SGDUpdate) -> None:
+    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1, with the dropout of h_i; for ReLU, a'(f) = I[f > 0].
+
+    A fused update steps Ω_i too, a block of inputs at a time, while the block is in the nearest cache. It needs all
+    rows of the batch, so the batch must be one thread's.
     """
     if _is_narrow_layer(workspace, i):
-        g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
-        out = gradients_of(workspace, i, rows)
-        if parameters.activation == RELU:
-            narrow_backward_input(g, weights_of(parameters, i), h, out)
-        else:
-            narrow_backward_linear_input(g, weights_of(parameters, i), out)
-            _multiply_by_derivative(parameters.activation, h, dropout.kept, out)
+        _backward_narrow(parameters, workspace, i, batch)
     else:
         for block in range((workspace.sizes[i] + workspace.lanes - 1) // workspace.lanes):
-            _backward_block(parameters, workspace, i, block, rows, few, thread, dropout)
-            if descending:
-                h = panel_of(activations_of(workspace, i, rows), block, workspace.lanes)
+            _backward_block(parameters, workspace, i, block, batch)
+            if update.is_fused:
+                h = panel_of(activations_of(workspace, i, batch.rows), block, workspace.lanes)
                 weights = input_block(weights_of(parameters, i), block, workspace.lanes)
-                g = gradients_of(workspace, i + 1, rows)
-                _descend_weights(few, g, h, learning_rate, weight_decay, weights)
-    if dropout.kept < 1:
-        drop(dropout, i - 1, rows.first, gradients_of(workspace, i, rows))
+                g = gradients_of(workspace, i + 1, batch.rows)
+                _sgd_update_weights(batch.is_small_batch, g, h, update, weights)
+    if batch.dropout.keep_probability < 1:
+        drop(batch.dropout, i - 1, batch.rows.first, gradients_of(workspace, i, batch.rows))
 
 
 @njit
-def input_gradient(parameters: Parameters, workspace: Workspace, rows: Rows) -> None:
+def backward_pass(parameters: Parameters, workspace: Workspace, batch: Batch) -> None:
+    """∂L/∂f_{i-1} for i = K, …, 1, from ∂L/∂f_K on."""
+    for i in range(parameters.n_layers - 1, 0, -1):
+        backward_layer(parameters, workspace, i, batch, NO_UPDATE)
+
+
+@njit
+def input_gradient(parameters: Parameters, workspace: Workspace, rows: RowRange) -> None:
     """∂L/∂x = Ω_0ᵀ ∂L/∂f_0, after a backward pass."""
     g, out = gradients_of(workspace, 1, rows), gradients_of(workspace, 0, rows)
     if _is_narrow_layer(workspace, 0):
         narrow_backward_linear_input(g, weights_of(parameters, 0), out)
     else:
-        Ω, lanes = turned_of(workspace, 0, 0), workspace.lanes
+        Ω, lanes = transposed_weights_of(workspace, 0, 0), workspace.lanes
         for block in range((workspace.sizes[0] + lanes - 1) // lanes):
             transpose_weights(input_block(weights_of(parameters, 0), block, lanes), Ω)
             backward_linear_input(g, Ω, panel_of(out, block, lanes))
 
 
-# --- some of a layer's panels -------------------------------------------------------------------------------
+# --- some panels of a layer's parameters ----------------------------------------------------------------------
 
 
 @inlined
-def differentiate_layer(gradients: Parameters, workspace: Workspace, i: int, first: int, end: int, rows: Rows) -> None:
-    """Write ∂L/∂Ω_i and ∂L/∂β_i of all rows, panels from `first` to `end`, after a backward pass."""
+def differentiate_layer(
+    gradients: Parameters, workspace: Workspace, i: int, panels: PanelRange, rows: RowRange
+) -> None:
+    """Write ∂L/∂Ω_i and ∂L/∂β_i, summed over the rows, after a backward pass."""
     g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
     weights, biases, lanes = weights_of(gradients, i), biases_of(gradients, i), workspace.lanes
     if _is_narrow_layer(workspace, i):
         narrow_backward_parameters(g, h, weights, biases)
     else:
-        weights, biases = panels_of(weights, first, end, lanes), panels_of(biases, first, end, lanes)
-        backward_parameters(panels_of(g, first, end, lanes), h, weights, biases)
+        g = panels_of(g, panels.first, panels.end, lanes)
+        weights = panels_of(weights, panels.first, panels.end, lanes)
+        biases = panels_of(biases, panels.first, panels.end, lanes)
+        backward_parameters(g, h, weights, biases)
 
 
 @inlined
-def descend_layer(
-    parameters: Parameters,
-    workspace: Workspace,
-    i: int,
-    first: int,
-    end: int,
-    rows: Rows,
-    few: bool,
-    learning_rate: float,
-    weight_decay: float,
-    bias_decay: float,
-    descended: bool,
+def sgd_update_layer(
+    parameters: Parameters, workspace: Workspace, i: int, panels: PanelRange, batch: Batch, update: SGDUpdate
 ) -> None:
-    """Step Ω_i, unless it has been, and β_i by plain SGD over all rows, panels from `first` to `end`."""
-    g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
+    """φ ← φ − η (∂L/∂φ + λ φ) for Ω_i and β_i, after a backward pass, which has done so for Ω_i if it was fused."""
+    g, h = gradients_of(workspace, i + 1, batch.all_rows), activations_of(workspace, i, batch.all_rows)
     weights, biases, lanes = weights_of(parameters, i), biases_of(parameters, i), workspace.lanes
+    η, bias_decay = update.learning_rate, update.bias_decay
     if _is_narrow_layer(workspace, i):
-        narrow_descend(g, h, learning_rate, weight_decay, bias_decay, weights, biases)
+        narrow_sgd_update(g, h, η, update.weight_decay, bias_decay, weights, biases)
     else:
-        g, biases = panels_of(g, first, end, lanes), panels_of(biases, first, end, lanes)
-        if not descended:
-            _descend_weights(few, g, h, learning_rate, weight_decay, panels_of(weights, first, end, lanes))
-        descend_biases(g, learning_rate, bias_decay, biases)
+        g = panels_of(g, panels.first, panels.end, lanes)
+        if i == 0 or not update.is_fused:
+            weights = panels_of(weights, panels.first, panels.end, lanes)
+            _sgd_update_weights(batch.is_small_batch, g, h, update, weights)
+        sgd_update_biases(g, η, bias_decay, panels_of(biases, panels.first, panels.end, lanes))

@@ -1,34 +1,29 @@
-"""One minibatch after another: rows shuffled, and gathered into panels.
+"""Rows to train on, gathered into the panels of one minibatch, and outputs scattered back to rows.
 
-The random state is four numbers in an array, so that a run can be stopped, saved and resumed to the bit. This file
-must not know what the rows are used for.
+This file must not know what the rows are used for, nor how their order is drawn.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from fastbp.kernels.layout import Floats, Integers, Panels, element_at
+from fastbp._typing import Floats, Integers
+from fastbp.kernels.layout import Panels, element_at
 from fastbp.machine.arithmetic import keep_lanes, sum_lanes
 from fastbp.machine.jit import inlined, jitable, njit
 from fastbp.machine.line import line_length, load, pointer, store, zero_line
 
-RandomState = npt.NDArray[np.uint64]
 
+class TrainingRows(NamedTuple):
+    """The rows to train on, or to evaluate."""
 
-class Table(NamedTuple):
-    """The rows to train on. Rows of `x` are whole lines, zero past their D_0 numbers."""
-
-    x: Floats  # (n * ⌈D_0⌉,)
-    y: Floats  # as `layout.target_rows` lays it, or empty where classes are given
+    x: Floats  # (n,) rows of whole lines, as `packing.padded_rows` lays them out
+    y: Floats  # (n,) rows, as `packing.target_rows` lays them out, or empty if classes are given
     classes: Integers  # (n,): class numbers, or empty
-    sample_weights: Floats  # (n,), or empty where all weigh 1
+    sample_weights: Floats  # (n,), or empty if every row has the weight 1
     rows: int  # n
 
 
-class TableAddresses(NamedTuple):
-    """The same by addresses, of which nobody counts references; see `layout.addresses_of`."""
+class TrainingRowAddresses(NamedTuple):
+    """The same rows with addresses instead of arrays; see `layout.addresses_of`."""
 
     x: Floats
     y: Floats
@@ -39,93 +34,18 @@ class TableAddresses(NamedTuple):
 
 
 @jitable
-def table_addresses(table: Table) -> TableAddresses:
-    """Return a table's addresses, for kernels; its owner must outlive them."""
-    x, y, classes, weights, _ = table
-    return TableAddresses(
+def training_row_addresses(rows: TrainingRows) -> TrainingRowAddresses:
+    """Return the addresses of rows, for kernels. The caller keeps the arrays alive."""
+    x, y, classes, weights, _ = rows
+    return TrainingRowAddresses(
         pointer(x), pointer(y), pointer(classes), pointer(weights), classes.size > 0, weights.size > 0
     )
-
-
-MERSENNE_TWISTER = 624  # words of its state, behind which lies how many are used up
-
-
-def random_state(seed: int | None) -> RandomState:
-    """Return the state that `seed` stands for; fresh from the operating system for None."""
-    return np.random.SeedSequence(seed).generate_state(4, np.uint64).astype(np.uint64, copy=False)
-
-
-def mersenne_twister(random: np.random.RandomState) -> RandomState:
-    """Return the state of NumPy's generator, with which `shuffle_like_numpy` goes on as its `shuffle` would."""
-    state: Any = random.get_state(legacy=False)
-    return np.append(state["state"]["key"], state["state"]["pos"]).astype(np.uint64)
-
-
-@njit
-def _rotate(bits: np.uint64, by: np.uint64) -> np.uint64:
-    return (bits << by) | (bits >> (np.uint64(64) - by))
-
-
-@njit
-def random_bits(state: RandomState) -> np.uint64:
-    """Return 64 random bits: xoshiro256++ (Blackman and Vigna 2021, ACM TOMS 47(4))."""
-    a, b, c, d = state[0], state[1], state[2], state[3]
-    bits = _rotate(a + d, np.uint64(23)) + a
-    state[0] = a ^ b ^ d
-    state[1] = a ^ b ^ c
-    state[2] = a ^ c ^ (b << np.uint64(17))
-    state[3] = _rotate(b ^ d, np.uint64(45))
-    return bits
-
-
-@njit
-def shuffle(order: Integers, n: int, state: RandomState) -> None:
-    """Write a random permutation of 0, …, n − 1 (Fisher and Yates; n below 2³²)."""
-    for i in range(n):
-        # The upper 32 bits times i + 1, of which the upper half is uniform over 0, …, i to within i / 2³².
-        j = np.int64(((random_bits(state) >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
-        order[i] = order[j]
-        order[j] = i
-
-
-@njit
-def _mersenne_bits(state: RandomState) -> np.uint64:
-    """Return 32 random bits as NumPy's RandomState does: MT19937 (Matsumoto and Nishimura 1998, ACM TOMACS 8(1))."""
-    words, one = MERSENNE_TWISTER, np.uint64(1)
-    if state[words] >= words:
-        for k in range(words):
-            following, far = k + 1 if k < words - 1 else 0, k + 397 if k < words - 397 else k + 397 - words
-            bits = (state[k] & np.uint64(0x80000000)) | (state[following] & np.uint64(0x7FFFFFFF))
-            twisted = (bits >> one) ^ (np.uint64(0x9908B0DF) if bits & one else np.uint64(0))
-            state[k] = state[far] ^ twisted
-        state[words] = 0
-    bits = state[np.int64(state[words])]
-    state[words] += one
-    bits ^= bits >> np.uint64(11)
-    bits ^= (bits << np.uint64(7)) & np.uint64(0x9D2C5680)
-    bits ^= (bits << np.uint64(15)) & np.uint64(0xEFC60000)
-    return bits ^ (bits >> np.uint64(18))
-
-
-@njit
-def shuffle_like_numpy(order: Integers, n: int, state: RandomState) -> None:
-    """Permute order[:n] as `RandomState.shuffle` does: n below 2³², drawn within the least power of 2 until it fits."""
-    mask = np.uint64(0)
-    while np.int64(mask) < n - 1:
-        mask = mask << np.uint64(1) | np.uint64(1)
-    for i in range(n - 1, 0, -1):
-        while i <= np.int64(mask >> np.uint64(1)):
-            mask >>= np.uint64(1)
-        j = np.int64(_mersenne_bits(state) & mask)
-        while j > i:
-            j = np.int64(_mersenne_bits(state) & mask)
-        order[i], order[j] = order[j], order[i]
 
 
 @njit
 def gather_rows(
     source: Floats,  # rows of whole lines
-    order: Integers,  # which rows, from `first` on
+    order: Integers,  # which rows of the source, from order[first] on
     first: int,
     out: Panels,  # (n, D)
 ) -> None:
@@ -141,12 +61,12 @@ def gather_rows(
 
 
 @njit
-def load_plain_rows(
-    source: Floats,  # (n, D), plain rows
-    first: int,  # which, from here on
+def load_rows(
+    source: Floats,  # (n, D), row by row without padding
+    first: int,  # the first row to load
     out: Panels,  # (n, D)
 ) -> bool:
-    """out[r] = source[first + r]; return whether all of them are finite."""
+    """out[r] = source[first + r]. Return whether all of these numbers are finite."""
     lanes, columns = line_length(source), out.columns
     start, whole = pointer(source), columns - columns % lanes
     not_finite = zero_line(source)
@@ -154,7 +74,7 @@ def load_plain_rows(
         at = (first + row) * columns
         for column in range(0, whole, lanes):
             numbers = load(start, at + column)
-            not_finite = not_finite + numbers * 0  # which is 0, or NaN for an infinity or NaN
+            not_finite = not_finite + numbers * 0  # 0, or NaN for an infinity or NaN
             store(out.data, element_at(out, row, column), numbers)
         if whole < columns:
             last = element_at(out, row, whole)
@@ -167,14 +87,14 @@ def load_plain_rows(
 
 @inlined
 def gather_targets(
-    source: Floats,  # rows as `layout.target_rows` lays them
-    order: Integers,  # which rows, from `first` on
+    source: Floats,  # rows as `packing.target_rows` lays them out
+    order: Integers,  # which rows of the source, from order[first] on
     first: int,
-    out: Panels,  # (n, C), or (C, n) where narrow
-    narrow: bool,
+    out: Panels,  # (n, C), or (C, n) of a narrow output
+    narrow_output: bool,
 ) -> None:
     """out[r] = source[order[first + r]]."""
-    if not narrow:
+    if not narrow_output:
         gather_rows(source, order, first, out)
         return
     for row in range(out.columns):
@@ -185,30 +105,30 @@ def gather_targets(
 @njit
 def gather_classes(
     classes: Integers,  # class numbers
-    order: Integers,  # which rows, from `first` on
+    order: Integers,  # which rows of the source, from order[first] on
     first: int,
-    out: Panels,  # (n, C), or (C, n) where narrow
-    narrow: bool,
+    out: Panels,  # (n, C), or (C, n) of a narrow output
+    narrow_output: bool,
 ) -> None:
-    """out[r] = the one-hot row of classes[order[first + r]]."""
-    rows, n_classes = (out.columns, out.rows) if narrow else (out.rows, out.columns)
+    """out[r, o] = 1 for o = classes[order[first + r]], and 0 for the others."""
+    rows, n_classes = (out.columns, out.rows) if narrow_output else (out.rows, out.columns)
     for row in range(rows):
         number = classes[order[first + row]]
         for o in range(n_classes):
-            out.data[element_at(out, o, row) if narrow else element_at(out, row, o)] = 1 if o == number else 0
+            out.data[element_at(out, o, row) if narrow_output else element_at(out, row, o)] = 1 if o == number else 0
 
 
 @njit
 def gather_weights(
-    source: Floats,  # sample weights, unless all are 1
+    source: Floats,  # sample weights, or nothing if all of them are 1
     are_given: bool,
-    order: Integers,  # which rows, from `first` on
+    order: Integers,  # which rows of the source, from order[first] on
     first: int,
     count: int,
     out: Floats,
     at: int,
 ) -> None:
-    """out[at + r] = source[order[first + r]], and 0 to the end of the last line."""
+    """out[at + r] = source[order[first + r]], and 0 from there to the end of the last line."""
     lanes = line_length(out)
     for row in range(0, count, lanes):
         store(out, at + row, keep_lanes(zero_line(out) + 1, count - row, 0))
@@ -219,11 +139,11 @@ def gather_weights(
 
 @njit
 def scatter_outputs(
-    source: Panels,  # (n, C), or (C, n) where narrow
-    out: Floats,  # (n, C), plain rows
-    narrow: bool,
+    source: Panels,  # (n, C), or (C, n) of a narrow output
+    out: Floats,  # (n, C)
+    narrow_output: bool,
 ) -> None:
     """out[r, o] = source[r, o]."""
     for row in range(out.shape[0]):
         for o in range(out.shape[1]):
-            out[row, o] = source.data[element_at(source, o, row) if narrow else element_at(source, row, o)]
+            out[row, o] = source.data[element_at(source, o, row) if narrow_output else element_at(source, row, o)]

@@ -25,7 +25,7 @@ _IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
 _IS_ARM = platform.machine().lower() in {"aarch64", "arm64"}
 
 
-class Crew(NamedTuple):
+class ThreadGroup(NamedTuple):
     """One of the threads that do a step together, as compiled code knows it."""
 
     thread: int  # its number, from 0
@@ -106,7 +106,7 @@ def _let_others_run(_context: Any) -> Any:
 
 
 @njit
-def meet(barrier: npt.NDArray[np.int64], count: int) -> bool:
+def wait_for_all(barrier: npt.NDArray[np.int64], count: int) -> bool:
     """Wait until `count` threads are here; return False if the barrier was abandoned."""
     if count == 1:
         return True

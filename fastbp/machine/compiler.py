@@ -11,7 +11,8 @@ compiles in its own way. This file must not know what a kernel computes, nor whe
 
 import contextlib
 import gc
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -158,3 +159,15 @@ def resting_collector() -> Iterator[None]:
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()
+
+
+def _call(function: Callable[[Any], Any], argument: Any) -> Any:
+    return function(argument)
+
+
+# Python keeps the frames of its functions in chunks of 16 KB. A call at the end of a chunk asks the system for another
+# chunk and gives it back on return. A compiler makes very many calls, some of them at just such a depth: that took a
+# tenth of a cold start. A frame of 512 KB has a chunk of 1 MB, with room for all the frames above it.
+call_with_room: Callable[[Callable[[Any], Any], Any], Any] = types.FunctionType(
+    _call.__code__.replace(co_stacksize=2**16), globals(), "call_with_room"
+)

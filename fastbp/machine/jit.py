@@ -42,7 +42,7 @@ class _Entry(CPUDispatcher):
     def compile(self, signature: Any) -> Any:
         try:
             with compiler.resting_collector():
-                return super().compile(signature)
+                return compiler.call_with_room(super().compile, signature)
         finally:
             self._cache.release()
 

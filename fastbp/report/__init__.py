@@ -1,4 +1,4 @@
-"""One page about a training: figures, importances, and the HTML that holds them.
+"""The report of a training: pictures, permutation importance, and the HTML page that holds them.
 
-May import `tabular` and what stands below. It must not know the terminal, or how anything was trained.
+May import `tabular` and `files`. It must not know the terminal, files of rows, or how anything was trained.
 """

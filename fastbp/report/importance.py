@@ -1,31 +1,38 @@
-"""How much a model leans on each column: what its error grows by when the column's cells are dealt out anew.
+"""Permutation importance: how much the error on held-out rows grows when one column is shuffled.
 
-Permutation importance (Breiman 2001, "Random forests", section 10), on rows that a network has not seen. It knows
-built models. It must not know how they are shown.
+Breiman (2001), "Random forests", Machine Learning 45(1), section 10. It knows built models. It must not know how the
+importances are shown.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fastbp.tabular import metrics
-from fastbp.tabular.encoding.target import Classes
-from fastbp.tabular.model import view_of
-from fastbp.tabular.training.build import Built, Member
+from fastbp.tabular.training.parts import Built, EncodedRows, Member
 
-_MOST_ROWS = 2000  # that are looked at for each network
-
-Array = npt.NDArray[Any]
+_MAX_ROWS = 2000  # of each network
 
 
 def importances(built: Built, seed: int = 0) -> dict[str, float]:
-    """Return by how much the log loss, or the RMSE, grows without each column, the largest first.
+    """Return the permutation importance of each column.
 
-    Zero, or a little less, means that the model does as well without it, as long as the others are there.
+    The cells of a column are shuffled among the held-out rows of each network, and the networks' errors are compared
+    with their errors on the unchanged rows. An importance around zero means that the model predicts as well without
+    the column, because the column is irrelevant or because other columns hold the same information.
+
+    Parameters
+    ----------
+    built : Built
+    seed : int, default 0
+        Seed of the permutations, and of the choice of rows where a network has more than 2000 held-out rows.
+
+    Returns
+    -------
+    dict of str to float
+        The growth of the log loss (classification) or of the RMSE in the unit of the target (regression), averaged
+        over the networks. The largest importance comes first.
     """
     random = np.random.default_rng(seed)
     columns = built.model.encoding.columns
@@ -33,22 +40,21 @@ def importances(built: Built, seed: int = 0) -> dict[str, float]:
     growth = np.zeros(len(columns))
     for member in built.members:
         chosen = member.held_out
-        if len(chosen) > _MOST_ROWS:
-            chosen = random.choice(chosen, _MOST_ROWS, replace=False)
-        X, y, weights = built.outside.X[chosen].copy(), built.outside.y[chosen], built.outside.weights[chosen]
-        before = _error(built, member, X, y, weights)
+        if len(chosen) > _MAX_ROWS:
+            chosen = random.choice(chosen, _MAX_ROWS, replace=False)
+        rows = built.scored_rows.take(chosen)
+        error = _error(built, member, rows)
         for i, (start, end) in enumerate(pairwise(starts)):
-            kept = X[:, start:end].copy()
-            X[:, start:end] = kept[random.permutation(len(kept))]
-            growth[i] += (_error(built, member, X, y, weights) - before) / len(built.members)
-            X[:, start:end] = kept
+            unchanged = rows.X[:, start:end].copy()
+            rows.X[:, start:end] = unchanged[random.permutation(len(unchanged))]
+            growth[i] += (_error(built, member, rows) - error) / len(built.members)
+            rows.X[:, start:end] = unchanged
     order = np.argsort(-growth, kind="stable")
     return {columns[i].name: float(growth[i]) for i in order}
 
 
-def _error(built: Built, member: Member, X: Array, y: Array, weights: Array) -> float:
-    network, target = member.trained.network, built.model.target
-    output = network.predict(view_of(X, built.model.encoding, network.layer_sizes[0]))
-    if isinstance(target, Classes):
-        return metrics.log_loss(metrics.softmax(output / built.model.temperature), y, weights)
-    return metrics.rmse(target.values(output[:, 0]), y * target.spread + target.mean, weights)
+def _error(built: Built, member: Member, rows: EncodedRows) -> float:
+    """Return the log loss or the RMSE of one network on some rows."""
+    network, model, target = member.trained.network, built.model, built.model.target
+    output = network.predict(model.encoding.for_width(rows.X, network.layer_sizes[0]))
+    return target.error(target.answers(output, model.temperature), target.truth(rows.y), rows.weights)

@@ -1,6 +1,6 @@
-"""The report of a training: one HTML page that needs nothing else.
+"""The report of a training: one HTML page that needs no other file.
 
-It knows what was built and how pages are written. It must not know how anything was trained or drawn.
+May import `tabular`, `files` and the other files of `report/`. It must not know how anything was trained or drawn.
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from fastbp import __version__
+from fastbp._version import __version__
 from fastbp.files.atomic import replace_file
 from fastbp.report import figures
 from fastbp.report.importance import importances
-from fastbp.tables.preparing import TrainingData
+from fastbp.report.words import metric_words, score_words, settings_words, validation_words
 from fastbp.tabular.encoding.cells import Cells, date_text
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, text_counts
 from fastbp.tabular.encoding.target import Classes
-from fastbp.tabular.training.build import Built
+from fastbp.tabular.training.parts import Built, TrainingData
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 880px; margin: 2.5em auto; padding: 0 1em; }
@@ -28,35 +27,42 @@ h1 { font-size: 1.6em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin: 2e
 p.lead { color: #555; margin-top: 0; } p.note { color: #555; font-size: .92em; }
 table { border-collapse: collapse; font-size: .92em; } th { text-align: left; font-weight: 600; }
 th, td { padding: .25em .9em .25em 0; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 svg { max-width: 100%; height: auto; } .side { display: flex; flex-wrap: wrap; gap: 1.5em; align-items: center; }
 .scroll { overflow-x: auto; } footer { margin-top: 3em; color: #888; font-size: .85em; }
 """
-_LEAST_CELLS_TOLD = 3
-_LONGEST = 40  # characters of a text
+_N_TEXTS = 3  # commonest texts that are shown of a column
+_MAX_LENGTH = 40  # characters of such a text
 
 
-def write_report(path: Path, built: Built, data: TrainingData, name: str) -> None:
-    """Write a page about a training to `path`, whole or not at all."""
-    replace_file(path, [report(built, data, name).encode()])
-
-
-def report(built: Built, data: TrainingData, name: str) -> str:
-    """Return the page as HTML.
+def write_report(path: Path, built: Built, data: TrainingData, table_name: str) -> None:
+    """Write the report of a training to a file. The file is replaced as a whole or not at all.
 
     Parameters
     ----------
+    path : Path
+        Where to write.
     built : Built
+        The model, and what was seen in its training.
     data : TrainingData
-        What it was built from.
-    name : str
-        What the table is called.
+        The rows that the model was trained on.
+    table_name : str
+        What the table is called on the page.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
+    replace_file(path, [report(built, data, table_name).encode()])
+
+
+def report(built: Built, data: TrainingData, table_name: str) -> str:
+    """Return the report of a training as HTML; parameters as for `write_report`."""
     model, target = built.model, built.model.target
-    what = f"{target.n_outputs} classes" if isinstance(target, Classes) else "a number"
+    kind = f"classification, {target.n_outputs} classes" if isinstance(target, Classes) else "regression"
     lead = (
-        f"{model.n_rows:,} rows of {name}, {len(model.encoding.columns)} columns, {len(model.networks)} "
-        f"network{'s' * (len(model.networks) != 1)}; the target is {what}."
+        f"{kind.capitalize()}. Trained on {model.n_rows:,} rows of {table_name}, "
+        f"{_counted(len(model.encoding.columns), 'column')}, {_counted(len(model.networks), 'network')}."
     )
     parts = [
         f"<h1>{_escape(target.name)}</h1><p class=lead>{_escape(lead)}</p>",
@@ -67,11 +73,11 @@ def report(built: Built, data: TrainingData, name: str) -> str:
             [member.trained.losses for member in built.members],
             [member.trained.errors for member in built.members],
             [member.trained.epoch for member in built.members],
-            _metric(built),
+            validation_words(str(model.about["settings"]["metric"])),
         ),
-        "<p class=note>A line for each network; the dot is the epoch that was kept.</p>",
-        *(_of_classes(built, target) if isinstance(target, Classes) else _of_numbers(built)),
-        "<h2>Which columns matter</h2>",
+        _note("One line for each network. The dot marks the best epoch, whose parameters the model keeps."),
+        *(_classification(built, target) if isinstance(target, Classes) else _regression(built)),
+        "<h2>Permutation importance</h2>",
         _importances(built),
         "<h2>Columns</h2>",
         _columns(data, model.encoding.columns),
@@ -88,74 +94,89 @@ def report(built: Built, data: TrainingData, name: str) -> str:
     return f"{head}{meta}<style>{_STYLE}</style></head><body>\n{body}\n{footer}</body></html>\n"
 
 
-def _metric(built: Built) -> str:
-    name = str(built.model.about["settings"]["metric"]).replace("_", " ")
-    return name if isinstance(built.model.target, Classes) else f"{name}, in standard deviations,"
-
-
-def _settings(built: Built) -> str:
-    of_no_use = {"quantile"} if built.model.about["settings"]["metric"] != "quantile" else set()
-    of_no_use |= set() if isinstance(built.model.target, Classes) else {"label_smoothing"}
-    settings = built.model.about["settings"].items()
-    rows = [[name.replace("_", " "), _value(value)] for name, value in settings if name not in of_no_use]
-    return _table(["setting", "value"], [row for row in rows if row[1] != "–"])
+# --- sections -------------------------------------------------------------------------------------------------------
 
 
 def _scores(built: Built) -> str:
-    rows = [
-        [score["measure"], _value(score["value"]), _value(score["baseline"])] for score in built.model.about["scores"]
-    ]
-    told = f"On {len(built.rows):,} rows, each answered by networks that had not seen it in training."
-    return _table(["", "model", "best constant"], rows) + f"<p class=note>{told}</p>"
+    scores = built.model.about["scores"]
+    rows = [[metric_words(score["metric"]), score_words(score), score_words(score, "baseline")] for score in scores]
+    return _table(["metric", "model", "best constant prediction"], rows) + _note(
+        f"On {len(built.rows):,} held-out rows. Each row is predicted by the networks that were not trained on it."
+    )
 
 
-def _of_classes(built: Built, target: Classes) -> Iterable[str]:
-    taken = built.answers.argmax(axis=1)
+def _classification(built: Built, target: Classes) -> Iterable[str]:
+    predicted = built.answers.argmax(axis=1)
     counts = np.zeros((target.n_outputs, target.n_outputs))
-    np.add.at(counts, (built.truth, taken), 1)
+    np.add.at(counts, (built.truth, predicted), 1)
     confidence = built.answers.max(axis=1)
-    yield "<h2>Confusions and calibration</h2><div class=side>"
-    yield figures.confusion(counts, [str(label) for label in target.labels])
-    yield figures.calibration(confidence, taken == built.truth)
-    yield "</div><p class=note>Right: of the rows that were answered with so much confidence, how many were right; on "
-    yield "the line, the model is as sure as it may be. Bars: where 90 % of such shares lie by chance.</p>"
+    yield "<h2>Confusion matrix and calibration</h2><div class=side>"
+    yield figures.confusion_matrix(counts, [str(label) for label in target.labels])
+    yield figures.calibration(confidence, predicted == built.truth)
+    yield "</div>"
+    yield _note(
+        "Left: the number of held-out rows by true and predicted class. Right: the accuracy of predictions against "
+        "their confidence, which is the probability of the predicted class. Calibrated predictions lie on the line. "
+        "Bars are 90 % intervals of the accuracy."
+    )
 
 
-def _of_numbers(built: Built) -> Iterable[str]:
-    residuals = built.model.residuals
+def _regression(built: Built) -> Iterable[str]:
+    errors = built.model.residuals
     yield "<h2>Residuals</h2>"
     yield figures.residuals(built.answers, built.truth)
-    if len(residuals) and residuals[-1] > 0:
-        yield figures.coverage(residuals, (np.arange(len(residuals)) + 1) / len(residuals))
-        yield "<p class=note>How far a number lies from its prediction, in what share of rows; in red, half of them "
-        yield "and nine tenths.</p>"
+    yield _note("Left: predicted against true values of the held-out rows. Right: the distribution of the residuals.")
+    if len(errors) and errors[-1] > 0:
+        yield figures.coverage(errors, (np.arange(len(errors)) + 1) / len(errors))
+        yield _note(
+            "The share of held-out rows whose absolute error is at most the value on the axis. Red lines mark 50 % "
+            "and 90 % of the rows."
+        )
 
 
 def _importances(built: Built) -> str:
-    what = "log loss" if isinstance(built.model.target, Classes) else "RMSE"
-    told = "A column can look dispensable because another one says the same."
-    return figures.importances(importances(built), what) + f"<p class=note>{told}</p>"
+    error = "log loss" if isinstance(built.model.target, Classes) else "RMSE"
+    return figures.importances(importances(built), error) + _note(
+        f"How much the {error} on held-out rows grows when one column is shuffled. The importance of a column can be "
+        "small because another column holds the same information."
+    )
 
 
 def _columns(data: TrainingData, columns: Sequence[Column]) -> str:
     by_name = {column.name: column for column in columns}
     rows = []
     for cells in data.frame:
-        learned = by_name.get(cells.name)
-        used = "left out" if learned is None else f"{learned.width} input{'s' * (learned.width != 1)}"
+        column = by_name.get(cells.name)
+        use = "left out" if column is None else _counted(column.width, "input")
         share = f"{cells.n_missing / len(cells):.1%}" if cells.n_missing else ""
-        rows.append([cells.name, _kind(learned, cells), share, _summary(cells), used])
-    return "<div class=scroll>" + _table(["column", "kind", "missing", "values", "used as"], rows) + "</div>"
+        rows.append([cells.name, _kind(column, cells), share, _summary(cells), use])
+    return (
+        "<div class=scroll>"
+        + _table(["column", "kind", "missing", "values", "used as"], rows)
+        + "</div>"
+        + _note(
+            "Values: minimum … lower quartile · median · upper quartile … maximum of numbers; first … last date; the "
+            "most frequent texts, each with its number of rows."
+        )
+    )
 
 
-def _kind(learned: Column | None, cells: Cells) -> str:
-    if isinstance(learned, CategoryColumn):
+def _settings(built: Built) -> str:
+    settings = settings_words(built.model.about["settings"], built.model.target.task)
+    return _table(["setting", "value"], [[name.replace("_", " "), value] for name, value in settings.items()])
+
+
+# --- cells of the table ---------------------------------------------------------------------------------------------
+
+
+def _kind(column: Column | None, cells: Cells) -> str:
+    if isinstance(column, CategoryColumn):
         return "category"
-    return "date" if isinstance(learned, DateColumn) else cells.kind.removesuffix("s")
+    return "date" if isinstance(column, DateColumn) else cells.kind.removesuffix("s")
 
 
 def _summary(cells: Cells) -> str:
-    """Return the range and quartiles of numbers, the first and the last date, the commonest texts."""
+    """Return the quartiles of numbers, the first and the last date, or the most frequent texts."""
     if cells.missing.all() or cells.kind not in ("numbers", "text", "dates"):
         return ""
     if cells.kind == "numbers":
@@ -167,10 +188,13 @@ def _summary(cells: Cells) -> str:
         return f"{lowest:.4g} … {lower:.4g} · {median:.4g} · {upper:.4g} … {highest:.4g}"
     if cells.kind == "dates":
         days = cells.days()
-        return f"{date_text(np.nanmin(days))} … {date_text(np.nanmax(days))}"
+        return f"{date_text(float(np.nanmin(days)))} … {date_text(float(np.nanmax(days)))}"
     counts = text_counts(cells)
-    commonest = [f"{figures.shortened(text, _LONGEST)} {n:,}" for text, n in counts.most_common(_LEAST_CELLS_TOLD)]
-    return ", ".join(commonest) + (f" and {len(counts) - len(commonest)} more" if len(counts) > len(commonest) else "")
+    shown = [f"{figures.shortened(text, _MAX_LENGTH)} {n:,}" for text, n in counts.most_common(_N_TEXTS)]
+    return ", ".join(shown) + (f" and {len(counts) - len(shown)} more" if len(counts) > len(shown) else "")
+
+
+# --- HTML -----------------------------------------------------------------------------------------------------------
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -180,12 +204,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{row(head, 'th')}{''.join(row(cells, 'td') for cells in rows)}</table>"
 
 
-def _value(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _note(text: str) -> str:
+    return f"<p class=note>{_escape(text)}</p>"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _escape(text: str) -> str:

@@ -1,6 +1,6 @@
-"""A fit, slice by slice: between two compiled calls, Ctrl-C, callbacks and validation have their turn.
+"""A run gone through slice by slice. Between two compiled calls, Python answers Ctrl-C and calls back.
 
-A slice lasts about a tenth of a second, or to the end of the epoch where somebody waits for that; neither how a run is
+A slice lasts about a tenth of a second, or to the end of the epoch where a caller waits for that. Neither how a run is
 sliced nor how many threads a slice gets changes its bits. This file must not know how a step is computed.
 """
 
@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastbp.kernels.entries import EPOCH, ROW, STALE, STEP, Plan, State, train
-from fastbp.kernels.layout import Workspace, workspace_for
-from fastbp.kernels.rows import Table
-from fastbp.machine.barrier import Crew, new_barrier
-from fastbp.results import History
-from fastbp.runs.threads import Team, available, counts_up_to
-from fastbp.schedules import Rates, Schedule, evaluate
+from fastbp.kernels.entries import train
+from fastbp.kernels.layout import Workspace
+from fastbp.kernels.packing import workspace_for
+from fastbp.kernels.rows import TrainingRows
+from fastbp.kernels.run_state import EPOCH, ROW, STALE, STEP, Plan, State
+from fastbp.machine.barrier import ThreadGroup, new_barrier
+from fastbp.results import DivergenceError, History
+from fastbp.runs.rates import evaluate
+from fastbp.runs.threads import ThreadPool, available, counts_up_to
+from fastbp.schedules import LearningRate, Rates
 
 SLICE_SECONDS = 0.1
 _GROWTH = 8  # a slice is at most so many times as long as the one before, whatever the clock says
@@ -27,81 +30,66 @@ _FIRST_SLICE_WORK = 100_000_000
 _WORTH_SHARING = 150_000  # such products in a step, for each thread: below that, its barriers cost too much
 
 
-class DivergenceError(ValueError):
-    """Training left the range of finite numbers.
-
-    The network keeps the last parameters that were finite, and the optimizer's state that belongs to them.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch, counted from 1, of the step that failed.
-    learning_rate : float
-        Its learning rate.
-    history : History
-        The epochs before.
-    """
-
-    def __init__(self, epoch: int, learning_rate: float, history: History) -> None:
-        super().__init__(epoch, learning_rate, history)
-        self.epoch = epoch
-        self.learning_rate = learning_rate
-        self.history = history
-
-    def __str__(self) -> str:
-        return (
-            f"training diverged in epoch {self.epoch} at learning rate {self.learning_rate:g}; the network keeps its "
-            f"last finite parameters. A lower learning rate, or inputs scaled to about 1, usually helps"
-        )
-
-
 class Job(NamedTuple):
     """What a run works on."""
 
-    table: Table
+    table: TrainingRows
     plan: Plan
     state: State
     workspace: Workspace
 
 
-def run(
-    table: Table,
+def fit(
+    rows: TrainingRows,
     plan: Plan,
     state: State,
-    learning_rate: "float | Schedule",
+    learning_rate: LearningRate,
     epochs: int,
-    validate: Callable[[], float] | None,
-    callback: Callable[[int, History], object] | None,
+    after_epoch: Callable[[History], bool] | None,
     n_threads: int | None,
-    history: History | None = None,
-) -> History:
-    """Train for `epochs` epochs, or until `callback` returns True or the plan's patience ends; see `Network.fit`.
+    history: History,
+) -> None:
+    """Train for `epochs` epochs, or until `after_epoch` returns True or the plan's patience ends.
 
-    A `history` that is handed in is added to, so that it has what was done when Ctrl-C ends the call.
+    Parameters
+    ----------
+    rows, plan, state
+        The run, see `kernels.run_state`; the state is changed.
+    learning_rate : float or callable
+    epochs : int
+    after_epoch : callable or None
+        Called with the history after each epoch. Without it, many epochs may run in one slice.
+    n_threads : int or None
+        None tries counts of threads and keeps the fastest.
+    history : History
+        Each epoch is added to it, so that it holds what was done when an exception ends the call.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss or a parameter is not finite; the state is that of the last step with finite numbers.
     """
-    history = History() if history is None else history
     before = len(history.loss)
     steps_per_epoch = -(-plan.rows // plan.batch_size)
-    stops_at_epochs = validate is not None or callback is not None
     sizes, dtype = state.parameters.sizes.tolist(), state.parameters.data.dtype
     work = plan.batch_size * sum(inputs * outputs for inputs, outputs in pairwise(sizes))
-    if n_threads is None and state.scaling.factors.size == 0:
+    if n_threads is None and state.input_factors.factors.size == 0:
         counts = _thread_counts(plan.batch_size, work, state.parameters.lanes)
     else:
         counts = [n_threads or 1]
-    job = Job(table, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
+    job = Job(rows, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     clock, last_end = 0.0, 0.0
     _alone(job, np.zeros(0), np.zeros(0))  # compiles, or loads what was: here, where Ctrl-C is heard, and off the clock
-    with Team(counts) as team:
+    with ThreadPool(counts) as pool:
         while (done := len(history.loss) - before) < epochs:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
-            left = (1 if stops_at_epochs else epochs - done) * steps_per_epoch - steps_in
-            rates = evaluate(learning_rate, int(state.counts[STEP]), team.steps(min(slice_steps, left)))
+            left = (1 if after_epoch is not None else epochs - done) * steps_per_epoch - steps_in
+            rates = evaluate(learning_rate, int(state.counts[STEP]), pool.steps(min(slice_steps, left)))
             ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
             losses = np.empty(ends.size)
             started = time.perf_counter()
-            made = _advance(job, team, rates, losses)
+            made = _advance(job, pool, rates, losses)
             per_step = (time.perf_counter() - started) / rates.size
             ends = ends[ends <= made]
             slice_steps = max(1, min(int(SLICE_SECONDS / per_step), slice_steps * _GROWTH))
@@ -114,11 +102,8 @@ def run(
                 break
             if made < rates.size:
                 raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
-            if ends.size and validate is not None:
-                history.validation_loss.append(validate())
-            if ends.size and callback is not None and _is_true(callback(len(history.loss), history)):
+            if ends.size and after_epoch is not None and after_epoch(history):
                 break
-    return history
 
 
 def _thread_counts(batch_size: int, work: int, lanes: int) -> list[int]:
@@ -127,17 +112,12 @@ def _thread_counts(batch_size: int, work: int, lanes: int) -> list[int]:
     return counts_up_to(max(1, min(available(), work // _WORTH_SHARING, lines)))
 
 
-def _is_true(answer: object) -> bool:
-    """Tell True from what a callback may return by accident."""
-    return isinstance(answer, bool | np.bool_) and bool(answer)
-
-
-def _advance(job: Job, team: Team, rates: Rates, losses: Rates) -> int:
+def _advance(job: Job, pool: ThreadPool, rates: Rates, losses: Rates) -> int:
     """Make one step a rate, but none that leaves the finite numbers; return how many were made."""
     state = job.state
     before = _copy(state)
     try:
-        made = team.call(lambda crew: train(*job, rates, losses, crew), rates.size)
+        made = pool.call(lambda group: train(*job, rates, losses, group), rates.size)
         if made is None:  # a thread failed before the first step; the rows may be shuffled already
             _restore(state, before)
             made = _alone(job, rates, losses)
@@ -162,7 +142,7 @@ def _advance(job: Job, team: Team, rates: Rates, losses: Rates) -> int:
 
 def _alone(job: Job, rates: Rates, losses: Rates) -> int:
     """Make one step a rate in this thread; return how many were made before a loss was not finite."""
-    made: int = train(*job, rates, losses, Crew(0, 1, new_barrier()))
+    made: int = train(*job, rates, losses, ThreadGroup(0, 1, new_barrier()))
     return made
 
 
@@ -172,9 +152,9 @@ def _is_finite(state: State) -> bool:
 
 def _learned(state: State) -> tuple[npt.NDArray[Any], ...]:
     """Return the parameters and the optimizer's moments."""
-    scaling = state.scaling
-    of_scaling = scaling.weights, scaling.factors, scaling.mean, scaling.square
-    return (state.parameters.data, state.mean, state.square, *of_scaling)
+    input_factors = state.input_factors
+    of_factors = input_factors.weights, input_factors.factors, input_factors.mean, input_factors.square
+    return (state.parameters.data, state.mean, state.square, *of_factors)
 
 
 def _changing(state: State) -> tuple[npt.NDArray[Any], ...]:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp import checks
+from fastbp._typing import Floats
 from fastbp.kernels import entries as training
-from fastbp.kernels import layout
-from fastbp.kernels.layout import Floats, Parameters, Workspace
+from fastbp.kernels import packing
+from fastbp.kernels.layout import Parameters, Workspace
 from fastbp.runs.threads import available, for_each
 
 _FEW_ROWS = 16  # for which a workspace of their own size keeps to the nearest cache
@@ -39,7 +40,7 @@ class Predictor:
         if n_threads is None:
             worth = len(x) * self._work // _WORTH_A_THREAD
             n_threads = min(available(), worth) if worth > 1 else 1
-        rows = min(_CONVERTED_ROWS, layout.round_up(-(-len(x) // n_threads), _CACHED_ROWS))
+        rows = min(_CONVERTED_ROWS, packing.round_up(-(-len(x) // n_threads), _CACHED_ROWS))
         finite: list[bool] = []
 
         def predict_block(first: int) -> None:
@@ -74,7 +75,7 @@ class Predictor:
         try:
             workspace = idle.pop()
         except IndexError:
-            workspace = layout.workspace_for(self._sizes, rows, self._dtype, backward=False)
+            workspace = packing.workspace_for(self._sizes, rows, self._dtype, backward=False)
         finite: bool = training.predict(x, parameters, workspace, out)
         idle.append(workspace)
         return finite

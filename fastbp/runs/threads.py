@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-from fastbp.machine.barrier import Crew, abandon, new_barrier
+from fastbp.machine.barrier import ThreadGroup, abandon, new_barrier
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def counts_up_to(most: int) -> list[int]:
     return sorted({min(2**i, most) for i in range(most.bit_length() + 1)})
 
 
-class Team:
+class ThreadPool:
     """Threads that wait for work, and as many of them in a call as make its steps fastest.
 
     Only time tells how many those are: cores may be busy, lent for a part of the time, or halves of one core. So from
@@ -68,7 +68,7 @@ class Team:
         self._others: list[tuple[threading.Thread, SimpleQueue[Any]]] = []  # with what each of them is to do
         self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def __enter__(self) -> "Team":
+    def __enter__(self) -> "ThreadPool":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -84,7 +84,7 @@ class Team:
             return most
         return max(1, min(most, int(_TRIAL_SECONDS / self._seconds[self._best])))
 
-    def call(self, function: Callable[[Crew], T], steps: int) -> T | None:
+    def call(self, function: Callable[[ThreadGroup], T], steps: int) -> T | None:
         """Call `function`, which makes so many steps, in several threads, and return what it gave this one.
 
         None, and a warning, where one of the others could not be started or failed; the rest are let go then, before
@@ -101,7 +101,7 @@ class Team:
         self._learn((ended - started) / steps, ended)
         return made
 
-    def _call(self, function: Callable[[Crew], T], count: int) -> tuple[T | None, BaseException | None]:
+    def _call(self, function: Callable[[ThreadGroup], T], count: int) -> tuple[T | None, BaseException | None]:
         """Call `function` in `count` threads; return what it gave this one, and what went wrong in another."""
         try:
             while len(self._others) < count - 1:
@@ -115,8 +115,8 @@ class Team:
         barrier = new_barrier()
         try:
             for k in range(1, count):
-                self._others[k - 1][1].put((function, Crew(k, count, barrier)))
-            made = function(Crew(0, count, barrier))
+                self._others[k - 1][1].put((function, ThreadGroup(k, count, barrier)))
+            made = function(ThreadGroup(0, count, barrier))
             answers = [self._answers.get() for _ in range(1, count)]
         except BaseException:
             abandon(barrier)
@@ -139,11 +139,11 @@ class Team:
 def _work(inbox: "SimpleQueue[Any]", answers: "SimpleQueue[BaseException | None]") -> None:
     """Do what comes, until None does."""
     while (job := inbox.get()) is not None:
-        function, crew = job
+        function, group = job
         try:
-            function(crew)
+            function(group)
         except BaseException as error:
-            abandon(crew.barrier)
+            abandon(group.barrier)
             answers.put(error)
         else:
             answers.put(None)

@@ -1,4 +1,10 @@
-"""`MLPClassifier` and `MLPRegressor` of scikit-learn, trained by fastbp: change the import, keep the rest."""
+"""Drop-in replacements for scikit-learn's `MLPClassifier` and `MLPRegressor`, trained by fastbp.
+
+A user changes the import and keeps the rest of the program. This folder may import scikit-learn and SciPy, `runs`,
+`kernels`, and the top of fastbp below `network`: `activations`, `losses`, `optimizers`, `schedules`, `results`. It must
+not know `tabular`, `report`, `tables` or `command`. Imports inside run down: classifier and regressor, base, then
+stochastic, lbfgs, conversion, convergence and labels, then descent, then packed and solvers, then `_compat`.
+"""
 
 from typing import Any
 
@@ -13,7 +19,7 @@ __all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
 
 
 def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
-    """Return scikit-learn's fitted model as fastbp's, which shares nothing with it.
+    """Convert a fitted model of scikit-learn to the class of fastbp with the same name.
 
     Parameters
     ----------
@@ -22,15 +28,26 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
     Returns
     -------
     MLPClassifier or MLPRegressor
-        With the same weights, the same history and the same state of the optimizer: `partial_fit` goes on. Its
-        `to_sklearn` goes the other way.
+        An independent copy with the same parameters, history and state of the optimizer. `partial_fit` can continue
+        the training. The method `to_sklearn` converts in the other direction.
 
     Raises
     ------
     TypeError
-        If `model` is anything else.
+        If `model` is of another class.
     NotFittedError
-        If it has not been fitted.
+        If `model` has not been fitted.
+
+    Examples
+    --------
+    >>> from sklearn import neural_network
+    >>> from sklearn.datasets import load_iris
+    >>> from fastbp.sklearn import from_sklearn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> theirs = neural_network.MLPClassifier(learning_rate_init=0.01, max_iter=500, random_state=0).fit(X, y)
+    >>> model = from_sklearn(theirs)
+    >>> bool((model.predict(X) == theirs.predict(X)).all())
+    True
     """
     kinds = {
         sklearn.neural_network.MLPClassifier: MLPClassifier,

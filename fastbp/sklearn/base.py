@@ -1,6 +1,6 @@
-"""What the classifier and the regressor share: parameters, checks, initial weights, L-BFGS, outputs.
+"""The common base of the classifier and the regressor: checks of arguments, initial parameters, L-BFGS, outputs.
 
-Names, defaults, the order in which the random stream is drawn from, warnings and errors are scikit-learn's. This file
+Names, defaults, warnings, errors and the order of draws from the random stream are those of scikit-learn. This file
 must not know how an epoch is computed, nor what the targets mean.
 """
 
@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastbp.runs.fitting import DivergenceError
+from fastbp import activations, losses
+from fastbp._typing import Array
+from fastbp.results import DivergenceError
 from fastbp.sklearn import conversion, lbfgs
-from fastbp.sklearn.descent import Array, outputs
-from fastbp.sklearn.stochastic import STOCHASTIC_SOLVERS, HeldOut, StochasticFit
+from fastbp.sklearn._compat import Interval, Options, StrOptions, check_sample_weight, fit_context
+from fastbp.sklearn.packed import PackedCache, layer_sizes
+from fastbp.sklearn.stochastic import STOCHASTIC_SOLVERS, CheckedRows, StochasticFit
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -30,11 +32,11 @@ NON_FINITE = (
 
 
 class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """A multilayer perceptron behind scikit-learn's interface."""
+    """A multilayer perceptron with scikit-learn's interface, for any kind of targets."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "activation": [StrOptions(set(activations.NAMES))],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -61,43 +63,43 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         "callback": [callable, None],
     }
 
-    # --- what the two differ in -----------------------------------------------------------------------------
+    # --- what the classifier and the regressor define -------------------------------------------------------
 
     @abstractmethod
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        """Return checked rows and targets as numbers."""
+    def _targets(self, y: Array, incremental: bool) -> Array:
+        """Return the targets as numbers, (n,) or (n, outputs), for a `y` that scikit-learn has checked."""
 
     @abstractmethod
     def _held_out_targets(self, y: Any) -> Array:
-        """Return the targets of `validation_data` as numbers, checked against those of the fit."""
+        """Return the targets of `validation_data` as numbers, (n, outputs), checked against the targets of the fit."""
 
     @abstractmethod
     def _class_weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
-        """Return the weights of rows with these targets."""
+        """Return the weights of rows with these targets; None if all weights are 1."""
 
     @abstractmethod
     def _output_activation(self) -> str:
-        """Return the name of what stands behind the last layer."""
-
-    @abstractmethod
-    def _activated(self, f: Array) -> Array:
-        """Return the outputs behind their activation."""
+        """Return the name of the output layer's activation, which is `out_activation_` after a fit."""
 
     # --- a fit ----------------------------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> "BaseMLP":
-        """Fit the model to rows and targets.
+        """Fit the network to rows and their targets.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Sparse rows are made dense.
+            Finite numbers. A `float32` array trains in `float32`, any other in `float64`. A sparse matrix is made
+            dense.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Classes for a classifier, or one column of zeros and ones for each label, which may be sparse. Numbers for a
+            regressor.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, finite and at least 0. None gives all rows the weight 1.
         validation_data : (X, y) or (X, y, sample_weight), default=None
-            Rows whose loss is noted after each epoch, in `validation_loss_curve_`; with `early_stopping`, those that
-            are scored, and none are held out of X. Not for "lbfgs".
+            Not in scikit-learn. Held-out rows. `validation_loss_curve_` gets their loss after each epoch. With
+            `early_stopping`, these rows are scored, and the fit trains on all rows of `X`. Solvers "sgd" and "adam".
 
         Returns
         -------
@@ -105,8 +107,10 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
         Raises
         ------
-        ValueError
-            If an argument is not as described, or parameters left the finite numbers.
+        ValueError, TypeError
+            If a parameter or an argument is not as described, if `validation_data` or `dropout` is combined with
+            "lbfgs", if `warm_start` continues a model of another shape or with other classes, or if a loss or a
+            parameter is not finite.
         """
         return self._fit(X, y, sample_weight, incremental=False, validation_data=validation_data)
 
@@ -118,27 +122,28 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         is_stochastic = self.solver in STOCHASTIC_SOLVERS
         if not is_stochastic and (validation_data is not None or self.dropout > 0):
             raise ValueError("validation_data and dropout are for the solvers 'sgd' and 'adam'")
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y = self._validate_input(X, y, incremental, reset=first_pass)
-        X = X.toarray() if issparse(X) else X
+        is_new = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._checked(X, y, is_new)
+        y = self._targets(y, incremental)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = check_sample_weight(sample_weight, X)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
-        if not first_pass:
+        if not is_new:
             self._check_shape([X.shape[1], *hidden, y.shape[1]])
         self.n_outputs_ = y.shape[1]
         sample_weight = self._class_weighted(y, sample_weight)
         if sample_weight is not None and not (np.isfinite(sample_weight).all() and sample_weight.min() >= 0):
             raise ValueError("the rows' weights must be finite and not negative")
-        held_out = None if validation_data is None else self._check_validation_data(validation_data, X.dtype)
+        held_out = None if validation_data is None else self._checked_validation_data(validation_data, X.dtype)
         self._random_state = check_random_state(self.random_state)
-        if first_pass:
+        self._packed = PackedCache()
+        if is_new:
             self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
-        elif is_stochastic and not hasattr(self, "loss_curve_"):  # after "lbfgs"
+        elif is_stochastic and not hasattr(self, "loss_curve_"):  # the fit before was by "lbfgs"
             self._forget_epochs()
         try:
             if is_stochastic:
-                self._fit_stochastic(X, y, sample_weight, incremental, held_out)
+                self._fit_stochastic(CheckedRows(X, y, sample_weight), incremental, held_out)
             else:
                 self._fit_lbfgs(X, y, sample_weight)
         except DivergenceError as error:
@@ -147,36 +152,49 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             raise ValueError(NON_FINITE)
         return self
 
-    def _check_shape(self, units: list[int]) -> None:
-        """Raise unless a network of these widths, with this output, can go on from what was fitted before."""
-        fitted = [self.coefs_[0].shape[0], *(matrix.shape[1] for matrix in self.coefs_)]
-        if units[-1] != fitted[-1]:
-            raise ValueError(f"y has {units[-1]} outputs, and the model was fitted with {fitted[-1]}")
-        if units != fitted:
-            raise ValueError(f"hidden_layer_sizes is {units[1:-1]}, and the model was fitted with {fitted[1:-1]}")
+    def _checked(self, X: Any, y: Any, is_new: bool) -> tuple[Array, Array]:
+        """Return dense rows and their `y`, both checked by scikit-learn; one column of targets becomes a vector."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=is_regressor(self),
+            dtype=(np.float64, np.float32),
+            reset=is_new,
+        )
+        return _dense(X), column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _check_shape(self, sizes: list[int]) -> None:
+        """Raise unless a fit of a network with these layer sizes can start from the present parameters."""
+        fitted = layer_sizes(self.coefs_)
+        if sizes[-1] != fitted[-1]:
+            raise ValueError(f"y has {sizes[-1]} outputs, and the model was fitted with {fitted[-1]}")
+        if sizes != fitted:
+            raise ValueError(f"hidden_layer_sizes is {sizes[1:-1]}, and the model was fitted with {fitted[1:-1]}")
         if self._output_activation() != self.out_activation_:
             raise ValueError(f"loss={self.loss!r} does not go on from a model fitted with another link")
 
-    def _check_validation_data(self, data: Any, dtype: npt.DTypeLike) -> HeldOut:
+    def _checked_validation_data(self, data: Any, dtype: npt.DTypeLike) -> CheckedRows:
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)")
-        X = validate_data(self, data[0], accept_sparse=["csr", "csc"], dtype=dtype, reset=False)
-        X = X.toarray() if issparse(X) else X
+        X = _dense(validate_data(self, data[0], accept_sparse=["csr", "csc"], dtype=dtype, reset=False))
         y = self._held_out_targets(data[1])
         check_consistent_length(X, y)
         if y.shape[1] != self.n_outputs_:
             raise ValueError(f"validation_data has {y.shape[1]} outputs, y has {self.n_outputs_}")
-        weight = _check_sample_weight(data[2], X) if len(data) == 3 and data[2] is not None else None
-        return HeldOut(X, y, weight)
+        weight = check_sample_weight(data[2], X) if len(data) == 3 and data[2] is not None else None
+        return CheckedRows(X, y, weight)
 
-    def _initialize(self, units: list[int], dtype: npt.DTypeLike) -> None:
-        """Draw the parameters, layer by layer, and forget earlier fits."""
+    def _initialize(self, sizes: list[int], dtype: npt.DTypeLike) -> None:
+        """Draw initial parameters layer by layer, uniformly as in Glorot and Bengio (2010), and forget earlier fits."""
         self.n_iter_ = 0
         self.t_ = 0
-        self.n_layers_ = len(units)
+        self.n_layers_ = len(sizes)
         self.out_activation_ = self._output_activation()
         self.coefs_, self.intercepts_ = [], []
-        for inputs, size in pairwise(units):
+        for inputs, size in pairwise(sizes):
             bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (inputs + size))
             self.coefs_.append(self._random_state.uniform(-bound, bound, (inputs, size)).astype(dtype, copy=False))
             self.intercepts_.append(self._random_state.uniform(-bound, bound, size).astype(dtype, copy=False))
@@ -186,36 +204,37 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             self._forget_epochs()
 
     def _fit_lbfgs(self, X: Array, y: Array, sample_weight: Array | None) -> None:
-        value = self._whole_table(X, y, sample_weight)
-        x = lbfgs.pack(self.coefs_, self.intercepts_)
+        loss_of = self._full_batch_loss(X, y, sample_weight)
+        start = lbfgs.vector_of(self.coefs_, self.intercepts_)
         self.n_iter_ = 0
         callback = None if self.callback is None else self._after_iteration
-        found = lbfgs.minimize(value, x, self.max_iter, self.max_fun, self.tol, self.verbose, callback)
+        found = lbfgs.minimize(loss_of, start, self.max_iter, self.max_fun, self.tol, self.verbose, callback)
         self.n_iter_, self.loss_ = found.n_iter, found.loss
-        self._unpack(found.x)
+        self._take_vector(found.vector)
 
-    def _whole_table(self, X: Array, y: Array, sample_weight: Array | None) -> lbfgs.WholeTable:
-        sizes = [self.coefs_[0].shape[0], *(matrix.shape[1] for matrix in self.coefs_)]
+    def _full_batch_loss(self, X: Array, y: Array, sample_weight: Array | None) -> lbfgs.FullBatchLoss:
+        sizes = layer_sizes(self.coefs_)
         self._coef_indptr, self._intercept_indptr = lbfgs.places(sizes)
         objective = self._objective(np.float64)
-        return lbfgs.WholeTable(sizes, self.activation, objective, X, y, sample_weight, self.alpha)
+        return lbfgs.FullBatchLoss(sizes, self.activation, objective, X, y, sample_weight, self.alpha)
 
-    def _after_iteration(self, x: Array, loss: float) -> bool:
-        self._unpack(x)
+    def _after_iteration(self, vector: Array, loss: float) -> bool:
+        """Update the estimator after an iteration of L-BFGS and call the callback; return whether to end the fit."""
+        self._take_vector(vector)
         self.loss_ = loss
         self.n_iter_ += 1
         return self._is_stopped_by_callback()
 
-    def _unpack(self, packed: Array) -> None:
-        """Take coefficients and intercepts from one vector."""
-        self.coefs_, self.intercepts_ = lbfgs.unpack(packed, self._coef_indptr, self._intercept_indptr)
+    def _take_vector(self, vector: Array) -> None:
+        """Set the coefficients and intercepts to views of one vector."""
+        self.coefs_, self.intercepts_ = lbfgs.arrays_in(vector, self._coef_indptr, self._intercept_indptr)
 
     def _loss_grad_lbfgs(
-        self, packed: Array, X: Array, y: Array, sample_weight: Array | None, *_buffers: Any
+        self, vector: Array, X: Array, y: Array, sample_weight: Array | None, *_buffers: Any
     ) -> tuple[float, Array]:
-        """Return the loss and its gradient at one vector of parameters; scikit-learn's tests call it."""
-        self._unpack(packed)
-        return self._whole_table(X, y, sample_weight)(packed)
+        """Return the loss and its gradient at one vector of parameters. Only scikit-learn's own tests call this."""
+        self._take_vector(vector)
+        return self._full_batch_loss(X, y, sample_weight)(vector)
 
     # --- after a fit ----------------------------------------------------------------------------------------
 
@@ -227,33 +246,44 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         return True
 
     def _outputs(self, X: Any) -> Array:
-        """Return the outputs for checked rows, behind their activation."""
+        """Check rows and return the outputs of the network for them, with the activation of the output layer."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        X = X.toarray() if issparse(X) else X
+        X = _dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
         dtype = np.result_type(X, self.coefs_[0])
-        coefs, intercepts = ([array.astype(dtype, copy=False) for array in a] for a in (self.coefs_, self.intercepts_))
-        return self._activated(outputs(coefs, intercepts, self.activation, X))
+        if not hasattr(self, "_packed"):  # the model comes from a pickle or from scikit-learn
+            self._packed = PackedCache()
+        packed = self._packed.of(self.coefs_, self.intercepts_, self.activation, dtype)
+        return losses.inverse_link(self.out_activation_, packed.predict(X))
 
     def to_sklearn(self) -> Any:
-        """Return the fitted model as scikit-learn's own, which shares nothing with this one.
+        """Convert the fitted model to scikit-learn's own class. Not in scikit-learn.
 
         Returns
         -------
         sklearn.neural_network.MLPClassifier or MLPRegressor
-            With the same weights, the same history and the same state of the optimizer.
+            An independent copy with the same parameters, history and state of the optimizer. `partial_fit` can continue
+            the training. Parameters that scikit-learn does not have are left out.
 
         Raises
         ------
-        ValueError
-            If scikit-learn's has no such loss.
         NotFittedError
             If the model has not been fitted.
+        ValueError
+            If scikit-learn does not have the loss.
         """
         check_is_fitted(self)
         return conversion.to_sklearn(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all attributes but the packed parameters, which `_outputs` can make again."""
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_packed"}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _dense(X: Any) -> Array:
+    return np.asarray(X.toarray()) if issparse(X) else X

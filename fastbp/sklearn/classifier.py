@@ -1,102 +1,154 @@
-"""`MLPClassifier`: labels as numbers and back, probabilities, accuracy. This file must not know how a fit proceeds."""
+"""`MLPClassifier`: its parameters and what it predicts. This file must not know how a fit proceeds."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_array, column_or_1d
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
+from sklearn.utils.multiclass import type_of_target
 
-from fastbp.losses import Loss
+from fastbp import losses
+from fastbp._typing import Array
+from fastbp.sklearn._compat import StrOptions, check_partial_fit_first_call, fit_context
 from fastbp.sklearn.base import BaseMLP
-from fastbp.sklearn.descent import Array, Objective
+from fastbp.sklearn.descent import Objective
+from fastbp.sklearn.labels import LabelTargets
 
 
-def _binarizer_of(y: Array) -> LabelBinarizer:
-    """Return a binarizer of checked labels."""
-    binarizer = LabelBinarizer()
-    if y.ndim > 1 or y.dtype.kind not in "biuU":
-        return binarizer.fit(y)
-    # What `fit` would find out by checking them four times more, which took a tenth of a short fit.
-    binarizer.classes_, binarizer.sparse_input_ = np.unique(y), False
-    binarizer.y_type_ = "multiclass" if len(binarizer.classes_) > 2 else "binary"
-    return binarizer
+class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types
+    """Multilayer perceptron classifier with scikit-learn's interface, trained by fastbp.
 
-
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types
-    """Multilayer perceptron classifier: scikit-learn's, trained by fastbp.
-
-    With the same `random_state` it is the same model as `sklearn.neural_network.MLPClassifier`, to rounding. Where
-    that documents a parameter, an attribute or an error, it holds here.
+    With the same parameters and `random_state`, the model equals that of `sklearn.neural_network.MLPClassifier` up to
+    rounding. The loss is the log loss: the cross-entropy of softmax for three and more classes, and the binary
+    cross-entropy of the logistic function for two classes and for each label of a multilabel `y`.
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of shape (n_layers - 2,), default=(100,)
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Number of units of each hidden layer, at least 1 each. `()` makes a linear model.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Function of the hidden units: f, 1 / (1 + exp(−f)), tanh(f) or max(0, f).
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
+        Method that minimises the loss. "sgd" (gradient descent with momentum) and "adam" take minibatches of rows.
+        "lbfgs" (SciPy's L-BFGS-B) takes all rows at once, and often needs less time for up to some thousand rows.
     alpha : float, default=0.0001
-        α of the penalty α ‖W‖² / 2, over the sum of a batch's sample weights.
-    batch_size : int, default="auto"
-        "auto" is min(200, n_samples).
+        Strength α ≥ 0 of the L2 penalty. The loss of a batch gains α ‖W‖² / 2, divided by the number of its rows, or by
+        the sum of their sample weights. W are all coefficients, without the intercepts.
+    batch_size : int or "auto", default="auto"
+        Rows of a minibatch, at least 1. "auto" means min(200, n_samples). A larger number than n_samples means
+        n_samples and is a warning. Solvers "sgd" and "adam".
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Of "sgd". "invscaling" divides by (samples seen)^power_t after each epoch; "adaptive" divides by 5 when
-        nothing improves.
+        Schedule of the learning rate. Solver "sgd". "constant" keeps `learning_rate_init`. "invscaling" uses
+        learning_rate_init / (t_ + 1)^power_t after each epoch. "adaptive" divides the rate by 5 when more than
+        `n_iter_no_change` epochs in a row bring no improvement, and ends the fit when the rate is at most 1e-6.
     learning_rate_init : float, default=0.001
+        Learning rate of the first epoch, greater than 0. Solvers "sgd" and "adam".
     power_t : float, default=0.5
+        Exponent of "invscaling", at least 0. Solver "sgd".
     max_iter : int, default=200
-        Epochs, or iterations of "lbfgs".
+        Maximum number of epochs ("sgd" and "adam") or iterations ("lbfgs"), at least 1. An epoch is one pass over the
+        rows. A fit that makes all of them warns with `ConvergenceWarning`.
     shuffle : bool, default=True
-    random_state : int, RandomState instance, default=None
+        Whether the rows are shuffled before each epoch. Solvers "sgd" and "adam".
+    random_state : int, RandomState instance or None, default=None
+        Source of the random numbers for initial parameters, held-out rows, shuffling and dropout. An integer makes
+        every fit reproducible. None takes NumPy's global `RandomState`.
     tol : float, default=1e-4
-    verbose : bool, default=False
+        Smallest improvement that counts, at least 0. An epoch improves if its training loss is at least `tol` below the
+        best earlier one; with `early_stopping`, if its score is at least `tol` above the best earlier one. "lbfgs" ends
+        when no component of the gradient is larger than `tol`, or when the loss hardly falls.
+    verbose : bool or int, default=False
+        Whether each epoch prints its loss, and its score with `early_stopping`. With "lbfgs", only SciPy
+        before 1.15 prints.
     warm_start : bool, default=False
-        Start from where the last fit ended.
+        Whether `fit` starts from the parameters of the fit before. `y` must then have the same classes, and
+        `hidden_layer_sizes` must be unchanged. The moments of "sgd" and "adam" start from 0 again. False draws new
+        parameters in every fit.
     momentum : float, default=0.9
+        Momentum μ in [0, 1]. For the gradient g and the learning rate η, the velocity is v ← μ v − η g, and a step adds
+        v to the parameters. Solver "sgd".
     nesterovs_momentum : bool, default=True
+        Whether a step adds μ v − η g in place of v, which is Nesterov's momentum. Solver "sgd" with `momentum` > 0.
     early_stopping : bool, default=False
-        Hold out rows and stop when their score stands still; the best epoch's parameters are kept.
+        Whether the score of held-out rows, in place of the training loss, decides when a fit ends. The fit then keeps
+        the parameters of the best epoch. The split of the held-out rows is stratified by class, except for a multilabel
+        `y`. Solvers "sgd" and "adam", but not `partial_fit`.
     validation_fraction : float, default=0.1
-    beta_1, beta_2 : float, default=0.9, 0.999
+        Fraction of the rows that `early_stopping` holds out, in [0, 1), if `fit` gets no `validation_data`. It must
+        make at least 2 rows.
+    beta_1 : float, default=0.9
+        Decay rate of Adam's moving average m of the gradients, in [0, 1). Solver "adam".
+    beta_2 : float, default=0.999
+        Decay rate of Adam's moving average v of the squared gradients, in [0, 1). Solver "adam".
     epsilon : float, default=1e-8
-    n_iter_no_change : int, default=10
+        Number ε > 0 in the divisor √v + ε of Adam's step. Solver "adam".
+    n_iter_no_change : int or inf, default=10
+        A fit ends when more than this number of epochs in a row bring no improvement. Solvers "sgd" and "adam".
     max_fun : int, default=15000
-    class_weight : dict, list of dict or "balanced", default=None
-        Not in scikit-learn's. What each row's weight is multiplied by, as in other classifiers.
-    scoring : str or callable, default=None
-        Not in scikit-learn's. What early stopping scores held-out rows by, as in `cross_val_score`; None is accuracy.
+        Maximum number of times that the loss is computed, at least 1. Solver "lbfgs".
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Not in scikit-learn. Factors of the sample weights: a dict from class to factor, for a multilabel `y` a list of
+        one dict per label. "balanced" gives every class the same total weight.
+    scoring : str, callable or None, default=None
+        Not in scikit-learn. Score of the held-out rows for `early_stopping`: a scorer's name, as in `cross_val_score`,
+        or a callable `scoring(estimator, X, y)`. Higher is better. None means the accuracy.
     dropout : float, default=0.0
-        Not in scikit-learn's. The share of hidden units that each step leaves out, in [0, 1).
-    callback : callable, default=None
-        Not in scikit-learn's. Called with the estimator after each epoch (each iteration of "lbfgs"), whose
-        `coefs_`, `n_iter_` and histories are then up to date; the fit ends if it returns True.
+        Not in scikit-learn. Probability in [0, 1) with which a step sets a hidden unit to 0, separately for each row.
+        The other units are divided by 1 − dropout. Predictions use all units. Solvers "sgd" and "adam".
+    callback : callable or None, default=None
+        Not in scikit-learn. Called as `callback(progress)` after each epoch, or iteration of "lbfgs", with a
+        `fastbp.results.Progress`. Its `model` is this estimator, with the parameters and the history up to that epoch.
+        The fit ends if the callback returns True.
 
     Attributes
     ----------
-    classes_ : ndarray or list of ndarray of shape (n_classes,)
-    coefs_ : list of ndarray, each (inputs, outputs)
+    classes_ : ndarray of shape (n_classes,)
+        The classes in ascending order; for a multilabel `y`, the numbers of its columns.
+    coefs_ : list of ndarray
+        Weights of each layer, each of shape (inputs, outputs). The list has n_layers_ − 1 matrices.
     intercepts_ : list of ndarray
-    loss_, best_loss_ : float
+        Biases of each layer, each of shape (outputs,).
+    loss_ : float
+        Training loss of the last epoch or iteration, with the penalty.
+    best_loss_ : float or None
+        Lowest value of `loss_curve_`; None with `early_stopping`. Solvers "sgd" and "adam".
     loss_curve_ : list of float
-        The mean loss of each epoch, penalty included.
-    validation_scores_ : list of float
-    best_validation_score_ : float
-    validation_loss_curve_ : list of float
-        Not in scikit-learn's. The loss of the rows held out after each epoch, without penalty; None without such.
-    n_features_in_, n_iter_, n_layers_, n_outputs_, t_ : int
-    feature_names_in_ : ndarray
-    out_activation_ : str
+        Training loss of each epoch: the mean over its minibatches, each taken before its own step, with the penalty.
+        `partial_fit` and fits with `warm_start` append to the list. Solvers "sgd" and "adam".
+    validation_scores_ : list of float or None
+        Score of the held-out rows after each epoch; None without `early_stopping`. Solvers "sgd" and "adam".
+    best_validation_score_ : float or None
+        Highest value of `validation_scores_`; None without `early_stopping`. Solvers "sgd" and "adam".
+    validation_loss_curve_ : list of float or None
+        Not in scikit-learn. Loss of the held-out rows after each epoch, without the penalty; None without held-out
+        rows. Solvers "sgd" and "adam".
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of X. Defined only if all of them are strings.
+    n_iter_ : int
+        Number of epochs or iterations of the last call of `fit` or `partial_fit`.
+    n_layers_ : int
+        Number of layers, with the layer of inputs and the output layer.
+    n_outputs_ : int
+        Number of units of the output layer; 1 for two classes.
+    t_ : int
+        Number of rows trained on; each epoch counts its rows again. "lbfgs" counts none.
+    out_activation_ : {"softmax", "logistic"}
+        Function of the output layer.
+
+    See Also
+    --------
+    MLPRegressor : The same network for numbers.
+    fastbp.sklearn.from_sklearn : Converts a fitted model of scikit-learn.
 
     References
     ----------
-    scikit-learn's user guide, "Neural network models (supervised)".
+    Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks", AISTATS, for
+    the initial parameters. Kingma and Ba (2015), "Adam: A method for stochastic optimization", ICLR. Srivastava et al.
+    (2014), "Dropout", JMLR 15. scikit-learn's user guide, "Neural network models (supervised)".
 
     Examples
     --------
@@ -106,6 +158,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     >>> model = MLPClassifier(learning_rate_init=0.01, max_iter=500, random_state=0).fit(X, y)
     >>> bool(model.score(X, y) > 0.95)
     True
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
@@ -175,7 +229,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         self.callback = callback
 
     def predict(self, X: Any) -> Array:
-        """Predict the classes.
+        """Predict the class of each row.
 
         Parameters
         ----------
@@ -183,7 +237,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
         Returns
         -------
-        ndarray of shape (n_samples,), or (n_samples, n_classes) of indicators, sparse where those of the fit were
+        ndarray of shape (n_samples,), or {ndarray, sparse matrix} of shape (n_samples, n_classes)
+            The most probable class. For a multilabel `y`, 1 for each label with a probability above 0.5 and 0 for each
+            other label, sparse if `y` was sparse.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not been fitted.
+        ValueError
+            If X has another number of columns than in the fit, or a value that is not a finite number.
         """
         p = self._outputs(X)
         labels: Array = self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
@@ -199,13 +262,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            One column for each class, in the order of `classes_`. Rows add up to 1, except for a multilabel `y`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            See `predict`.
         """
         p = self._outputs(X)
         return np.hstack([1 - p, p]) if self.n_outputs_ == 1 else p
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Predict the logarithm of each class's probability.
+        """Predict the natural logarithm of the probability of each class.
 
         Parameters
         ----------
@@ -214,140 +282,61 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            One column for each class, in the order of `classes_`. The logarithm of 0 is −inf.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            See `predict`.
         """
         p = self.predict_proba(X)
         return np.asarray(np.log(p, out=p))
 
     @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
-        """Make one epoch over the rows, from where the model stands.
+        """Train for one epoch, starting from the present parameters. The first call draws the initial parameters.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
+        y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_classes)
+            Classes, or one column of zeros and ones for each label.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, at least 0. None gives all rows the weight 1.
         classes : array-like of shape (n_classes,), default=None
-            All classes that will come; needed in the first call.
+            All classes of this call and of later ones. The first call needs them; later calls may leave them out.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        AttributeError
+            If `solver` is "lbfgs".
+        ValueError
+            If an argument or a parameter is not as described, if `y` has a class that is not in `classes`, if
+            `early_stopping` is True, if `class_weight` is "balanced", or if a loss or a parameter is not finite.
         """
         if self.class_weight is not None and not isinstance(self.class_weight, dict | list):
             raise ValueError(
                 "partial_fit sees only some rows, so class_weight='balanced' cannot be known: pass "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y) as a dict"
             )
-        if _check_partial_fit_first_call(self, classes):
+        if check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
         self._fit(X, y, sample_weight, incremental=True)
         return self
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = _binarizer_of(y)
-            self.classes_ = self._label_binarizer.classes_
-        else:
-            self._check_classes(unique_labels(y))
-        return X, self._indicators(y)
-
-    def _indicators(self, y: Array) -> Array:
-        """Return checked labels as columns of truths: one for two classes, else one for each."""
-        if issparse(y) or y.ndim == 2 or self._label_binarizer.y_type_.startswith("multilabel"):
-            return np.asarray(self._label_binarizer.transform(y)).astype(bool)
-        places = np.searchsorted(self.classes_, y)  # the binarizer checks labels once more, longer than a short fit
-        wanted = np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1)
-        return np.equal(places[:, None], wanted)
-
-    def _held_out_targets(self, y: Any) -> Array:
-        y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr")
-        has_labels = self._label_binarizer.y_type_.startswith("multilabel")
-        if (y.ndim == 2 and y.shape[1] > 1) != has_labels:
-            kinds = ("classes", "columns of labels")
-            raise ValueError(f"validation_data has {kinds[not has_labels]}, y has {kinds[has_labels]}")
-        if not has_labels:
-            y = column_or_1d(y)
-            unknown = np.setdiff1d(y, self.classes_)
-            if len(unknown):
-                raise ValueError(f"validation_data has classes that are not in y: {unknown}; y has {self.classes_}")
-        elif y.shape[1] != self.n_outputs_:
-            raise ValueError(f"validation_data has {y.shape[1]} labels, y has {self.n_outputs_}")
-        return self._indicators(y)
-
-    def _class_weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
-        if self.class_weight is None:
-            return sample_weight
-        weight = compute_sample_weight(self.class_weight, self._labels(y))
-        return np.asarray(weight) if sample_weight is None else np.asarray(weight * sample_weight, sample_weight.dtype)
-
-    def _labels(self, y: Array) -> Array:
-        labels = self._label_binarizer.inverse_transform(y.astype(int))
-        return np.asarray(labels.toarray() if issparse(labels) else labels)
-
-    def _check_classes(self, classes: Array) -> None:
-        """Raise unless the classes are those of the fits before."""
-        if self.warm_start:
-            if set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {self.classes_}, `y` has {classes}"
-                )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
-
     def _output_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
     def _objective(self, dtype: npt.DTypeLike) -> Objective:
-        most = float(-np.log(np.finfo(dtype).eps))  # probabilities are clipped at ε
-        name = "cross_entropy" if self.out_activation_ == "softmax" else "binary_cross_entropy"
-        return Objective(Loss(name, most))
-
-    def _activated(self, f: Array) -> Array:
-        if self.out_activation_ == "softmax":
-            e = np.exp(f - f.max(axis=1, keepdims=True))
-            return np.asarray(e / e.sum(axis=1, keepdims=True))
-        e = np.exp(-np.abs(f))
-        return np.asarray(np.where(f > 0, 1, e) / (1 + e))
-
-    def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
-        """Return the accuracy; of indicators, the share of rows that have all right."""
-        if len(self.classes_) == 1 and not self._label_binarizer.y_type_.startswith("multilabel"):
-            return lambda _: 1.0
-        total = len(y) if sample_weight is None else sample_weight.sum()
-        labels = y.argmax(axis=1) if self.out_activation_ == "softmax" else y
-
-        def score(f: Array) -> float:
-            p = self._activated(f)
-            right = p.argmax(axis=1) == labels if self.out_activation_ == "softmax" else ((p > 0.5) == y).all(axis=1)
-            return float((right if sample_weight is None else right * sample_weight).sum() / total)
-
-        return score
-
-    def _stratify(self, y: Array) -> Array | None:
-        """Return the classes, but of several labels none, nor of three classes and more that are too rare to share."""
-        if self.n_outputs_ == 1 or self.out_activation_ != "softmax":
-            return y if self.n_outputs_ == 1 else None
-        held_out = int(np.ceil(self.validation_fraction * len(y)))
-        has_room = y.sum(axis=0).min() >= 2 and min(held_out, len(y) - held_out) >= y.shape[1]
-        return np.asarray(y.argmax(axis=1)) if has_room else None
+        largest = float(-np.log(np.finfo(dtype).eps))  # scikit-learn clips probabilities at ε of the dtype
+        loss = losses.cross_entropy if self.out_activation_ == "softmax" else losses.binary_cross_entropy
+        return Objective(loss.with_parameter(largest))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

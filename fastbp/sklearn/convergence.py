@@ -1,26 +1,26 @@
-"""What a fit that did not converge suffers from, where that can be told. This file must not know estimators."""
+"""Advice for a fit that did not converge. This file must not know estimators."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from fastbp.sklearn.descent import Array
+from fastbp._typing import Array
 
-_LARGE = 10.0  # root mean square of a column; a standardised one has 1
-_ROWS = 200  # that are looked at first
+_LARGE = 10.0  # root mean square of a column; a standardised column has 1
+_N_SAMPLED = 200  # rows in which dead units are looked for first
 
 
-def on_convergence(
+def advice(
     X: Array, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, losses: Sequence[float]
 ) -> str:
-    """Return what to do, in a sentence or more.
+    """Return one sentence or more with the likely cause and what to do.
 
     Parameters
     ----------
     X : ndarray of shape (n, D)
-        The rows of the fit.
+        The training rows.
     coefs, intercepts : list of ndarray
-        Where it ended.
+        The parameters at the end of the fit.
     activation : str
     losses : list of float
         The mean loss of each epoch.
@@ -31,6 +31,7 @@ def on_convergence(
 
 
 def _on_scale(X: Array) -> str:
+    """Return advice if a column of X is not scaled, otherwise an empty text."""
     largest = float(np.sqrt(np.einsum("nd,nd->d", X, X, dtype=np.float64).max() / len(X)))
     if largest <= _LARGE:
         return ""
@@ -38,6 +39,7 @@ def _on_scale(X: Array) -> str:
 
 
 def _on_losses(losses: Sequence[float]) -> str:
+    """Return advice if the loss rose, otherwise an empty text."""
     recent = min(losses[-10:])
     if losses[-1] <= losses[0] and recent <= min(losses) + 0.1 * abs(min(losses)):
         return ""
@@ -45,8 +47,12 @@ def _on_losses(losses: Sequence[float]) -> str:
 
 
 def _on_dead_units(X: Array, coefs: Sequence[Array], intercepts: Sequence[Array]) -> str:
-    some = X[:: -(-len(X) // _ROWS)]
-    if not any(2 * dead > size for dead, size in _dead_units(some, coefs, intercepts)):
+    """Return advice if most units of a hidden layer are 0 for all rows, otherwise an empty text.
+
+    A unit that is 0 for all rows is 0 for a sample of them too. So the sample alone can rule dead units out.
+    """
+    sample = X[:: -(-len(X) // _N_SAMPLED)]
+    if not any(2 * dead > size for dead, size in _dead_units(sample, coefs, intercepts)):
         return ""
     for layer, (dead, size) in enumerate(_dead_units(X, coefs, intercepts), 1):
         if 2 * dead > size:
@@ -55,7 +61,7 @@ def _on_dead_units(X: Array, coefs: Sequence[Array], intercepts: Sequence[Array]
 
 
 def _dead_units(X: Array, coefs: Sequence[Array], intercepts: Sequence[Array]) -> list[tuple[int, int]]:
-    """Return how many units of each hidden layer are 0 for all rows, and how many there are."""
+    """Return the number of units that are 0 for all rows, and the number of all units, for each hidden layer."""
     h, found = X, []
     for matrix, vector in zip(coefs[:-1], intercepts[:-1], strict=True):
         h = np.maximum(h @ matrix + vector, 0)

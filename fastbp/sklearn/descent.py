@@ -1,6 +1,6 @@
-"""scikit-learn's minibatch descent as runs of the compiled core.
+"""scikit-learn's minibatch gradient descent, made by a run of the compiled core.
 
-Coefficients are (inputs, outputs), as in scikit-learn: the transposes of Ω_i. This file must not know estimators.
+This file must not know estimators.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,129 +10,126 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import activations, losses
-from fastbp.kernels import entries as training
-from fastbp.kernels import layout
-from fastbp.kernels.input_factors import no_scaling
-from fastbp.kernels.rows import MERSENNE_TWISTER, Table, mersenne_twister
-from fastbp.results import History
-from fastbp.runs import fitting
+from fastbp import activations
+from fastbp._typing import Array
+from fastbp.kernels import packing
+from fastbp.kernels.layout import Parameters
+from fastbp.kernels.rows import TrainingRows
+from fastbp.kernels.shuffling import MERSENNE_TWISTER, mersenne_twister
+from fastbp.losses import Loss
+from fastbp.results import History, Progress
+from fastbp.runs.evaluation import evaluator
 from fastbp.runs.prediction import Predictor
-from fastbp.schedules import ByEpoch, Schedule
-from fastbp.sklearn import solvers as optimizers
-from fastbp.sklearn.solvers import Arrays, Optimizer
-
-Array = npt.NDArray[Any]
-Rate = float | Schedule
-
-_BLOCK_ROWS = 240  # rows whose loss is taken at once; `layout.pitch` has nothing to add to them
-
-
-@dataclass
-class Stopping:
-    """When to stop: once more than `patience` epochs in a row have not bettered the least loss by `tol`."""
-
-    tol: float
-    patience: float
-    best_loss: float
-    count: int
-
-    def note(self, loss: float) -> bool:
-        """Take note of an epoch's loss; return whether patience has ended with it."""
-        self.count = self.count + 1 if loss > self.best_loss - self.tol else 0
-        self.best_loss = min(self.best_loss, loss)
-        return self.count > self.patience
+from fastbp.runs.run import Patience, Run
+from fastbp.schedules import LearningRate, Schedule
+from fastbp.sklearn import solvers
+from fastbp.sklearn.packed import arrays_of, parameters_of
+from fastbp.sklearn.solvers import Optimizer
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss as scikit-learn reports it.
+    """A loss, and how the value that scikit-learn reports follows from the value that the kernels compute.
+
+    The reported value is scale · value + offset. Neither the scale nor the offset changes the gradient.
 
     Parameters
     ----------
     loss : Loss
-        Of one of fastbp's names.
-    mean_over_outputs : bool
-        Whether the reported value is a mean over outputs, where the gradient is that of the sum.
+    is_mean_over_outputs : bool
+        Whether the reported value is the mean over the outputs. The gradient is always that of the sum.
     """
 
-    loss: losses.Loss
-    mean_over_outputs: bool = False
+    loss: Loss
+    is_mean_over_outputs: bool = False
 
     def scale(self, outputs: int) -> float:
-        """Return what fastbp's value is multiplied by."""
-        return 1 / outputs if self.mean_over_outputs else 1.0
+        """Return the factor of the computed value."""
+        return 1 / outputs if self.is_mean_over_outputs else 1.0
 
-    def constants(self, y: Array) -> npt.NDArray[np.float64] | None:
-        """Return what each row's value has besides: for Poisson's deviance Σ_o y log y − y, else nothing."""
-        if self.loss.name != "poisson":
+    def offsets(self, y: Array) -> npt.NDArray[np.float64] | None:
+        """Return each row's offset: Σ_o y log y − y for "poisson", None for a loss without offset."""
+        if self.loss.link != "exp":
             return None
         y = y.astype(np.float64)
         logs = np.log(y, out=np.zeros_like(y), where=y > 0)
         return np.asarray((y * logs - y).sum(axis=1))
 
-    def constant(self, y: Array, sample_weight: Array | None) -> float:
-        """Return the weighted mean of the constants."""
-        constants = self.constants(y)
-        return 0.0 if constants is None else float(np.average(constants, weights=sample_weight))
+    def mean_offset(self, y: Array, sample_weight: Array | None) -> float:
+        """Return the weighted mean of the rows' offsets."""
+        offsets = self.offsets(y)
+        return 0.0 if offsets is None else float(np.average(offsets, weights=sample_weight))
 
 
-def parameters_of(coefs: Sequence[Array], intercepts: Sequence[Array], activation: str) -> layout.Parameters:
-    """Return coefficients and intercepts, of one dtype, as kernels take them."""
-    sizes = [coefs[0].shape[0], *(matrix.shape[1] for matrix in coefs)]
-    made = layout.zero_parameters(sizes, coefs[0].dtype, activations.NAMES.index(activation))
-    layout.write_parameters(made, [matrix.T for matrix in coefs], intercepts)
-    return made
-
-
-def arrays_of(parameters: layout.Parameters) -> tuple[Arrays, Arrays]:
-    """Return coefficients and intercepts: copies."""
-    weights, biases = layout.weight_matrices(parameters), layout.bias_vectors(parameters)
-    return [np.ascontiguousarray(matrix.T) for matrix in weights], list(biases)
-
-
-def outputs(coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, X: Array) -> Array:
-    """Return ŷ, before any activation of the output."""
-    parameters = parameters_of(coefs, intercepts, activation)
-    return Predictor(parameters.sizes.tolist(), coefs[0].dtype).predict(parameters, X, None)
-
-
-def table_of(X: Array, y: Array, sample_weight: Array | None, dtype: np.dtype[Any]) -> Table:
-    """Return checked rows as kernels take them."""
+def rows_of(X: Array, y: Array, sample_weight: Array | None, dtype: np.dtype[Any]) -> TrainingRows:
+    """Return checked rows in the form that kernels take."""
     weights = np.zeros(0, dtype) if sample_weight is None else sample_weight.astype(dtype)
-    x, targets = layout.padded_rows(X, dtype), layout.target_rows(y.astype(dtype, copy=False), dtype)
-    return Table(x, targets, np.zeros(0, np.int64), weights, len(X))
+    x, targets = packing.padded_rows(X, dtype), packing.target_rows(y.astype(dtype, copy=False), dtype)
+    return TrainingRows(x, targets, np.zeros(0, np.int64), weights, len(X))
 
 
-class Descent:
-    """Minibatch descent over a table, an epoch or many at a time.
+@dataclass(frozen=True)
+class ByEpoch(Schedule):
+    """A schedule with one learning rate for each epoch. The last rate also holds for all later steps.
 
     Parameters
     ----------
-    coefs, intercepts : list of ndarray
-        Where it starts, of one dtype; copied.
-    activation : str
-        One of `activations.NAMES`.
+    rates : tuple of float
+        One rate for each epoch.
+    steps : int
+        Steps of an epoch.
+    first : int, default 0
+        Number of the first epoch's first step.
+    """
+
+    rates: tuple[float, ...]
+    steps: int
+    first: int = 0
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Always, for speed."""
+        return True
+
+    def __call__(self, step: Any) -> npt.NDArray[np.float64]:
+        """Return the rate of a step, or of each of an array of steps."""
+        epoch = np.clip((np.asarray(step) - self.first) // self.steps, 0, len(self.rates) - 1)
+        return np.asarray(np.asarray(self.rates, np.float64)[epoch])
+
+
+class Descent:
+    """Minibatch gradient descent over some rows, which can be continued after any epoch.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        The initial parameters; the epochs change them in place.
     objective : Objective
-    X, y, sample_weight : ndarray
-        Rows (n, D), targets (n, outputs), and weights (n,) or None.
+    X : ndarray of shape (n, D)
+    y : ndarray of shape (n, outputs)
+    sample_weight : ndarray of shape (n,) or None
     batch_size : int
+        Rows of a minibatch, from 1 to n.
     shuffle : bool
+        Whether the rows are shuffled before each epoch.
     random_state : RandomState
-        Whose stream the shuffling takes, to the bit.
+        The stream of random numbers. The shuffling draws the same numbers from it as scikit-learn does.
     alpha : float
-        α: a batch's loss gains α ‖Ω‖² / 2 over its weight.
+        α: the loss of a batch gains α ‖Ω‖² / 2, divided by the batch's sum of sample weights.
     optimizer : Optimizer
-        Whose moments it starts from.
+        Its moments and its number of steps are the initial ones.
     dropout : float
-        The share of hidden units that each step leaves out.
+        Probability with which a step drops a hidden unit of a row.
+
+    Attributes
+    ----------
+    losses : list of float
+        The reported loss of each epoch so far.
     """
 
     def __init__(
         self,
-        coefs: Sequence[Array],
-        intercepts: Sequence[Array],
-        activation: str,
+        parameters: Parameters,
         objective: Objective,
         X: Array,
         y: Array,
@@ -145,159 +142,144 @@ class Descent:
         dropout: float = 0.0,
     ) -> None:
         self._optimizer, self._random, self._objective = optimizer, random_state, objective
-        parameters = parameters_of(coefs, intercepts, activation)
-        dtype, n = parameters.data.dtype, len(X)
-        self._table = table_of(X, y, sample_weight, dtype)
-        self._steps = -(-n // batch_size)
-        constants = objective.constants(y)
-        # By rows where all weigh the same, so one number; else it depends on how rows meet in batches.
-        self._constant = 0.0 if constants is None else float(constants.mean())
-        self._constants = None if sample_weight is None else constants
-        self._weights, self._batch_size = sample_weight, batch_size
+        dtype = parameters.data.dtype
+        offsets = objective.offsets(y)
+        # Without sample weights, the offset of an epoch is the mean over the rows. With sample weights, each batch has
+        # its own weighted mean, so the offset depends on the order of the rows.
+        self._offset = 0.0 if offsets is None else float(offsets.mean())
+        self._weighted_offsets = None if offsets is None or sample_weight is None else (offsets, sample_weight)
+        self._batch_size = batch_size
         twister: Any = random_state.get_state(legacy=False)
         self._is_compiled = twister["bit_generator"] == "MT19937"
-        random = np.zeros(4, np.uint64)
-        if self._is_compiled:
-            random = mersenne_twister(random_state)
         self._is_shuffled_here = shuffle and not self._is_compiled
-        self._plan = training.Plan(
-            batch_size,
-            n,
-            shuffle and self._is_compiled,
-            objective.loss.code,
-            objective.loss.parameter,
-            optimizers.rule(optimizer, alpha),
-            objective.scale(y.shape[1]),
-            True,
+        activation = activations.of_code(parameters.activation).name
+        moments = [parameters_of(*_halves(arrays), activation, dtype).data for arrays in solvers.moments(optimizer)]
+        mean, square = [*moments, None, None][:2]
+        self._run = Run(
+            parameters,
+            rows_of(X, y, sample_weight, dtype),
+            loss=objective.loss,
+            rule=solvers.rule(optimizer, alpha),
+            batch_size=batch_size,
+            random=mersenne_twister(random_state) if self._is_compiled else np.zeros(4, np.uint64),
+            shuffle=shuffle and self._is_compiled,
+            step=solvers.steps(optimizer),
+            mean=mean,
+            square=square,
             dropout=float(dropout),
+            loss_scale=objective.scale(y.shape[1]),
+            is_mean_of_batches=True,
         )
-        kept = [[array.astype(dtype, copy=False) for array in arrays] for arrays in optimizers.moments(optimizer)]
-        moments = [parameters_of(*_halves(arrays), activation).data for arrays in kept]
-        empty = np.zeros(0, dtype)
-        mean, square = [*moments, empty, empty][:2]
-        gradients = layout.aligned_zeros(mean.size, dtype)
-        position = np.array([optimizers.steps(optimizer), 0, 0, 0]), np.array([0, 0, np.inf])
-        alike, scaling = np.ones(2 * parameters.n_layers), no_scaling(dtype)
-        buffers = gradients, mean, square
-        self._state = training.State(parameters, *buffers, np.arange(n), random, *position, alike, scaling)
         self._predictor = Predictor(parameters.sizes.tolist(), dtype)
-        self._best: Array | None = None
-        self.losses: list[float] = []  # of all epochs so far
+        self.losses: list[float] = []
 
-    def run(self, rates: Sequence[float], stopping: Stopping, after_epoch: Callable[[float], bool] | None) -> None:
-        """Make an epoch at each of these learning rates; add their losses to `losses`.
+    def fit(self, rates: Sequence[float], patience: Patience, after_epoch: Callable[[float], bool] | None) -> None:
+        """Make one epoch for each of the learning rates, and append its loss to `losses`.
 
         Parameters
         ----------
         rates : sequence of float
-        stopping : Stopping
-            Ends the call early; it is brought up to date, even if the call fails.
-        after_epoch : callable, optional
-            Called with each epoch's loss; ends the call if it returns True. `stopping` is left to it then.
+        patience : Patience
+            Ends the call early. It is up to date after the call, even if the call raises.
+        after_epoch : callable or None
+            Called with each epoch's loss; ends the call if it returns True. `patience` is then left to the callable.
 
         Raises
         ------
         DivergenceError
-            If a loss leaves the finite numbers.
+            If a loss is not finite.
         """
-        if after_epoch is None and (self._constants is not None or self._is_shuffled_here):
-            after_epoch = stopping.note
-        same = len(set(rates)) == 1
-        rate = rates[0] if same else ByEpoch(tuple(rates), self._steps, int(self._state.counts[training.STEP]))
-        if after_epoch is None:
-            self._run_alone(rate, len(rates), stopping)
+        is_constant = len(set(rates)) == 1
+        rate = rates[0] if is_constant else ByEpoch(tuple(rates), self._run.steps_per_epoch, self._run.step)
+        if after_epoch is not None:
+            self._fit_watched(rate, len(rates), after_epoch)
+        elif self._weighted_offsets is not None or self._is_shuffled_here:
+            self._fit_watched(rate, len(rates), lambda loss: _is_over_after(patience, loss))
         else:
-            self._run_with(rate, len(rates), after_epoch)
+            self._fit_unwatched(rate, len(rates), patience)
 
-    def _run_alone(self, rate: Rate, epochs: int, stopping: Stopping) -> None:
-        """Make epochs with nothing between them, until the compiled run's patience ends."""
-        state, history = self._state, History()
-        # A count that is over patience already, from a fit before, ends the call after its first epoch, not before.
-        excess = int(max(0, stopping.count - stopping.patience))
-        state.counts[training.STALE] = stopping.count - excess
-        state.sums[training.BEST] = stopping.best_loss - self._constant
-        plan = self._plan._replace(tolerance=float(stopping.tol), patience=float(stopping.patience))
+    def _fit_unwatched(self, rate: LearningRate, epochs: int, patience: Patience) -> None:
+        """Make epochs without Python between them; the compiled run counts the patience."""
+        history = History()
         try:
-            fitting.run(self._table, plan, state, rate, epochs, None, None, None, history)
+            self._run.fit_until_stale(epochs, rate, patience, self._offset, history)
         finally:
-            self.losses += [loss + self._constant for loss in history.loss]
-            stopping.count = int(state.counts[training.STALE])
-            if stopping.count > stopping.patience and len(history.loss) == 1:
-                stopping.count += excess
-            stopping.best_loss = float(state.sums[training.BEST]) + self._constant
+            self.losses += [loss + self._offset for loss in history.loss]
 
-    def _run_with(self, rate: Rate, epochs: int, after_epoch: Callable[[float], bool]) -> None:
+    def _fit_watched(self, rate: LearningRate, epochs: int, after_epoch: Callable[[float], bool]) -> None:
         """Make epochs with Python between them."""
 
-        def between(epoch: int, history: History) -> bool:
-            constant = self._constant if self._constants is None else self._weighted_constant()
-            self.losses.append(history.loss[-1] + constant)
-            ended = after_epoch(self.losses[-1])
-            if epoch < epochs and not ended:
+        def between(progress: Progress) -> bool:
+            offset = self._offset if self._weighted_offsets is None else self._epoch_offset(*self._weighted_offsets)
+            self.losses.append(progress.loss + offset)
+            is_ended = after_epoch(self.losses[-1])
+            if progress.epoch < epochs and not is_ended:
                 self._shuffle_here()
-            return ended
+            return is_ended
 
         self._shuffle_here()
-        self._state.counts[training.STALE] = 0
-        fitting.run(self._table, self._plan, self._state, rate, epochs, None, between, None)
+        self._run.fit(epochs, rate, callback=between)
 
     def _shuffle_here(self) -> None:
-        """Shuffle the rows, if the stream is one that kernels do not know."""
+        """Shuffle the rows in Python if the kernels do not know the bit generator of the stream."""
         if self._is_shuffled_here:
-            self._state.order[:] = self._state.order[self._random.permutation(len(self._state.order))]
+            order = self._run.order
+            order[:] = order[self._random.permutation(len(order))]
 
-    def _weighted_constant(self) -> float:
-        """Return what the constants add to the loss of an epoch in the present order."""
-        assert self._constants is not None
-        assert self._weights is not None
-        constants, weights, total = self._constants[self._state.order], self._weights[self._state.order], 0.0
-        for first in range(0, len(constants), self._batch_size):
-            batch = slice(first, first + self._batch_size)
-            total += float(np.average(constants[batch], weights=weights[batch])) * len(constants[batch])
-        return total / len(constants)
+    def _epoch_offset(self, offsets: Array, weights: Array) -> float:
+        """Return the offset of an epoch in the present order of the rows.
+
+        A batch counts by its number of rows, but a batch whose rows all weigh 0 counts nothing, as in the kernels.
+        """
+        order, total = self._run.order, 0.0
+        for first in range(0, len(order), self._batch_size):
+            batch = order[first : first + self._batch_size]
+            if weights[batch].any():
+                total += float(np.average(offsets[batch], weights=weights[batch])) * len(batch)
+        return total / len(order)
 
     def outputs(self, X: Array) -> Array:
-        """Return ŷ with the present parameters, before any activation of the output."""
-        return self._predictor.predict(self._state.parameters, X, None)
+        """Return ŷ with the present parameters, before any activation of the output layer."""
+        return self._predictor.predict(self._run.parameters, X, None)
 
     def evaluator(self, X: Array, y: Array, sample_weight: Array | None) -> Callable[[], float]:
-        """Return what gives the objective of other rows with the present parameters, penalty left out."""
-        parameters, loss, scale = self._state.parameters, self._objective.loss, self._objective.scale(y.shape[1])
-        table = table_of(X, y, sample_weight, parameters.data.dtype)
-        rows = min(len(X), _BLOCK_ROWS)
-        workspace = layout.workspace_for(parameters.sizes.tolist(), rows, parameters.data.dtype, backward=False)
-        order, constant = np.arange(len(X)), self._objective.constant(y, sample_weight)
-        return lambda: (
-            training.evaluate(table, parameters, workspace, order, loss.code, loss.parameter) * scale + constant
-        )
+        """Return a function that computes the loss of held-out rows with the present parameters, without penalty."""
+        rows = rows_of(X, y, sample_weight, self._run.parameters.data.dtype)
+        loss_of_rows = evaluator(rows, self._run.parameters, self._objective.loss)
+        scale, offset = self._objective.scale(y.shape[1]), self._objective.mean_offset(y, sample_weight)
+        return lambda: loss_of_rows() * scale + offset
 
-    def parameters(self) -> tuple[Arrays, Arrays]:
-        """Return the present coefficients and intercepts: copies."""
-        return arrays_of(self._state.parameters)
+    @property
+    def parameters(self) -> Parameters:
+        """The present parameters; the next epoch changes them in place."""
+        return self._run.parameters
 
     def keep_best(self) -> None:
         """Keep the present parameters as the best."""
-        self._best = self._state.parameters.data.copy()
+        self._run.keep_best()
 
     @property
-    def best(self) -> tuple[Arrays, Arrays] | None:
-        """The best coefficients and intercepts: copies; None if none were kept."""
-        return None if self._best is None else arrays_of(self._state.parameters._replace(data=self._best))
+    def best(self) -> Parameters | None:
+        """The parameters that `keep_best` kept last; None before its first call."""
+        return self._run.best
 
     def finish(self) -> None:
-        """Hand moments and the count of steps back to the optimizer, and its state to the random stream."""
-        state = self._state
-        kept = [state.parameters._replace(data=data) for data in (state.mean, state.square) if data.size]
-        halves = [arrays_of(held) for held in kept]
-        kept_moments = [coefs + intercepts for coefs, intercepts in halves]
-        optimizers.keep(self._optimizer, kept_moments, int(state.counts[training.STEP]))
+        """Write the moments and the number of steps to the optimizer, and the new state to the random stream."""
+        halves = [arrays_of(moment) for moment in self._run.moments]
+        solvers.keep(self._optimizer, [coefs + intercepts for coefs, intercepts in halves], self._run.step)
         if self._is_compiled:
             twister: Any = self._random.get_state(legacy=False)
-            words = state.random[:MERSENNE_TWISTER].astype(np.uint32)
-            twister["state"] = {"key": words, "pos": int(state.random[MERSENNE_TWISTER])}
+            words = self._run.random[:MERSENNE_TWISTER].astype(np.uint32)
+            twister["state"] = {"key": words, "pos": int(self._run.random[MERSENNE_TWISTER])}
             self._random.set_state(twister)
 
 
+def _is_over_after(patience: Patience, loss: float) -> bool:
+    """Count an epoch's loss; return whether the patience is over."""
+    patience.improves(loss)
+    return patience.is_over
+
+
 def _halves(arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]:
-    """Return coefficients and intercepts of a list of both."""
+    """Return the coefficients and the intercepts in a list of both."""
     return arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :]

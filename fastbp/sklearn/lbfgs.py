@@ -1,4 +1,4 @@
-"""The loss over a whole table, lowered by SciPy's L-BFGS-B over one packed vector of parameters.
+"""SciPy's L-BFGS-B, which minimises the loss over all rows as a function of one vector.
 
 The vector holds all coefficients and then all intercepts. This file must not know estimators.
 """
@@ -9,30 +9,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
-from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
-from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp import activations
-from fastbp.kernels import entries as training
-from fastbp.kernels import layout
-from fastbp.sklearn.descent import Array, Objective, table_of
+from fastbp._typing import Array
+from fastbp.kernels import entries, packing
+from fastbp.kernels.layout import Parameters
+from fastbp.sklearn._compat import check_optimize_result, lbfgs_options
+from fastbp.sklearn.descent import Objective, rows_of
 
 CoefPlaces = list[tuple[int, int, tuple[int, int]]]
 InterceptPlaces = list[tuple[int, int]]
 
-_STOPPED_BY_CALLBACK = 99  # SciPy's status
+_STOPPED_BY_CALLBACK = 99  # the status that SciPy returns
 
 
-class Found(NamedTuple):
-    """Where the minimisation ended."""
+class Minimum(NamedTuple):
+    """The point at which the minimisation ended."""
 
-    x: Array
+    vector: Array
     loss: float
     n_iter: int
 
 
 def places(sizes: Sequence[int]) -> tuple[CoefPlaces, InterceptPlaces]:
-    """Return where in the vector each array lies: its first place, the one past its last, and a matrix's shape."""
+    """Return the places of the arrays in the vector: the start and the end of each, and the shape of each matrix."""
     coefs: CoefPlaces = []
     start = 0
     for inputs, outputs in pairwise(sizes):
@@ -45,26 +45,34 @@ def places(sizes: Sequence[int]) -> tuple[CoefPlaces, InterceptPlaces]:
     return coefs, intercepts
 
 
-def pack(coefs: Sequence[Array], intercepts: Sequence[Array]) -> Array:
-    """Return one vector of all."""
+def vector_of(coefs: Sequence[Array], intercepts: Sequence[Array]) -> Array:
+    """Return all coefficients and intercepts in one vector."""
     return np.hstack([array.ravel() for array in (*coefs, *intercepts)])
 
 
-def unpack(packed: Array, coefs: CoefPlaces, intercepts: InterceptPlaces) -> tuple[list[Array], list[Array]]:
-    """Return the arrays that `pack` packed: views."""
-    matrices = [packed[start:end].reshape(shape) for start, end, shape in coefs]
-    return matrices, [packed[start:end] for start, end in intercepts]
+def arrays_in(vector: Array, coefs: CoefPlaces, intercepts: InterceptPlaces) -> tuple[list[Array], list[Array]]:
+    """Return the coefficients and intercepts in a vector, as views of the vector."""
+    matrices = [vector[start:end].reshape(shape) for start, end, shape in coefs]
+    return matrices, [vector[start:end] for start, end in intercepts]
 
 
-class WholeTable:
-    """The loss over a whole table, and its gradient, at one vector of parameters after another.
+class FullBatchLoss:
+    """The loss over all rows, with the penalty, as a function from a vector to the loss and its gradient.
+
+    Everything is computed in float64.
 
     Parameters
     ----------
     sizes : sequence of int
-        Inputs, hidden widths, outputs.
-    activation, objective, X, y, sample_weight, alpha
-        As for `Descent`; computed in float64.
+        Widths of all layers: inputs, hidden layers, outputs.
+    activation : str
+        The hidden layers' activation, one of `fastbp.activations.NAMES`.
+    objective : Objective
+    X : ndarray of shape (n, D)
+    y : ndarray of shape (n, outputs)
+    sample_weight : ndarray of shape (n,) or None
+    alpha : float
+        α: the loss gains α ‖W‖² / 2, divided by the sum of the sample weights.
     """
 
     def __init__(
@@ -78,51 +86,50 @@ class WholeTable:
         alpha: float,
     ) -> None:
         dtype = np.dtype(np.float64)
-        code = activations.NAMES.index(activation)
-        self._parameters, self._gradients = (layout.zero_parameters(sizes, dtype, code) for _ in range(2))
+        code = activations.resolve(activation).code
+        self._parameters, self._gradients = (packing.zero_parameters(sizes, dtype, code) for _ in range(2))
         self._at = _addresses(sizes, self._parameters)
         self._n_weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
-        self._table = table_of(X, y, sample_weight, dtype)
-        self._workspace = layout.workspace_for(sizes, len(X), dtype)
-        self._order, self._loss, self._alpha = np.arange(len(X)), objective.loss, alpha
+        self._rows = rows_of(X, y, sample_weight, dtype)
+        self._workspace = packing.workspace_for(sizes, len(X), dtype)
+        self._order, self._loss = np.arange(len(X)), objective.loss
         self._scale = objective.scale(y.shape[1])
-        self._constant = objective.constant(y, sample_weight)
-        self._weight = float(len(X) if sample_weight is None else np.sum(sample_weight))
+        self._offset = objective.mean_offset(y, sample_weight)
+        self._penalty = alpha / float(len(X) if sample_weight is None else np.sum(sample_weight))
 
     def __call__(self, x: Array) -> tuple[float, Array]:
-        """Return the loss and its gradient."""
+        """Return the loss at `x` and its gradient."""
         self._parameters.data[self._at] = x
-        operands = self._table, self._parameters, self._gradients, self._workspace, self._order
-        value = training.differentiate(*operands, self._loss.code, self._loss.parameter, False)
+        operands = self._rows, self._parameters, self._gradients, self._workspace, self._order
+        value = entries.differentiate(*operands, self._loss.code, self._loss.parameter, False)
         gradient, weights = self._gradients.data[self._at], x[: self._n_weights]
-        decay = self._alpha / self._weight
-        gradient[: self._n_weights] += decay * weights
-        return value * self._scale + self._constant + 0.5 * decay * float(weights @ weights), gradient
+        gradient[: self._n_weights] += self._penalty * weights
+        return value * self._scale + self._offset + 0.5 * self._penalty * float(weights @ weights), gradient
 
 
-def _addresses(sizes: Sequence[int], parameters: layout.Parameters) -> Array:
-    """Return where each number of a packed vector lies in the parameters' buffer, which is all zeros."""
+def _addresses(sizes: Sequence[int], parameters: Parameters) -> Array:
+    """Return the place of each number of the vector in the buffer of packed parameters, which must hold zeros."""
     coefs, intercepts = places(sizes)
     numbers = np.arange(1.0, intercepts[-1][1] + 1)
-    matrices, vectors = unpack(numbers, coefs, intercepts)
-    layout.write_parameters(parameters, [matrix.T for matrix in matrices], vectors)
+    matrices, vectors = arrays_in(numbers, coefs, intercepts)
+    packing.write_parameters(parameters, [matrix.T for matrix in matrices], vectors)
     return np.argsort(parameters.data)[-len(numbers) :]
 
 
 def minimize(
-    value: WholeTable,
-    x: Array,
+    loss_of: FullBatchLoss,
+    start: Array,
     max_iter: int,
     max_fun: int,
     tol: float,
     verbose: Any,
     callback: Callable[[Array, float], bool] | None,
-) -> Found:
-    """Run L-BFGS-B from `x`, with scikit-learn's options and its warning if it did not converge.
+) -> Minimum:
+    """Run L-BFGS-B from the vector `start`, and warn as scikit-learn does if the run did not converge.
 
-    A callback is given the vector and the loss after each iteration, and ends the run if it returns True.
+    The callback gets the vector and the loss after each iteration. The run ends if the callback returns True.
     """
-    shown = _get_additional_lbfgs_options_dict("iprint", 1 if verbose is True or verbose >= 1 else -1)
+    shown = lbfgs_options("iprint", 1 if verbose is True or verbose >= 1 else -1)
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol, **shown}
 
     def watch(intermediate_result: Any) -> None:
@@ -130,7 +137,7 @@ def minimize(
             raise StopIteration
 
     watching = None if callback is None else watch
-    result = scipy.optimize.minimize(value, x, method="L-BFGS-B", jac=True, options=options, callback=watching)
+    result = scipy.optimize.minimize(loss_of, start, method="L-BFGS-B", jac=True, options=options, callback=watching)
     was_stopped = result.status == _STOPPED_BY_CALLBACK
-    n_iter = result.nit if was_stopped else _check_optimize_result("lbfgs", result, max_iter)
-    return Found(result.x, result.fun, n_iter)
+    n_iter = result.nit if was_stopped else check_optimize_result("lbfgs", result, max_iter)
+    return Minimum(result.x, result.fun, n_iter)

@@ -1,52 +1,67 @@
-"""What a kernel needs to know of scikit-learn's optimizers, and what it hands back to them.
+"""The settings and moments of scikit-learn's optimizers, as the kernels take them, and the way back.
 
-They hold a fit's moments from one call to the next, and pickle with the estimator, as in scikit-learn. Moments are
-lists of arrays in the order of the coefficients and then the intercepts. This file must not know how a step is made.
+As in scikit-learn, an optimizer holds the moments from one call to the next and is pickled with the estimator. Moments
+are lists of arrays: first those of the coefficients, then those of the intercepts. This file must not know how a step
+is made.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-from fastbp.optimizers import ADAM, MOMENTUM, PLAIN, Rule
+from fastbp._typing import Array
+from fastbp.optimizers import ADAM, MOMENTUM, PLAIN_SGD, Rule
+from fastbp.sklearn._compat import AdamOptimizer, SGDOptimizer
 
-Arrays = list[npt.NDArray[Any]]
-Optimizer = Any  # an SGDOptimizer or AdamOptimizer, which have no types
+Optimizer = Any  # SGDOptimizer or AdamOptimizer; scikit-learn has no types
 
-__all__ = ["AdamOptimizer", "Arrays", "Optimizer", "SGDOptimizer", "keep", "moments", "rule", "steps"]
+__all__ = ["AdamOptimizer", "Optimizer", "SGDOptimizer", "keep", "moments", "rule", "steps"]
 
 
 def rule(optimizer: Optimizer, alpha: float) -> Rule:
-    """Return an optimizer's rule with the penalty α.
+    """Return the rule of an optimizer's steps, with the penalty α.
 
-    Gradient descent keeps the rate in its velocity: v ← μ v − η g, φ ← φ + v, or φ + μ v − η g by Nesterov. Adam has
-    its bias correction in the rate: φ ← φ − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) m / (√v + ε).
+    Gradient descent has η in the velocity: v ← μ v − η g, φ ← φ + v, or φ ← φ + μ v − η g for Nesterov's momentum. The
+    velocity already contains η, so a later change of η does not rescale the velocity. Adam has its bias correction in
+    the learning rate: φ ← φ − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) m / (√v + ε).
     """
     if isinstance(optimizer, SGDOptimizer):
-        kind = MOMENTUM if optimizer.momentum > 0 else PLAIN
+        kind = MOMENTUM if optimizer.momentum > 0 else PLAIN_SGD
         momentum, nesterov = float(optimizer.momentum), bool(optimizer.nesterov)
-        return Rule(kind, 0.0, float(alpha), momentum, nesterov, True, 0.0, 0.0, 0.0, False)
-    betas = float(optimizer.beta_1), float(optimizer.beta_2)
-    return Rule(ADAM, 0.0, float(alpha), 0.0, False, False, *betas, float(optimizer.epsilon), True)
+        return Rule(
+            kind,
+            penalty=float(alpha),
+            is_penalty_shared=True,
+            momentum=momentum,
+            nesterov=nesterov,
+            is_rate_in_velocity=True,
+        )
+    return Rule(
+        ADAM,
+        penalty=float(alpha),
+        is_penalty_shared=True,
+        beta_1=float(optimizer.beta_1),
+        beta_2=float(optimizer.beta_2),
+        epsilon=float(optimizer.epsilon),
+        is_epsilon_scaled=True,
+    )
 
 
-def moments(optimizer: Optimizer) -> list[Arrays]:
-    """Return what the compiled rule keeps: −v where there is momentum; m and v of Adam."""
+def moments(optimizer: Optimizer) -> list[list[Array]]:
+    """Return the moments that the compiled rule keeps: [−v] for momentum, [m, v] for Adam, [] for neither."""
     if isinstance(optimizer, SGDOptimizer):
         return [[-velocity for velocity in optimizer.velocities]] if optimizer.momentum > 0 else []
     return [optimizer.ms, optimizer.vs]
 
 
 def steps(optimizer: Optimizer) -> int:
-    """Return how many steps it has made, where it counts them."""
+    """Return the number of steps that Adam has made; gradient descent does not count steps."""
     return 0 if isinstance(optimizer, SGDOptimizer) else int(optimizer.t)
 
 
-def keep(optimizer: Optimizer, kept: Sequence[Arrays], count: int) -> None:
-    """Hand over what `moments` has become, and the count of steps."""
+def keep(optimizer: Optimizer, kept: Sequence[list[Array]], count: int) -> None:
+    """Give an optimizer the new values of its `moments`, and its number of steps."""
     if isinstance(optimizer, SGDOptimizer):
         if kept:
             optimizer.velocities = [-array for array in kept[0]]

@@ -1,4 +1,4 @@
-"""The course of a stochastic fit: epochs, what is noted of each, when the rate falls, when it ends.
+"""The course of a fit by "sgd" or "adam": its epochs, its history, its learning rates, and when it ends.
 
 This file must not know how an epoch is computed, nor what the targets mean.
 """
@@ -14,37 +14,42 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from fastbp.runs.fitting import DivergenceError
-from fastbp.sklearn import convergence as advice
-from fastbp.sklearn.descent import Array, Descent, Objective, Stopping
+from fastbp._typing import Array
+from fastbp.kernels.layout import Parameters
+from fastbp.results import DivergenceError, Progress
+from fastbp.runs.run import Patience, is_true
+from fastbp.sklearn import convergence
+from fastbp.sklearn.descent import Descent, Objective
+from fastbp.sklearn.packed import PackedCache, arrays_of, copy_of, parameters_of
 from fastbp.sklearn.solvers import AdamOptimizer, Optimizer, SGDOptimizer
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 
 
-class HeldOut(NamedTuple):
-    """Rows that a fit does not learn from."""
+class CheckedRows(NamedTuple):
+    """Rows, their targets and their weights, ready for a network."""
 
-    X: Array
-    y: Array  # targets as numbers, (n, outputs)
-    sample_weight: Array | None
+    X: Array  # (n, D)
+    y: Array  # (n, outputs)
+    sample_weight: Array | None = None  # (n,); None where all weights are 1
 
 
 class StochasticFit(ABC):
-    """The part of an estimator that makes epochs; its parameters are the estimator's."""
+    """The part of an estimator that makes epochs; its attributes are those of the estimator."""
 
     coefs_: list[Array]
     intercepts_: list[Array]
     loss_: float
     loss_curve_: list[float]
-    best_loss_: Any  # None, and the next two not, with early stopping
-    validation_scores_: Any
-    best_validation_score_: Any
-    validation_loss_curve_: Any  # None unless rows are held out
+    best_loss_: Any  # None with early stopping
+    validation_scores_: Any  # None without early stopping
+    best_validation_score_: Any  # None without early stopping
+    validation_loss_curve_: Any  # None without held-out rows
     n_iter_: int
     t_: int
     _best_coefs: list[Array]
     _best_intercepts: list[Array]
+    _packed: PackedCache
     _no_improvement_count: int
     _random_state: np.random.RandomState
 
@@ -73,24 +78,24 @@ class StochasticFit(ABC):
 
     @abstractmethod
     def _objective(self, dtype: npt.DTypeLike) -> Objective:
-        """Return what a fit lowers."""
+        """Return the loss that a fit in this dtype minimises, without the penalty."""
 
     @abstractmethod
     def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
-        """Return what gives the default score of outputs before their activation, against targets as numbers."""
+        """Return a function from ŷ to the default score against these targets."""
 
     @abstractmethod
     def _labels(self, y: Array) -> Array:
-        """Return targets as `predict` gives them."""
+        """Return targets in the form in which `predict` returns them."""
 
     @abstractmethod
     def _stratify(self, y: Array) -> Array | None:
-        """Return by what rows are stratified when some are held out."""
+        """Return the class of each row for a stratified split, or None for a split without strata."""
 
     # --- before the first epoch -----------------------------------------------------------------------------
 
     def _forget_epochs(self) -> None:
-        """Begin the history anew."""
+        """Start a new history."""
         self.loss_curve_ = []
         self.validation_loss_curve_ = None
         self._no_improvement_count = 0
@@ -105,20 +110,24 @@ class StochasticFit(ABC):
         rate = self.learning_rate_init, self.learning_rate
         return SGDOptimizer(params, *rate, self.momentum, self.nesterovs_momentum, self.power_t)
 
-    def _split(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[HeldOut, HeldOut]:
-        """Return the rows to learn from, and those held out."""
-        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
+    def _split(self, rows: CheckedRows) -> tuple[CheckedRows, CheckedRows]:
+        """Return the training rows and the held-out rows."""
+        arrays = [array for array in rows if array is not None]
         parts = train_test_split(
-            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=self._stratify(y)
+            *arrays,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratify(rows.y),
         )
-        learning, held_out = (HeldOut(*[*half, None][:3]) for half in (parts[::2], parts[1::2]))
+        training, held_out = CheckedRows(*parts[::2]), CheckedRows(*parts[1::2])
         if len(held_out.X) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return learning, held_out
+        return training, held_out
 
-    def _rows_of_a_batch(self, n: int) -> int:
+    def _batch_size_for(self, n: int) -> int:
+        """Return the batch size for n rows."""
         if self.batch_size == "auto":
             return min(200, n)
         if self.batch_size > n:
@@ -129,24 +138,19 @@ class StochasticFit(ABC):
 
     # --- the epochs -----------------------------------------------------------------------------------------
 
-    def _fit_stochastic(
-        self, X: Array, y: Array, sample_weight: Array | None, incremental: bool, held_out: HeldOut | None
-    ) -> None:
+    def _fit_stochastic(self, rows: CheckedRows, incremental: bool, held_out: CheckedRows | None) -> None:
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._new_optimizer()
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.early_stopping and held_out is None:
-            (X, y, sample_weight), held_out = self._split(X, y, sample_weight)
+            rows, held_out = self._split(rows)
+        n = len(rows.X)
         descent = Descent(
-            self.coefs_,
-            self.intercepts_,
-            self.activation,
-            self._objective(X.dtype),
-            X,
-            y,
-            sample_weight,
-            self._rows_of_a_batch(len(X)),
+            parameters_of(self.coefs_, self.intercepts_, self.activation),
+            self._objective(rows.X.dtype),
+            *rows,
+            self._batch_size_for(n),
             self.shuffle,
             self._random_state,
             self.alpha,
@@ -156,17 +160,17 @@ class StochasticFit(ABC):
         self.n_iter_ = 0
         epochs = 1 if incremental else self.max_iter
         try:
-            self._run(descent, len(X), epochs, held_out)
+            self._run(descent, n, epochs, held_out)
         except KeyboardInterrupt:
             self._is_stopping = True
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
-            self.coefs_, self.intercepts_ = descent.parameters()
+            self._take_over(descent.parameters)
             descent.finish()
             if descent.best is not None:
-                self._best_coefs, self._best_intercepts = descent.best
+                self._best_coefs, self._best_intercepts = arrays_of(descent.best)
         if not incremental and self.n_iter_ == self.max_iter and not self._is_stopping:
-            hints = advice.on_convergence(X, self.coefs_, self.intercepts_, self.activation, self.loss_curve_)
+            hints = convergence.advice(rows.X, self.coefs_, self.intercepts_, self.activation, self.loss_curve_)
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 f"converged yet. {hints}",
@@ -177,33 +181,32 @@ class StochasticFit(ABC):
             self.coefs_ = [array.copy() for array in self._best_coefs]
             self.intercepts_ = [array.copy() for array in self._best_intercepts]
 
-    def _run(self, descent: Descent, n: int, epochs: int, held_out: HeldOut | None) -> None:
-        """Make the epochs, until the loss or the validation score stands still for too long."""
+    def _run(self, descent: Descent, n: int, epochs: int, held_out: CheckedRows | None) -> None:
+        """Make up to `epochs` epochs of n rows; end earlier for lack of improvement or by the callback."""
+        patience = self._new_patience()
         is_watched = held_out is not None or self.verbose or self.callback is not None
-        after_epoch = self._after_epoch(descent, n, held_out) if is_watched else None
+        after_epoch = self._after_epoch(descent, n, held_out, patience) if is_watched else None
         self._is_stopping = False
         while self.n_iter_ < epochs and not self._is_stopping:
-            rates, before = self._rates(n, epochs - self.n_iter_), len(descent.losses)
-            best = np.inf if self.best_loss_ is None else self.best_loss_
-            stopping = Stopping(self.tol, self.n_iter_no_change, best, self._no_improvement_count)
+            first = len(descent.losses)
             try:
-                descent.run(rates, stopping, after_epoch)
+                descent.fit(self._rates(n, epochs - self.n_iter_), patience, after_epoch)
             except DivergenceError:
                 if not self.early_stopping:
                     raise
                 self._note_lost_epochs(epochs - self.n_iter_, n)
             finally:
                 if after_epoch is None:
-                    self._note(descent.losses[before:], n)
-                    self.best_loss_, self._no_improvement_count = stopping.best_loss, stopping.count
+                    self._note(descent.losses[first:], n)
+                    self._note_patience(patience)
             if not self._is_stopping and self._no_improvement_count > self.n_iter_no_change:
-                self._is_stopping = self._optimizer.trigger_stopping(self._what_stands_still(), self.verbose)
-                if not self._is_stopping:
-                    self._no_improvement_count = 0
+                self._is_stopping = self._optimizer.trigger_stopping(self._reason_to_stop(), self.verbose)
+                if not self._is_stopping:  # "adaptive" has lowered the learning rate
+                    self._no_improvement_count = patience.count = 0
 
     def _rates(self, n: int, epochs: int) -> list[float]:
-        """Return the learning rate of each of the epochs to come."""
-        optimizer = self._optimizer  # which may have other settings than the estimator has by now
+        """Return the learning rate of each of the next epochs, by the settings with which the optimizer was made."""
+        optimizer = self._optimizer
         first, rate = float(optimizer.learning_rate_init), float(optimizer.learning_rate)
         if not isinstance(optimizer, SGDOptimizer):
             return [first] * epochs
@@ -212,14 +215,19 @@ class StochasticFit(ABC):
         seen = (self.t_ + epoch * n for epoch in range(1, epochs))
         return [rate, *(first / (samples + 1) ** optimizer.power_t for samples in seen)]
 
-    def _what_stands_still(self) -> str:
+    def _new_patience(self) -> Patience:
+        """Return the patience for the training loss, with the epochs of earlier calls that did not improve."""
+        best = np.inf if self.best_loss_ is None else self.best_loss_
+        return Patience(self.n_iter_no_change + 1, self.tol, best, self._no_improvement_count)
+
+    def _reason_to_stop(self) -> str:
         what = "Validation score" if self.early_stopping else "Training loss"
         return f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
 
-    # --- what is noted --------------------------------------------------------------------------------------
+    # --- the history ----------------------------------------------------------------------------------------
 
     def _note(self, losses: list[float], n: int) -> None:
-        """Take note of epochs that have been made."""
+        """Add epochs with these losses to the history."""
         self.n_iter_ += len(losses)
         self.t_ += n * len(losses)
         self.loss_curve_ += losses
@@ -227,54 +235,69 @@ class StochasticFit(ABC):
             self.loss_ = losses[-1]
             self._optimizer.iteration_ends(self.t_)
 
+    def _note_patience(self, patience: Patience) -> None:
+        self.best_loss_, self._no_improvement_count = patience.best, patience.count
+
     def _note_lost_epochs(self, epochs: int, n: int) -> None:
-        """Take note of epochs that parameters without finite numbers would make: the best ones are kept."""
+        """Add the epochs after a divergence to the history as NaN. scikit-learn makes them with parameters of NaN."""
         lost = [np.nan] * epochs
         self._note(lost, n)
         self.validation_scores_ += lost
         self.validation_loss_curve_ += lost
 
-    def _after_epoch(self, descent: Descent, n: int, held_out: HeldOut | None) -> Callable[[float], bool]:
-        """Return what is done after each epoch, where Python is needed; it returns whether to end the run."""
+    def _after_epoch(
+        self, descent: Descent, n: int, held_out: CheckedRows | None, patience: Patience
+    ) -> Callable[[float], bool]:
+        """Return the function that gets the loss of each epoch and returns whether to end the epochs."""
         note_held_out = None if held_out is None else self._noting_held_out(descent, held_out)
 
         def note(loss: float) -> bool:
             self._note([loss], n)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
-            if note_held_out is not None:
-                note_held_out()
+            validation_loss = np.nan if note_held_out is None else note_held_out()
             if not self.early_stopping:
-                stopping = Stopping(self.tol, self.n_iter_no_change, self.best_loss_, self._no_improvement_count)
-                stopping.note(loss)
-                self.best_loss_, self._no_improvement_count = stopping.best_loss, stopping.count
+                patience.improves(loss)
+                self._note_patience(patience)
             if self.callback is not None:
-                self.coefs_, self.intercepts_ = descent.parameters()
-                self._is_stopping = self._is_stopped_by_callback()
+                self._take_over(descent.parameters)
+                self._is_stopping = self._is_stopped_by_callback(validation_loss)
             return bool(self._is_stopping or self._no_improvement_count > self.n_iter_no_change)
 
         return note
 
-    def _is_stopped_by_callback(self) -> bool:
-        answer = None if self.callback is None else self.callback(self)
-        return isinstance(answer, bool | np.bool_) and bool(answer)
+    def _is_stopped_by_callback(self, validation_loss: float = np.nan) -> bool:
+        """Call the callback, if there is one; return whether it returned True."""
+        progress = Progress(self.n_iter_, self.loss_, validation_loss, model=self)
+        return self.callback is not None and is_true(self.callback(progress))
 
-    def _noting_held_out(self, descent: Descent, held_out: HeldOut) -> Callable[[], None]:
-        """Return what notes the loss of rows held out, and with early stopping their score."""
+    def _take_over(self, parameters: Parameters) -> None:
+        """Set the coefficients and intercepts to copies of packed parameters."""
+        self.coefs_, self.intercepts_ = arrays_of(parameters)
+        self._packed.keep(copy_of(parameters), [*self.coefs_, *self.intercepts_])
+
+    # --- held-out rows --------------------------------------------------------------------------------------
+
+    def _noting_held_out(self, descent: Descent, held_out: CheckedRows) -> Callable[[], float]:
+        """Return a function that notes and returns the loss of held-out rows, and notes their score if it is needed."""
         if self.validation_loss_curve_ is None:
             self.validation_loss_curve_ = []
         loss = descent.evaluator(*held_out)
         score = self._held_out_score(descent, held_out) if self.early_stopping else None
 
-        def note() -> None:
+        def note() -> float:
             self.validation_loss_curve_.append(loss())
             if score is not None:
                 self._note_score(score(), descent)
+            return float(self.validation_loss_curve_[-1])
 
         return note
 
-    def _held_out_score(self, descent: Descent, held_out: HeldOut) -> Callable[[], float]:
-        """Return what scores the rows held out with the present parameters; NaN where outputs are not finite."""
+    def _held_out_score(self, descent: Descent, held_out: CheckedRows) -> Callable[[], float]:
+        """Return a function that scores held-out rows with the present parameters.
+
+        The default score is NaN if an output is not finite.
+        """
         if self.scoring is None:
             score = self._scorer(held_out.y, held_out.sample_weight)
 
@@ -287,14 +310,15 @@ class StochasticFit(ABC):
         weight = {} if held_out.sample_weight is None else {"sample_weight": held_out.sample_weight}
 
         def by_estimator() -> float:
-            self.coefs_, self.intercepts_ = descent.parameters()
+            self._take_over(descent.parameters)
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "X does not have valid feature names")  # held-out rows are an array
+                warnings.filterwarnings("ignore", "X does not have valid feature names")  # `held_out.X` is an array
                 return float(scorer(self, held_out.X, labels, **weight))
 
         return by_estimator
 
     def _note_score(self, score: float, descent: Descent) -> None:
+        """Add a score to the history; keep the parameters if the score is the best so far."""
         self.validation_scores_.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")

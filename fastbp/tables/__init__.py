@@ -1,4 +1,4 @@
-"""Files of rows, in and out: a file read as a table, the table made ready for training, predictions written.
+"""Files of rows: a table is read from a file, split into target and inputs, and written with its predictions.
 
-May import `tabular`, for its columns and targets, and `files`. It must not know networks, the terminal or the report.
+May import `tabular` and `files`. It must not know networks, the terminal or the report.
 """

@@ -1,67 +1,70 @@
-"""A table made ready for training: the target told, and the rows without one left out.
+"""A table prepared for training: the target is separated from the other columns, and its task is inferred.
 
 It knows frames of cells and targets. It must not know files, encodings or how a network is trained.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import suggestion
-from fastbp.tabular.encoding.target import Classes, Quantity, Target, known_target, tell_task
+from fastbp.tabular.encoding.target import Classes, Quantity, clean_target
+from fastbp.tabular.training.parts import TrainingData
 
-FEWEST_ROWS = 5
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Rows to train on, and how the target was told.
-
-    Attributes
-    ----------
-    frame : Frame
-        The columns to learn from.
-    column : Cells
-        The target, without a gap.
-    target : Classes or Quantity
-    reason : str
-        Why the target is taken as what it is.
-    groups : (n,) integers, optional
-        Rows of the same number are to be held out together.
-    notices : tuple of str
-        What was left out, one sentence each.
-    """
-
-    frame: Frame
-    column: Cells
-    target: Target
-    reason: str
-    groups: npt.NDArray[np.int64] | None
-    notices: tuple[str, ...]
+MIN_ROWS = 5
+MAX_WHOLE_CLASSES = 20  # whole numbers with more different values are a regression
+MIN_ROWS_PER_CLASS = 3  # on average; two different values are always a classification
 
 
 def prepare(frame: Frame, target: str, task: str | None = None, group: str | None = None) -> TrainingData:
-    """Part a frame into its target and the columns to learn from.
+    """Split a table into its target and the columns to learn from.
 
     Parameters
     ----------
     frame : Frame
     target : str
-        The column to predict.
+        Name of the column to predict. Rows without a target are left out.
     task : {"classification", "regression"}, optional
-        Told from the target if left out.
+        Inferred from the target by default; see `infer_task`.
     group : str, optional
-        A column that is not learned from; rows that are equal in it are held out together.
+        Name of a column with groups. Rows of one group are held out together, and the column is not learned from.
+
+    Returns
+    -------
+    TrainingData
 
     Raises
     ------
     ValueError
-        If a column is not there, or the target is of no use; the message says why.
+        If a column does not exist, or the target cannot be learned. The message says why.
     """
+    _check_columns(frame, target, group)
+    column = clean_target(frame[target])
+    known = ~column.missing
+    n_known = len(column) - column.n_missing
+    if n_known == 0:
+        raise ValueError(f"the target {target!r} is missing in every row")
+    if n_known < MIN_ROWS:
+        rows = "row" if n_known == 1 else "rows"
+        raise ValueError(f"there is too little to learn from: {n_known} {rows} with a target, {MIN_ROWS} at least")
+    notices = []
+    if n_missing := column.n_missing:
+        rows = "1 row is" if n_missing == 1 else f"{n_missing} rows are"
+        notices.append(f"{rows} left out: the target {target!r} is missing there")
+    column = column.take(known)
+    inferred, reason = infer_task(column, task)
+    return TrainingData(
+        frame=frame.without(target, *([] if group is None else [group])).take(known),
+        column=column,
+        target=Classes.learn(column) if inferred == Classes.task else Quantity.learn(column),
+        reason=reason,
+        groups=None if group is None else frame[group].take(known).distinct()[1],
+        notices=tuple(notices),
+    )
+
+
+def _check_columns(frame: Frame, target: str, group: str | None) -> None:
     for name in (target, group):
         if name is not None and name not in frame.names:
             hint = suggestion(name, frame.names) or f"; it has {', '.join(map(repr, frame.names[:20]))}"
@@ -70,21 +73,51 @@ def prepare(frame: Frame, target: str, task: str | None = None, group: str | Non
         raise ValueError(f"the column {target!r} cannot be both target and group")
     if len(frame.names) == 1 + (group is not None):
         raise ValueError(f"the table has no column beside the target {target!r}")
-    column = known_target(frame[target])
-    known = ~column.missing
-    n_known = len(column) - column.n_missing
-    if n_known == 0:
-        raise ValueError(f"the target {target!r} is missing in every row")
-    if n_known < FEWEST_ROWS:
-        rows = "row" if n_known == 1 else "rows"
-        raise ValueError(f"there is too little to learn from: {n_known} {rows} with a target, {FEWEST_ROWS} at least")
-    notices = []
-    if n_missing := column.n_missing:
-        rows = "1 row is" if n_missing == 1 else f"{n_missing} rows are"
-        notices.append(f"{rows} left out: the target {target!r} is missing there")
-    column = column.take(known)
-    found, reason = tell_task(column, task)
-    told = Classes.learn(column) if found == Classes.task else Quantity.learn(column)
-    groups = None if group is None else frame[group].take(known).distinct()[1]
-    features = frame.without(target, *([] if group is None else [group])).take(known)
-    return TrainingData(features, column, told, reason, groups, tuple(notices))
+
+
+def infer_task(cells: Cells, task: str | None = None) -> tuple[str, str]:
+    """Return whether a target is a classification or a regression.
+
+    Texts and truth values are a classification. Whole numbers are a classification if there are at most two different
+    values, or at most `MAX_WHOLE_CLASSES` with `MIN_ROWS_PER_CLASS` rows per value on average. All other numbers are a
+    regression.
+
+    Parameters
+    ----------
+    cells : Cells
+        The target as `clean_target` returned it, without its missing cells.
+    task : {"classification", "regression"}, optional
+        The task that the user asks for. It is returned if the target is fit for it.
+
+    Returns
+    -------
+    task : str
+    reason : str
+        In words.
+
+    Raises
+    ------
+    ValueError
+        If the target is not fit for the task. The message says why.
+    """
+    values, _ = cells.distinct()
+    name, n_rows, n_values = cells.name, len(cells), len(values)
+    if n_values == 1:
+        raise ValueError(f"the target {name!r} has the value {values[0]!r} in every row: there is nothing to learn")
+    if cells.kind == "numbers":
+        is_whole = cells.is_whole or bool((cells.values == np.round(cells.values)).all())
+        is_few = n_values <= 2 or (n_values <= MAX_WHOLE_CLASSES and n_rows >= MIN_ROWS_PER_CLASS * n_values)
+        inferred = "classification" if is_whole and is_few else "regression"
+        reason = f"{n_values:,} different {'whole numbers' if is_whole else 'values'}"
+        if is_whole:  # the other task is possible too
+            reason += f"; --task {'regression' if is_few else 'classification'} if that is wrong"
+    else:
+        inferred, reason = "classification", "true or false" if cells.is_truth else "text"
+        if task == "regression":
+            raise ValueError(f"regression needs numbers, and the target {name!r} holds text ({cells.value(0)!r})")
+    if task is not None:
+        inferred, reason = task, "as asked"
+    if inferred == "classification" and 2 < n_rows < 2 * n_values:
+        shown = f"{n_values} different values ({cells.value(0)!r}, {cells.value(1)!r}, …) in {n_rows} rows"
+        raise ValueError(f"the target {name!r} has {shown}: too many to be classes")
+    return inferred, reason

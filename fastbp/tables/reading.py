@@ -1,7 +1,7 @@
-"""A table in a file, as people have it, made into a polars frame.
+"""Tables read from files: CSV and its dialects, JSON lines and Parquet.
 
-It knows bytes, encodings, separators and how numbers are written. It must not know what the table is for: no target,
-no network, no scaling.
+May import `tables.notation`. It knows bytes, text encodings and separators. It must not know
+what a table is for: targets, networks or scaling.
 """
 
 from __future__ import annotations
@@ -21,35 +21,29 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from fastbp.tables.notation import has_decimal_commas, texts_of, typed
+
 SEPARATORS = (",", ";", "\t", "|")
-
-# What stands for "missing" in any column. Spelled exactly: "Na" is a chemical element.
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "Null", "null", "?", "<NA>", "#N/A")
-# What also stands for it, in small letters, where every other cell of the column is a number.
-MISSING_NUMBER = ("", "na", "n/a", "nan", "null", "?", "<na>", "none", "-", "--", ".", "#n/a", "#value!", "#div/0!")
-
-# Of dates, and of dates with times.
-DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 
 _SNIFFED_CHARACTERS = 1 << 16
 _SNIFFED_RECORDS = 50
-_END = "end of the table"  # a record of our own behind the last one: it is not seen again if a quote stays open
+_END = "end of the table"  # a record put after the last one; an open quote would swallow this record
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as its file holds it.
+    """The cells of a table as the file holds them, and the dialect of the file.
 
     Attributes
     ----------
-    cells : polars.DataFrame
-        The cells untouched: text where the file is text, typed columns where it is Parquet.
-    separator : str
-        What stands between two cells; a comma for Parquet.
-    decimal_comma : bool
+    cells : polars.DataFrame of shape (n_rows, n_columns)
+        Columns of text from a text file, typed columns from JSON lines or Parquet.
+    separator : str, default ","
+        The character between two cells. A comma if the file is not text.
+    decimal_comma : bool, default False
         Whether the file writes one and a half as ``1,5``.
-    notices : tuple of str
-        What had to be guessed or mended, one sentence each.
+    notices : tuple of str, default ()
+        What was guessed or repaired, one sentence each.
     """
 
     cells: pl.DataFrame
@@ -58,39 +52,48 @@ class Table:
     notices: tuple[str, ...] = ()
 
     def values(self, as_text: frozenset[str] = frozenset()) -> pl.DataFrame:
-        """Give every column its type: numbers or dates where all cells that are there are such, otherwise text.
+        """Return the columns with types: numbers or dates if all cells that are not missing are such, otherwise text.
 
         Parameters
         ----------
-        as_text : frozenset of str
-            Columns to leave as text although they could be read as numbers.
+        as_text : frozenset of str, default empty
+            Names of columns that stay text even if all their cells are numbers or dates.
+
+        Returns
+        -------
+        polars.DataFrame of shape (n_rows, n_columns)
         """
         columns = []
         for column in self.cells:
             if column.name in as_text and column.dtype != pl.String and not column.dtype.is_nested():
                 column = column.cast(pl.String)
             if column.dtype == pl.String:
-                if column.name in as_text:
-                    column = _text(column)
-                else:
-                    numbers = _numbers(column, _thousands(self.separator))
-                    column = _dates(_text(column)) if numbers is None else numbers
+                column = texts_of(column) if column.name in as_text else typed(column, self.separator)
             columns.append(column)
         return pl.DataFrame(columns)
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read CSV, its dialects, JSON lines, any of them compressed by gzip, or Parquet; "-" is standard input.
+    """Read a table from a file: CSV and its dialects, JSON lines, either compressed by gzip, or Parquet.
 
-    The file's first bytes decide what it is, not its name. Text is UTF-8, UTF-16 with its byte-order mark, or else
-    Windows-1252 (which holds Latin-1's letters). A comma, semicolon, tab or bar separates cells.
+    The first bytes of a file decide its format, not its name. Text is UTF-8, UTF-16 with a byte-order mark, or
+    Windows-1252 (which has the letters of Latin-1). A comma, semicolon, tab or bar separates cells.
+
+    Parameters
+    ----------
+    path : path-like
+        "-" is standard input.
+
+    Returns
+    -------
+    Table
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If there is no table in it; the message says why.
+        If the file holds no table. The message says why.
     """
     path = Path(path)
     if str(path) == "-":
@@ -141,7 +144,7 @@ def _read_json_lines(data: bytes, path: Path) -> Table:
 
 
 def _decoded(data: bytes, path: Path, notices: list[str]) -> str:
-    """Return the text in `data`, with line feeds at line ends and no byte-order mark."""
+    """Return bytes as text without a byte-order mark, in which lines end with LF or CR LF."""
     try:
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             text = data.decode("utf-16")
@@ -153,7 +156,7 @@ def _decoded(data: bytes, path: Path, notices: list[str]) -> str:
                 notices.append("the file is not UTF-8; its text is read as Windows-1252 (Latin-1)")
     except UnicodeDecodeError:
         text = "\0"
-    text = text.rstrip("\x1a").rstrip("\r\n")  # 0x1a: DOS's own end of a file
+    text = text.rstrip("\x1a").rstrip("\r\n")  # 0x1a ends a file of DOS
     start = text[:4096]
     n_control = sum(character < " " and character not in "\t\n\v\f\r" for character in start)
     if "\0" in text or n_control > 0.01 * len(start):
@@ -164,7 +167,7 @@ def _decoded(data: bytes, path: Path, notices: list[str]) -> str:
 
 
 def _read_text(text: str, path: Path, notices: list[str]) -> Table:
-    announced = re.match(r"sep=([,;\t|])\r?\n", text)  # Excel's own first line
+    announced = re.match(r"sep=([,;\t|])\r?\n", text)  # a first line that Excel writes
     if announced:
         text = text[announced.end() :]
     separator = announced[1] if announced else _sniffed_separator(text)
@@ -172,20 +175,20 @@ def _read_text(text: str, path: Path, notices: list[str]) -> Table:
     names = [name.strip() for name in cells.columns]
     if len(set(names)) == len(names):
         cells.columns = names
-    return Table(cells, separator, _has_decimal_commas(cells, separator), tuple(notices))
+    return Table(cells, separator, has_decimal_commas(cells, separator), tuple(notices))
 
 
 def _cells(text: str, separator: str, path: Path, notices: list[str]) -> pl.DataFrame:
-    """Parse text with polars, after mending unless it is plainly a rectangle: polars takes a short row in silence."""
-    # Everything stays text: polars' own guess of a type would lose how the cell was written.
+    """Parse a text table. A table that is not a rectangle is repaired first, as polars accepts short rows silently."""
+    # All columns stay text: a type that polars infers would lose how a cell was written.
     if _is_rectangular(text, separator):
         with suppress(pl.exceptions.PolarsError):
             return pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-    return pl.read_csv(_mended(text, separator, path, notices).encode(), separator=separator, infer_schema=False)
+    return pl.read_csv(_repaired(text, separator, path, notices).encode(), separator=separator, infer_schema=False)
 
 
 def _sniffed_separator(text: str) -> str:
-    """Return the separator by which the first records agree best with the header."""
+    """Return the separator for which most of the first records have as many cells as the header."""
 
     def agreement(separator: str) -> tuple[float, int]:
         lines = io.StringIO(text[:_SNIFFED_CHARACTERS], newline="")
@@ -197,7 +200,7 @@ def _sniffed_separator(text: str) -> str:
 
 
 def _is_rectangular(text: str, separator: str) -> bool:
-    """Whether every record has as many cells as the header, by counting what stands outside quotes."""
+    """Return whether all records have as many cells as the header; separators within quotes do not count."""
     data = np.frombuffer(text.encode(), dtype=np.uint8)
     quotes = data == ord('"')
     outside = np.logical_not(np.logical_xor.accumulate(quotes))
@@ -209,11 +212,11 @@ def _is_rectangular(text: str, separator: str) -> bool:
     return bool(np.all(n_separators == n_separators[0]))
 
 
-def _mended(text: str, separator: str, path: Path, notices: list[str]) -> str:
-    """Return the same table with blank lines, stray quotes, short rows and empty extra cells put right."""
+def _repaired(text: str, separator: str, path: Path, notices: list[str]) -> str:
+    """Return the table without blank lines, stray quotes and empty extra cells, and with short rows filled up."""
     reader = csv.reader(io.StringIO(f"{text}\n{_END}", newline=""), delimiter=separator)
-    mended = io.StringIO()
-    writer = csv.writer(mended, delimiter=separator, lineterminator="\n")
+    repaired = io.StringIO()
+    writer = csv.writer(repaired, delimiter=separator, lineterminator="\n")
     width, n_short, first_short, line = 0, 0, 0, 1
     try:
         for record in reader:
@@ -234,57 +237,7 @@ def _mended(text: str, separator: str, path: Path, notices: list[str]) -> str:
         raise ValueError(f"{path}: line {reader.line_num} cannot be read ({error})") from None
     if n_short:
         rows = "1 row has" if n_short == 1 else f"{n_short} rows have"
-        notices.append(f"{rows} fewer cells than the header (line {first_short}); the rest is taken as missing")
-    return mended.getvalue()
-
-
-def _thousands(separator: str) -> str:
-    """Return the mark that groups thousands in such a file: where commas separate no cells, they mark decimals."""
-    return "," if separator == "," else "."
-
-
-def _has_decimal_commas(cells: pl.DataFrame, separator: str) -> bool:
-    if separator == ",":
-        return False
-    return any(bool(c.str.contains(",", literal=True).any()) and _numbers(c, ".") is not None for c in cells)
-
-
-def _text(column: pl.Series) -> pl.Series:
-    column = column.str.strip_chars()
-    return column.set(column.is_in(MISSING), None)
-
-
-def _dates(column: pl.Series) -> pl.Series:
-    """Return a column of texts as dates, or dates and times, where all that are there are such by ISO 8601."""
-    n_missing = column.null_count()
-    if n_missing == len(column) or not column.drop_nulls().head(1).str.contains(r"^\d{4}-\d\d-\d\d").all():
-        return column
-    for pattern in DATES:
-        dates = column.str.strptime(pl.Datetime("us"), pattern, strict=False)
-        if dates.null_count() == n_missing:
-            return dates
-    with_zone = column.str.replace(r"[Zz]$", "+00:00").str.replace(r"([+-]\d\d):?(\d\d)$", "${1}:${2}")
-    for pattern in DATES[1:]:
-        dates = with_zone.str.strptime(pl.Datetime("us", "UTC"), f"{pattern}%:z", strict=False)
-        if dates.null_count() == n_missing:
-            return dates
-    return column
-
-
-def _numbers(column: pl.Series, thousands: str) -> pl.Series | None:
-    """Return a text column's numbers, as integers where all of them are, or None where a cell is no number."""
-    text = column.str.strip_chars()
-    text = text.set(text.str.to_lowercase().is_in(MISSING_NUMBER), None)
-    if text.null_count() == len(text):
-        return None
-    for dtype in (pl.Int64, pl.Float64):
-        numbers = text.cast(dtype, strict=False)
-        if numbers.null_count() == text.null_count():
-            return numbers
-    group, point = re.escape(thousands), re.escape("." if thousands == "," else ",")
-    grouped = rf"^[+-]?(\d+|\d{{1,3}}({group}\d{{3}})+)?({point}\d*)?([eE][+-]?\d+)?$"
-    if not text.str.contains(grouped).all():
-        return None
-    plain = text.str.replace_all(group, "").str.replace(point, ".")
-    numbers = plain.cast(pl.Float64, strict=False)
-    return numbers if numbers.null_count() == text.null_count() else None
+        notices.append(
+            f"{rows} fewer cells than the header (the first is line {first_short}); their other cells are missing"
+        )
+    return repaired.getvalue()

@@ -1,6 +1,6 @@
-"""A frame written to a file or as text, in the dialect of the table that it came from.
+"""Tables written to files or as text, in the dialect of the table that they come from.
 
-It knows separators and decimal marks. It must not know what the columns mean.
+May import `tables.reading` and `files`. It must not know what the columns mean.
 """
 
 from __future__ import annotations
@@ -21,9 +21,21 @@ from fastbp.tables.reading import Table
 
 
 def beside(cells: pl.DataFrame, added: Mapping[str, npt.NDArray[Any]]) -> tuple[pl.DataFrame, list[str]]:
-    """Return the cells with columns added to the right, and what to say of that.
+    """Return a table with columns added on the right.
 
-    Numbers have seven digits, all that float32 has. A column whose name is taken gets another one.
+    Floats are rounded to seven significant digits, the precision of float32. A new column whose name is taken gets
+    underscores after its name.
+
+    Parameters
+    ----------
+    cells : polars.DataFrame of shape (n_rows, n_columns)
+    added : mapping from str to ndarray of shape (n_rows,)
+        The new columns.
+
+    Returns
+    -------
+    polars.DataFrame, list of str
+        The table, and one notice for each new column that is renamed.
     """
     columns, notices = {}, []
     for name, values in added.items():
@@ -38,12 +50,23 @@ def beside(cells: pl.DataFrame, added: Mapping[str, npt.NDArray[Any]]) -> tuple[
 
 
 def table_text(frame: pl.DataFrame, like: Table) -> str:
-    """Return `frame` as text in the dialect of the table `like`.
+    """Return a table as text.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The table to write.
+    like : Table
+        The table whose separator and decimal mark are used.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     ValueError
-        If a column holds what text cannot, such as lists.
+        If a column holds values that text cannot hold, such as lists.
     """
     try:
         return frame.write_csv(separator=like.separator, decimal_comma=like.decimal_comma)
@@ -52,9 +75,23 @@ def table_text(frame: pl.DataFrame, like: Table) -> str:
 
 
 def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:
-    """Write `frame` to `path`: Parquet if the name ends so, otherwise text in the dialect of the table `like`.
+    """Write a table to a file. The file is replaced as a whole or not at all.
 
-    The file appears whole or not at all. Text whose name ends in ``.gz`` is compressed.
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The table to write.
+    path : Path
+        A name in ``.parquet`` or ``.pq`` gives Parquet, a name in ``.gz`` compressed text, any other name text.
+    like : Table
+        The table whose separator and decimal mark are used for text.
+
+    Raises
+    ------
+    ValueError
+        If a column holds values that text cannot hold, such as lists.
+    OSError
+        If the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
@@ -65,24 +102,25 @@ def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:
         data = table_text(frame, like).encode()
         data = gzip.compress(data) if suffix == ".gz" else data
     if path.exists() and not path.is_file():
-        path.write_bytes(data)  # a device or a pipe is written to, never replaced
+        path.write_bytes(data)  # a device or a pipe is not replaced by a file
     else:
         replace_file(path, [data])
 
 
 def check_writable(path: Path, devices: bool = False) -> None:
-    """Find out now, before long work, whether a file could be written at `path` later.
+    """Check before long work that a file can be written afterwards. An existing file stays as it is.
 
     Parameters
     ----------
     path : Path
-    devices : bool
-        Whether a pipe or a device will do.
+        Where the file will be written.
+    devices : bool, default False
+        Whether `path` may be a device or a pipe.
 
     Raises
     ------
     ValueError
-        If none could; the message says why.
+        If no file can be written there. The message says why.
     """
     directory = path.resolve().parent
     if path.is_dir():

@@ -1,42 +1,44 @@
-"""What the classifier and the regressor share: parameters, checks, training, prediction by name, and one file.
+"""The base of both estimators: parameters, checks, training, prediction by column names, and model files.
 
-It knows scikit-learn's conventions and Python's frames. It must not know how a model is made.
+It knows scikit-learn's conventions and other libraries' frames. It must not know how a model is trained.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
+from concurrent.futures import Executor
 from numbers import Integral, Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
-import numpy.typing as npt
+from joblib import effective_n_jobs  # type: ignore[import-untyped]
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
+from fastbp import checks
+from fastbp._typing import Floats, Integers
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
-from fastbp.tabular.encoding.target import Target
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import Settings
 from fastbp.tabular.training.build import build
-
-Array = npt.NDArray[Any]
+from fastbp.tabular.training.parts import TrainingData
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
 
 
 class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What the classifier and the regressor share."""
+    """The common part of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
-        "n_ensemble": [_COUNT],
-        "hidden": [tuple, list],
+        "n_estimators": [_COUNT],
+        "hidden_layer_sizes": [tuple, list],
         "epochs": [_COUNT],
         "batch_size": [_COUNT],
         "learning_rate": [_POSITIVE, None],
@@ -45,42 +47,29 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         "time_budget": [_POSITIVE, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
-        "progress": [callable, None],
+        "callback": [callable, None],
     }
 
     _task: str
 
     # --- training -------------------------------------------------------------------------------------------
 
-    def _build(
-        self,
-        frame: Frame,
-        is_named: bool,
-        y: Cells,
-        target: Target,
-        weights: Array,
-        groups: Any,
-        eval_set: tuple[Frame, Cells] | None,
-    ) -> None:
-        """Train, and set what a fitted estimator has."""
-        if groups is not None:
-            _, groups = column_of(groups, "groups").distinct()
-            check_consistent_length(y, groups)
-        built = build(frame, y, target, self._settings(), weights, groups, eval_set, self.progress)
+    def _train(self, data: TrainingData, is_named: bool, executor: Executor | None) -> None:
+        """Train, and set the attributes of a fitted estimator."""
+        built = build(data, self._settings(), self.callback, executor)
         if built.is_interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         built.model.about["has_names"] = is_named
-        self._keep(built.model)
+        self._set_model(built.model)
 
     def _settings(self) -> Settings:
-        cores = None if self.n_jobs is None or self.n_jobs < 0 else max(1, int(self.n_jobs))
         given = self.random_state
         is_seed = isinstance(given, Integral)
         return Settings(
-            n_ensemble=int(self.n_ensemble),
+            n_estimators=int(self.n_estimators),
             metric=self.metric,
             quantile=float(getattr(self, "quantile", 0.5)),
-            hidden=tuple(self.hidden),
+            hidden_layer_sizes=tuple(self.hidden_layer_sizes),
             epochs=int(self.epochs),
             batch_size=int(self.batch_size),
             learning_rate=self.learning_rate,
@@ -88,11 +77,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             label_smoothing=float(getattr(self, "label_smoothing", 0.0)),
             patience=self.patience,
             time_budget=self.time_budget,
-            n_threads=cores,
+            n_threads=None if self.n_jobs == -1 else int(effective_n_jobs(self.n_jobs)),
             seed=int(given) if is_seed else int(check_random_state(given).randint(2**31 - 1)),
         )
 
-    def _keep(self, model: TableModel) -> None:
+    def _set_model(self, model: TableModel) -> None:
+        """Set the attributes of a fitted estimator."""
         names = list(model.encoding.names)
         self.model_ = model
         self.n_features_in_ = len(names)
@@ -102,7 +92,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             del self.feature_names_in_
         self._columns = names
         self.notices_ = tuple(model.about["notices"])
-        self.scores_ = {score["measure"]: score["value"] for score in model.about["scores"]}
+        self.scores_ = {score["metric"]: score["value"] for score in model.about["scores"]}
 
     # --- prediction -----------------------------------------------------------------------------------------
 
@@ -113,7 +103,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         if has_names(X) and hasattr(self, "feature_names_in_"):
             self.model_.encoding.check_columns(frame.names)
             for notice in self.model_.unknown_columns(frame):
-                warnings.warn(f"{notice}; passed over", stacklevel=3)
+                warnings.warn(f"{notice}; ignored", stacklevel=3)
             return frame
         if (width := len(frame.names)) != self.n_features_in_:
             wanted = f"{type(self).__name__} is expecting {self.n_features_in_} features as input"
@@ -125,25 +115,33 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             )
         return frame.renamed(names)
 
-    # --- keeping --------------------------------------------------------------------------------------------
+    # --- model files ----------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file, which `load` and the command `fastbp` read; no pickle.
+        """Write the fitted model to one file, which `load` and the command `fastbp` read. The file is no pickle.
 
         Parameters
         ----------
         path : path-like
-            Replaced whole or not at all if it is there.
+            An existing file is replaced completely or not at all.
         """
         check_is_fitted(self)
         self.model_.save(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
-        """Return a fitted estimator from a file that `save`, or the command `fastbp train`, wrote.
+        """Return a fitted estimator from a file that `save` or the command `fastbp train` wrote.
 
-        It predicts the same to the bit. Its parameters are those of the training, but for `random_state`, which is the
-        seed that was drawn from it.
+        The estimator predicts the same to the bit. It has the parameters of the training, with the learning rate and
+        the dropout rate that None stood for, the seed in place of `random_state`, and no callback.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        estimator
 
         Raises
         ------
@@ -157,13 +155,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         known = {
             **stored,
             "random_state": stored["seed"],
-            "n_jobs": stored["n_threads"],
-            "hidden": tuple(stored["hidden"]),
+            "n_jobs": -1 if stored["n_threads"] is None else stored["n_threads"],
+            "hidden_layer_sizes": tuple(stored["hidden_layer_sizes"]),
         }
         if isinstance(known.get("class_weight"), list):
             known["class_weight"] = dict(known["class_weight"])
         estimator = cls(**{name: known[name] for name in cls._get_param_names() if name in known})
-        estimator._keep(model)
+        estimator._set_model(model)
         return estimator
 
     def __sklearn_tags__(self) -> Any:
@@ -174,16 +172,16 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         return tags
 
 
-def rows_of(X: Any) -> Frame:
-    """Return a table to train on."""
+def training_frame(X: Any) -> Frame:
+    """Return a table to train on, or raise a `ValueError` if it has fewer than two rows."""
     frame = frame_of(X)
     if len(frame) < 2:
         raise ValueError(f"X has n_samples = {len(frame)}, and 2 at least are needed to hold one out")
     return frame
 
 
-def plain(y: Any) -> Any:
-    """Return a series of any library as an array; anything else as it is."""
+def as_array(y: Any) -> Any:
+    """Return a series of any library as an array; return anything else unchanged."""
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None")
     series = nw.from_native(y, series_only=True, pass_through=True)
@@ -193,6 +191,34 @@ def plain(y: Any) -> Any:
     return y
 
 
-def weights_of(sample_weight: Any, frame: Frame) -> Array:
-    """Return the rows' weights, (n,), all 1 where none are given."""
+def checked_weights(sample_weight: Any, frame: Frame) -> Floats:
+    """Return sample weights, (n,); all weights are 1 if none are given."""
     return np.asarray(_check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True))
+
+
+def checked_groups(groups: Any, frame: Frame) -> Integers | None:
+    """Return the number of each row's group, (n,), or None if there are no groups."""
+    if groups is None:
+        return None
+    _, numbers = column_of(groups, "groups").distinct()
+    check_consistent_length(frame, numbers)
+    return numbers
+
+
+def checked_validation(
+    validation_data: Any, cells_of_y: Callable[[Any], Cells]
+) -> tuple[Frame, Cells, Floats | None] | None:
+    """Return validation rows, their target and their weights, or None if there are none.
+
+    Parameters
+    ----------
+    validation_data : tuple (X, y) or (X, y, sample_weight), or None
+    cells_of_y : callable
+        Turns y into cells, and raises a `ValueError` if y cannot be a target.
+    """
+    if validation_data is None:
+        return None
+    X, y, sample_weight = checks.validation_data(validation_data)
+    frame, column = frame_of(X, "validation_data[0]"), cells_of_y(y)
+    check_consistent_length(frame, column)
+    return frame, column, None if sample_weight is None else checked_weights(sample_weight, frame)

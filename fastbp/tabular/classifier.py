@@ -1,85 +1,111 @@
-"""`TabularClassifier`: classes told apart from the columns of a raw table, behind scikit-learn's interface.
+"""`TabularClassifier`: classification of the rows of a raw table, with scikit-learn's interface.
 
-It knows labels and probabilities. It must not know how a model is made.
+It knows labels and probabilities. It must not know how a model is trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from numbers import Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
-from fastbp.tabular.base import TabularEstimator, plain, rows_of, weights_of
-from fastbp.tabular.encoding.cells import cells_of
-from fastbp.tabular.encoding.frames import frame_of, has_names
+from fastbp._typing import Array
+from fastbp.results import Progress
+from fastbp.tabular.base import (
+    TabularEstimator,
+    as_array,
+    checked_groups,
+    checked_validation,
+    checked_weights,
+    training_frame,
+)
+from fastbp.tabular.encoding.cells import Cells, cells_of
+from fastbp.tabular.encoding.frames import has_names
 from fastbp.tabular.encoding.target import Classes
 from fastbp.tabular.model import TableModel
-from fastbp.tabular.settings import BATCH_SIZE, CLASS_METRICS, EPOCHS, HIDDEN, LABEL_SMOOTHING, N_ENSEMBLE, PATIENCE
-from fastbp.tabular.training.pool import Progress
-
-Array = npt.NDArray[Any]
+from fastbp.tabular.settings import (
+    BATCH_SIZE,
+    CLASS_METRICS,
+    EPOCHS,
+    HIDDEN_LAYER_SIZES,
+    LABEL_SMOOTHING,
+    N_ESTIMATORS,
+    PATIENCE,
+)
+from fastbp.tabular.training.parts import TrainingData
 
 
 class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
-    """Networks that tell classes apart from the columns of a raw table.
+    """Classification of the rows of a raw table by an ensemble of neural networks.
 
-    Numbers, truth values, texts, categories and dates are encoded, missing cells included. Several networks are
-    trained, each with other rows held out, and their probabilities averaged and calibrated on those rows.
+    Columns of numbers, truth values, texts, categories and dates are encoded, and cells may be missing. Each network
+    is validated on rows that are held out from its training. The probabilities of the networks are averaged, and they
+    are calibrated on the held-out rows.
 
     Parameters
     ----------
-    n_ensemble : int, default 6
-        Number of networks. One takes a sixth of the time, and is a little worse.
+    n_estimators : int, default 6
+        Number of networks. One network takes a sixth of the time and is a little less accurate.
     metric : {"log_loss", "accuracy", "auc"}, default "log_loss"
-        By which each network's best epoch is chosen, on the rows that it does not see.
-    hidden : tuple of int, default (256, 256, 256)
-        Widths of the hidden layers.
+        Metric on the held-out rows that chooses the best epoch of each network.
+    hidden_layer_sizes : tuple of int, default (256, 256, 256)
+        Widths of the hidden layers. An empty tuple makes linear models.
     epochs : int, default 256
-        Passes over the rows, at most.
+        Maximum number of passes over the training rows.
     batch_size : int, default 256
-    learning_rate : float, default None
-        The highest of the schedule's; None means 0.04.
-    dropout : float, default None
-        The share of hidden units that each step leaves out; None means 0.15.
+        Rows per minibatch.
+    learning_rate : float or None, default None
+        Peak learning rate of the schedule. None means 0.04.
+    dropout : float or None, default None
+        Dropout rate of the hidden units, in [0, 1). None means 0.15.
     label_smoothing : float, default 0.05
-        The share of each label that is spread over all classes.
+        Share of each label that is distributed equally over all classes, in [0, 1).
     patience : int or None, default 24
-        Epochs without improvement after which a network's training ends; None trains through all epochs.
+        Epochs without improvement on the held-out rows after which the training of a network ends. None trains all
+        epochs.
     class_weight : dict, "balanced" or None, default None
-        As scikit-learn's. The probabilities are then those of classes so weighted.
+        Weights of the classes, as in scikit-learn. They multiply the sample weights of the training rows. The predicted
+        probabilities then follow the weighted class frequencies in place of the frequencies in the table.
     time_budget : float or None, default None
-        Seconds after which training ends with the best so far.
-    n_jobs : int or None, default None
-        Networks trained at once; None or -1 means as many as there are cores. The result is the same to the bit.
+        Seconds after which the training ends. Every network keeps its best epoch so far.
+    n_jobs : int or None, default -1
+        Number of networks that are trained at the same time, in threads. -1 means one per core. None means 1, unless
+        a `joblib.parallel_config` context says otherwise. The result is the same to the bit.
     random_state : int, RandomState or None, default 0
-    progress : callable or None, default None
-        Called after each epoch with a `fastbp.tabular.Progress`.
+        Seed of the held-out rows, the initial weights, the order of the rows and the dropout.
+    callback : callable or None, default None
+        Called as `callback(progress)` with a `fastbp.tabular.Progress` after each epoch of each network, and once
+        more when a network is over. If it returns True, the training ends, and every network keeps its best epoch.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+        The labels, in ascending order.
     scores_ : dict of str to float
-        Accuracy, log loss and AUC on the rows held out, each row by networks that were not trained on it. These rows
-        chose the epochs and the temperature, so new ones will see a little less of it, on a hundred rows noticeably.
+        The `accuracy`, `log_loss` and `auc` of the held-out rows, each predicted by the networks that did not see it.
+        The held-out rows also chose the epochs and the temperature, so the scores of new rows are a little worse,
+        mostly for a few hundred rows or fewer. A score that is not defined is None.
     notices_ : tuple of str
-        What was left out of the table, and why.
+        What was left out of the table and why, one sentence each.
     model_ : TableModel
+        The networks, and the encodings of the columns and the target.
     n_features_in_ : int
+        Number of columns of the training table.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only where the table had names.
+        Names of the columns of the training table. Only defined if the table had names.
 
     References
     ----------
     Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted trees on tabular
-    data", NeurIPS.
+    data", NeurIPS. Guo, Pleiss, Sun and Weinberger (2017), "On calibration of modern neural networks", ICML.
 
     Examples
     --------
@@ -101,9 +127,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     def __init__(
         self,
         *,
-        n_ensemble: int = N_ENSEMBLE,
+        n_estimators: int = N_ESTIMATORS,
         metric: str = "log_loss",
-        hidden: tuple[int, ...] = HIDDEN,
+        hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES,
         epochs: int = EPOCHS,
         batch_size: int = BATCH_SIZE,
         learning_rate: float | None = None,
@@ -112,13 +138,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         patience: int | None = PATIENCE,
         class_weight: Any = None,
         time_budget: float | None = None,
-        n_jobs: int | None = None,
+        n_jobs: int | None = -1,
         random_state: Any = 0,
-        progress: Callable[[Progress], object] | None = None,
+        callback: Callable[[Progress], object] | None = None,
     ) -> None:
-        self.n_ensemble = n_ensemble
+        self.n_estimators = n_estimators
         self.metric = metric
-        self.hidden = hidden
+        self.hidden_layer_sizes = hidden_layer_sizes
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -129,58 +155,74 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         self.time_budget = time_budget
         self.n_jobs = n_jobs
         self.random_state = random_state
-        self.progress = progress
+        self.callback = callback
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        validation_data: Any = None,
+        executor: Executor | None = None,
     ) -> TabularClassifier:
-        """Train on a table and its classes.
+        """Train on a table and its labels.
 
         Parameters
         ----------
         X : frame of pandas, polars or pyarrow, mapping from names to columns, or array-like of shape (n, D)
+            Two rows at least.
         y : array-like of shape (n,)
-            Labels: texts, numbers or truth values.
+            Labels: texts, numbers or truth values. No label is missing.
         sample_weight : array-like of shape (n,), default None
+            Weights of the rows. Only their ratios matter. A row of weight 0 is not used.
         groups : array-like of shape (n,), default None
-            Rows of a group are held out together.
-        eval_set : (X, y), default None
-            Rows to hold out, instead of some of the others.
+            Group of each row. Rows of one group are held out together.
+        validation_data : tuple (X, y) or (X, y, sample_weight), default None
+            Validation rows. They replace the held-out rows of every network. `class_weight` does not apply to them.
+        executor : concurrent.futures.Executor, default None
+            Trains the networks in place of threads, in other processes or on other machines. `n_jobs` has no effect
+            then, and the callback is called once per network. The result is the same to the bit.
 
         Returns
         -------
-        self
+        TabularClassifier
+            This estimator.
 
         Raises
         ------
         ValueError
-            If no column is of use, or an argument is not as described.
+            If no column can be learned from, or an argument is not as described.
+        DivergenceError
+            If every network diverged.
         """
-        frame, labels = rows_of(X), _labels(y)
+        frame, labels = training_frame(X), _labels(y)
         check_consistent_length(frame, labels)
         classes = np.unique(labels)
         if len(classes) < 2:
             raise ValueError(f"This solver needs samples of at least 2 classes in the data, got 1 class: {classes}")
-        target = Classes("y", tuple(classes.tolist()))
-        column = cells_of("y", labels)
-        weights = weights_of(sample_weight, frame) * compute_sample_weight(self.class_weight, labels)
-        held_out = None
-        if eval_set is not None:
-            held_out = frame_of(eval_set[0], "eval_set[0]"), cells_of("y", _labels(eval_set[1]))
-            check_consistent_length(*held_out)
-        self._build(frame, has_names(X), column, target, weights, groups, held_out)
-        self.model_.about["settings"]["class_weight"] = _pairs(self.class_weight)
+        data = TrainingData(
+            frame=frame,
+            column=cells_of("y", labels),
+            target=Classes("y", tuple(classes.tolist())),
+            weights=checked_weights(sample_weight, frame) * compute_sample_weight(self.class_weight, labels),
+            groups=checked_groups(groups, frame),
+            validation=checked_validation(validation_data, _cells),
+        )
+        self._train(data, has_names(X), executor)
+        self.model_.about["settings"]["class_weight"] = _for_json(self.class_weight)
         self.classes_ = classes
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """Return each class's probability.
+        """Return the probability of each class.
 
         Parameters
         ----------
-        X : frame, mapping or array-like
-            With the columns of the training table; those of a frame in any order.
+        X : frame, mapping or array-like of shape (n, D)
+            Has the columns of the training table. A frame or mapping may have them in any order.
 
         Returns
         -------
@@ -190,32 +232,52 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Raises
         ------
         ValueError
-            If a column is missing, or holds something else than in training.
+            If a column is missing, or holds another kind of cells than in training.
         """
         frame = self._frame(X)
-        return np.asarray(self.model_.probabilities(frame))
+        return np.asarray(self.model_.answers(frame))
 
     def predict(self, X: Any) -> Array:
-        """Return the most probable class of each row, (n,); X as for `predict_proba`."""
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : frame, mapping or array-like of shape (n, D)
+            Has the columns of the training table. A frame or mapping may have them in any order.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or holds another kind of cells than in training.
+        """
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
-    def _keep(self, model: TableModel) -> None:
-        super()._keep(model)
+    def _set_model(self, model: TableModel) -> None:
+        super()._set_model(model)
         assert isinstance(model.target, Classes)
         self.classes_ = np.array(model.target.labels)
 
 
-def _pairs(class_weight: Any) -> Any:
-    """Return class weights as JSON holds them, whose dictionaries have no keys but texts."""
+def _for_json(class_weight: Any) -> Any:
+    """Return class weights as JSON can hold them: a dictionary as pairs, because JSON has texts alone as keys."""
     if not isinstance(class_weight, dict):
         return class_weight
     return [[np.asarray(label).item(), float(weight)] for label, weight in class_weight.items()]
 
 
+def _cells(y: Any) -> Cells:
+    """Return labels as cells, none of them missing."""
+    return cells_of("y", _labels(y))
+
+
 def _labels(y: Any) -> Array:
-    """Return classes as an array, (n,), none of them missing."""
-    labels: Array = column_or_1d(plain(y), warn=True)
+    """Return labels as an array, (n,), none of them missing."""
+    labels: Array = column_or_1d(as_array(y), warn=True)
     assert_all_finite(labels, input_name="y")
     if labels.dtype == object:
         if any(label is None for label in labels):

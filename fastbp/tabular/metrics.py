@@ -1,22 +1,19 @@
-"""How good a prediction is: what decides which epoch of a network is kept, and what a model is reported to reach.
+"""Metrics: how good predictions are, and the temperature that calibrates probabilities.
 
-It knows arrays of outputs, classes and numbers. It must not know networks, columns or files.
+It knows arrays of outputs, class numbers and values. It must not know targets, networks, columns or files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
+from fastbp._typing import Array, Floats
 
 _NEWTON_STEPS = 30
-_PRIOR = 4.0  # rows' worth of evidence that a temperature is 1: the precision of its logarithm
-_MOST = 4.0  # of that logarithm
+_PRIOR = 4.0  # precision of the prior on log T, in rows: the prior expects T = 1
+_LARGEST_LOG = 4.0  # bound of |log T|
 
 
 def softmax(logits: Array) -> Floats:
@@ -26,27 +23,46 @@ def softmax(logits: Array) -> Floats:
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
+def smoothed(classes: Array, n_classes: int, share: float) -> Floats:
+    """Return one-hot labels with a `share` of each label distributed equally over all classes, (n, C).
+
+    Szegedy et al. (2016), "Rethinking the inception architecture for computer vision", CVPR, section 7.
+    """
+    return np.asarray((1 - share) * np.eye(n_classes)[classes] + share / n_classes)
+
+
+def smoothed_towards_uniform(probabilities: Floats, n_rows: int) -> Floats:
+    """Shrink probabilities, (n, C), towards uniform, with the weight of one extra row.
+
+    A model of n training rows cannot be certain: the smallest probability is 1 / (C (n + 1)).
+    """
+    return np.asarray((n_rows * probabilities + 1 / probabilities.shape[1]) / (n_rows + 1))
+
+
+# --- classification ---------------------------------------------------------------------------------------------
+
+
 def log_losses(probabilities: Floats, classes: Array) -> Floats:
-    """Return −log p of each row's class."""
+    """Return −log p of each row's class, (n,)."""
     own = probabilities[np.arange(len(classes)), classes]
     return np.asarray(-np.log(np.maximum(own, np.finfo(np.float64).tiny)))
 
 
 def log_loss(probabilities: Floats, classes: Array, weights: Array) -> float:
     """Return the weighted mean of −log p of each row's class."""
-    return _mean(log_losses(probabilities, classes), weights)
+    return _weighted_mean(log_losses(probabilities, classes), weights)
 
 
 def accuracy(scores: Array, classes: Array, weights: Array) -> float:
     """Return the weighted share of rows whose class has the largest score."""
-    return _mean(scores.argmax(axis=1) == classes, weights)
+    return _weighted_mean(scores.argmax(axis=1) == classes, weights)
 
 
 def auc(scores: Array, classes: Array, weights: Array) -> float:
-    """Return how often a row of a class has a larger score for it than a row of none: the area under the ROC curve.
+    """Return the area under the ROC curve: how often a row of a class has a larger score for it than another row.
 
-    Ties count half. For more than two classes, the mean over the classes that have rows and leave some; NaN if there
-    are none.
+    Ties count half. For more than two classes, the area is the mean over the classes that have some rows but not all
+    of them. The area is NaN if there is no such class.
     """
     columns = range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1])
     areas = [_area(scores[:, c], classes == c, weights) for c in columns]
@@ -63,33 +79,16 @@ def _area(scores: Array, positive: Array, weights: Array) -> float:
     return float((of_positive * (below + of_others / 2)).sum() / total) if total else float("nan")
 
 
-def rmse(values: Array, truth: Array, weights: Array) -> float:
-    """Return the root of the weighted mean squared error."""
-    errors = np.abs(values - truth)
-    largest = float(errors.max(initial=0)) or 1.0  # whose square may not be finite
-    return largest * float(np.sqrt(_mean((errors / largest) ** 2, weights)))
-
-
-def mae(values: Array, truth: Array, weights: Array) -> float:
-    """Return the weighted mean absolute error."""
-    return _mean(np.abs(values - truth), weights)
-
-
-def pinball(values: Array, truth: Array, weights: Array, quantile: float) -> float:
-    """Return the weighted mean of the quantile loss."""
-    above = truth - values
-    return _mean(np.maximum(quantile * above, (quantile - 1) * above), weights)
-
-
 def temperature(logits: Array, classes: Array, weights: Array, prior: float = _PRIOR) -> float:
-    """Return by what to divide logits so that their softmax has the least log loss on these rows.
+    """Return the T for which softmax(logits / T) has the smallest log loss on these rows.
 
-    A few rows without a mistake would ask for a temperature of 0, so its logarithm is drawn to 0 with the strength of
-    `prior` rows (Guo, Pleiss, Sun & Weinberger 2017, "On calibration of modern neural networks", ICML, without that).
+    Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks", ICML. In addition, a normal prior
+    draws log T towards 0 with the strength of `prior` rows: without the prior, a few rows that are all classified
+    correctly would give T = 0.
     """
     z = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     own = z[np.arange(len(classes)), classes]
-    s = 0.0  # the logarithm of the factor 1 / T
+    s = 0.0  # s = log(1 / T)
     for _ in range(_NEWTON_STEPS):
         t = np.exp(s)
         p = softmax(t * z)
@@ -97,81 +96,104 @@ def temperature(logits: Array, classes: Array, weights: Array, prior: float = _P
         variance = (p * z * z).sum(axis=1) - mean**2
         first = t * float(weights @ (mean - own))
         step = (first + prior * s) / (t * t * float(weights @ variance) + abs(first) + prior)
-        s = float(np.clip(s - np.clip(step, -1, 1), -_MOST, _MOST))
+        s = float(np.clip(s - np.clip(step, -1, 1), -_LARGEST_LOG, _LARGEST_LOG))
         if abs(step) < 1e-4:
             break
     return float(np.exp(-s))
 
 
 def refined_log_losses(logits: Array, classes: Array, weights: Array) -> Floats:
-    """Return the log loss of each row, (n,), that is left once the temperature is right.
+    """Return the log loss of each row, (n,), with the best temperature for these rows.
 
-    Their mean chooses an epoch that tells classes apart, however sure of itself it is: Berta, Holzmüller, Jordan and
-    Bach (2025), "Rethinking early stopping: refine, then calibrate" (arXiv:2501.19195).
+    The mean of these losses chooses the epoch that separates the classes best, even if its probabilities are too large
+    or too small: Berta, Holzmüller, Jordan and Bach (2025), "Rethinking early stopping: refine, then calibrate"
+    (arXiv:2501.19195).
     """
     probabilities = softmax(logits / temperature(logits, classes, weights))
     return log_losses(probabilities, classes)
 
 
-def error_of_classes(metric: str) -> Callable[[Array, Array, Array], float]:
-    """Return the function of logits, classes and weights that is least for the best epoch by a metric."""
+def class_error(metric: str, logits: Array, classes: Array, weights: Array) -> float:
+    """Return what the best epoch by a metric makes small: 1 − accuracy, 1 − AUC or the refined log loss."""
     if metric == "accuracy":
-        return lambda logits, classes, weights: 1 - accuracy(logits, classes, weights)
-
-    def error_of(logits: Array, classes: Array, weights: Array) -> float:
-        area = auc(softmax(logits), classes, weights) if metric == "auc" else np.nan
-        # Where all rows are of one class, there is no area.
-        return _mean(refined_log_losses(logits, classes, weights), weights) if np.isnan(area) else 1 - area
-
-    return error_of
+        return 1 - accuracy(logits, classes, weights)
+    area = auc(softmax(logits), classes, weights) if metric == "auc" else np.nan
+    # If all rows are of one class, the AUC is undefined and the log loss is used.
+    return _weighted_mean(refined_log_losses(logits, classes, weights), weights) if np.isnan(area) else 1 - area
 
 
-def error_of_numbers(metric: str, quantile: float) -> Callable[[Array, Array, Array], float]:
-    """Return the function of values, truth and weights that is least for the best epoch by a metric."""
+# --- regression -------------------------------------------------------------------------------------------------
+
+
+def rmse(values: Array, truth: Array, weights: Array) -> float:
+    """Return the root of the weighted mean squared error."""
+    errors = np.abs(values - truth)
+    largest = float(errors.max(initial=0)) or 1.0  # the square of a large error may overflow
+    return largest * float(np.sqrt(_weighted_mean((errors / largest) ** 2, weights)))
+
+
+def mae(values: Array, truth: Array, weights: Array) -> float:
+    """Return the weighted mean absolute error."""
+    return _weighted_mean(np.abs(values - truth), weights)
+
+
+def quantile_loss(values: Array, truth: Array, weights: Array, quantile: float) -> float:
+    """Return the weighted mean of the quantile loss, which is also called pinball loss."""
+    above = truth - values
+    return _weighted_mean(np.maximum(quantile * above, (quantile - 1) * above), weights)
+
+
+def number_error(metric: str, values: Array, truth: Array, weights: Array, quantile: float) -> float:
+    """Return what the best epoch by a metric makes small: the RMSE, the MAE or the quantile loss."""
     if metric == "quantile":
-        return lambda values, truth, weights: pinball(values, truth, weights, quantile)
-    return {"rmse": rmse, "mae": mae}[metric]
+        return quantile_loss(values, truth, weights, quantile)
+    return {"rmse": rmse, "mae": mae}[metric](values, truth, weights)
 
 
-Score = dict[str, Any]  # measure, value, and the baseline that the best constant prediction reaches, as JSON holds it
+# --- scores -----------------------------------------------------------------------------------------------------
+
+Score = dict[str, Any]  # "metric", "value" and "baseline" (the score of the best constant prediction), for JSON
 
 
-def scores_of_classes(probabilities: Floats, classes: Array, weights: Array) -> list[Score]:
-    """Return accuracy, log loss and AUC, beside those of saying of every row how common each class is."""
+def class_scores(probabilities: Floats, classes: Array, weights: Array) -> list[Score]:
+    """Return accuracy, log loss and AUC. The baseline predicts the share of each class for every row."""
     shares = np.bincount(classes, weights, probabilities.shape[1]) / weights.sum()
     constant = np.broadcast_to(shares, probabilities.shape)
     return [
-        _scored("accuracy", *(accuracy(p, classes, weights) for p in (probabilities, constant))),
-        _scored("log loss", *(log_loss(p, classes, weights) for p in (probabilities, constant))),
-        _scored("AUC", auc(probabilities, classes, weights), 0.5),
+        _score("accuracy", *(accuracy(p, classes, weights) for p in (probabilities, constant))),
+        _score("log_loss", *(log_loss(p, classes, weights) for p in (probabilities, constant))),
+        _score("auc", auc(probabilities, classes, weights), 0.5),
     ]
 
 
-def scores_of_numbers(values: Floats, truth: Floats, weights: Floats, quantile: float | None = None) -> list[Score]:
-    """Return R², RMSE and MAE, beside those of always the mean.
-
-    Of a predicted quantile, its loss beside that of the constant, and the share of values below it, which should be
-    that quantile.
-    """
-    if quantile is not None:
-        constant = np.full(len(truth), np.quantile(truth, quantile))
-        losses = (pinball(guess, truth, weights, quantile) for guess in (values, constant))
-        return [_scored("quantile loss", *losses), _scored("share below", _mean(truth <= values, weights), quantile)]
-    mean = np.full(len(truth), _mean(truth, weights))
+def number_scores(values: Floats, truth: Floats, weights: Floats) -> list[Score]:
+    """Return R², RMSE and MAE. The baseline predicts the weighted mean for every row."""
+    mean = np.full(len(truth), _weighted_mean(truth, weights))
     error, constant_error = (rmse(guess, truth, weights) for guess in (values, mean))
     r2 = 1 - (error / constant_error) ** 2 if constant_error else np.nan
     return [
-        _scored("R²", r2, 0.0),
-        _scored("RMSE", error, constant_error),
-        _scored("MAE", mae(values, truth, weights), mae(mean, truth, weights)),
+        _score("r2", r2, 0.0),
+        _score("rmse", error, constant_error),
+        _score("mae", mae(values, truth, weights), mae(mean, truth, weights)),
     ]
 
 
-def _scored(measure: str, value: float, baseline: float) -> Score:
+def quantile_scores(values: Floats, truth: Floats, weights: Floats, quantile: float) -> list[Score]:
+    """Return the quantile loss, and the share of rows below the prediction, which should be `quantile`.
+
+    The baseline predicts the quantile of all rows for every row.
+    """
+    constant = np.full(len(truth), np.quantile(truth, quantile))
+    losses = (quantile_loss(guess, truth, weights, quantile) for guess in (values, constant))
+    share_below = _weighted_mean(truth <= values, weights)
+    return [_score("quantile_loss", *losses), _score("share_below", share_below, quantile)]
+
+
+def _score(metric: str, value: float, baseline: float) -> Score:
     numbers = {"value": float(value), "baseline": float(baseline)}
-    return {"measure": measure, **{name: number if np.isfinite(number) else None for name, number in numbers.items()}}
+    return {"metric": metric, **{name: number if np.isfinite(number) else None for name, number in numbers.items()}}
 
 
-def _mean(values: Array, weights: Array) -> float:
+def _weighted_mean(values: Array, weights: Array) -> float:
     total = float(weights.sum())
     return float(weights @ values) / total if total else float("nan")

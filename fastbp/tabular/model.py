@@ -1,6 +1,7 @@
-"""What a training on a table leaves behind: networks, and how a table becomes their inputs and their answers.
+"""A model of a table: networks, and the encodings that turn a table into their inputs and their outputs into answers.
 
-It knows the network's face, frames, encodings and model files. It must not know text files, the terminal or training.
+It knows `Network`, frames, encodings and model files. It must not know text files, the terminal or how a model is
+trained.
 """
 
 from __future__ import annotations
@@ -10,23 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fastbp import __version__
+from fastbp._typing import Array, Floats
+from fastbp._version import __version__
 from fastbp.files import model_file
 from fastbp.network import Network
-from fastbp.tabular.encoding.cells import Floats, Frame
+from fastbp.tabular.encoding.cells import Frame
 from fastbp.tabular.encoding.frames import frame_of
 from fastbp.tabular.encoding.inputs import Encoding
-from fastbp.tabular.encoding.target import Classes, Quantity, Target, target_from_dict, target_to_dict
-from fastbp.tabular.metrics import softmax
-
-MOST_RESIDUALS = 10_000  # that a model keeps
+from fastbp.tabular.encoding.target import Classes, Target, target_from_dict, target_to_dict
 
 
 @dataclass(frozen=True)
 class TableModel:
-    """Networks for tables of one kind, whose answers are averaged.
+    """Networks for one kind of table, whose answers are averaged.
 
     Attributes
     ----------
@@ -34,13 +32,13 @@ class TableModel:
     encoding : Encoding
     target : Classes or Quantity
     n_rows : int
-        How many rows it was trained on.
+        Number of training rows.
     temperature : float
-        What logits are divided by.
-    residuals : (m,) floats
-        Of a quantity, |y − ŷ| for rows that a network did not see, ascending; of classes, none.
+        Divisor of the logits. 1 for a regression.
+    residuals : ndarray of shape (m,)
+        |y − ŷ| of held-out rows in ascending order. Empty for a classification.
     about : dict
-        What else is worth keeping, as JSON holds it: settings, scores, when and by which version it was trained.
+        Facts about the training, as JSON can hold them: settings, scores, notices, epochs and the version of fastbp.
     """
 
     networks: tuple[Network, ...]
@@ -51,94 +49,119 @@ class TableModel:
     residuals: Floats = field(default_factory=lambda: np.zeros(0))
     about: dict[str, Any] = field(default_factory=dict)
 
-    def probabilities(self, X: Any) -> Floats:
-        """Return each class's probability for every row, (n, C), in the order of the labels; X as for `predict`.
+    def answers(self, X: Any) -> Floats:
+        """Return the answers of the ensemble for every row.
 
-        The mean of the networks', a little `mixed`.
-        """
-        p = np.mean([softmax(output / self.temperature) for output in self.outputs(X)], axis=0)
-        return mixed(p, self.n_rows)
+        Parameters
+        ----------
+        X : frame, mapping or array
+            As for `predict`.
 
-    def values(self, X: Any) -> Floats:
-        """Return the predicted quantity for every row, (n,); X as for `predict`."""
-        assert isinstance(self.target, Quantity)
-        return np.asarray(np.mean([self.target.values(output[:, 0]) for output in self.outputs(X)], axis=0))
-
-    def margin(self, alpha: float) -> float:
-        """Return how far from its prediction a quantity lies in all but a share `alpha` of cases.
-
-        The quantile of the residuals at ⌈(m + 1)(1 − α)⌉ / m, by which the share would hold for rows drawn alike if the
-        residuals had no part in the networks (split conformal prediction: Lei, G'Sell, Rinaldo, Tibshirani &
-        Wasserman 2018, "Distribution-free predictive inference for regression", JASA); they chose their epochs.
+        Returns
+        -------
+        ndarray
+            Probabilities of shape (n, C), in the order of the target's labels, for a classification. Predicted numbers
+            of shape (n,) for a regression.
 
         Raises
         ------
         ValueError
-            If so small a share cannot be told from so many residuals.
+            If a column is missing or holds something else than in training.
         """
+        of_each = [self.target.answers(output, self.temperature) for output in self._outputs(X)]
+        return self.target.combined(np.asarray(np.mean(of_each, axis=0)), self.n_rows)
+
+    def margin(self, coverage: float) -> float:
+        """Return the half-width of an interval around a predicted number.
+
+        This is the ⌈(m + 1) coverage⌉-th smallest of the m residuals, as in split conformal prediction (Lei, G'Sell,
+        Rinaldo, Tibshirani & Wasserman 2018, "Distribution-free predictive inference for regression", JASA). The
+        residuals are of held-out rows, but these rows chose the networks' epochs, so the coverage of new rows is a
+        little smaller.
+
+        Parameters
+        ----------
+        coverage : float
+            Wanted probability that the interval covers the true value, in (0, 1).
+
+        Returns
+        -------
+        float
+            In the unit of the target.
+
+        Raises
+        ------
+        ValueError
+            If the coverage is out of range, or larger than m residuals can give.
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must lie between 0 and 1, got {coverage}")
         m = len(self.residuals)
-        rank = int(np.ceil((m + 1) * (1 - alpha) - 1e-9))  # 1 − α is rounded
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+        rank = int(np.ceil((m + 1) * coverage - 1e-9))  # 100 · 0.07 is 7.000000000000001
         if rank > m:
-            raise ValueError(f"alpha must be at least {1 / (m + 1):.3g}, as the model knows {m} residuals; got {alpha}")
+            raise ValueError(
+                f"coverage must be at most {m / (m + 1):.3g}, as the model knows {m} residuals; got {coverage}"
+            )
         return float(self.residuals[max(rank, 1) - 1])
 
-    def predict(
-        self, X: Any, with_probabilities: bool = False, alpha: float | None = None
-    ) -> dict[str, npt.NDArray[Any]]:
+    def predict(self, X: Any, with_probabilities: bool = False, coverage: float | None = None) -> dict[str, Array]:
         """Predict every row of a table.
 
         Parameters
         ----------
-        X : mapping from names to columns, frame of pandas, polars or pyarrow, or array (n, D)
-            With the columns of the training table, in any order; others are passed over. The columns of an array are
+        X : mapping from names to columns, frame of pandas, polars or pyarrow, or array of shape (n, D)
+            Has the columns of the training table, in any order. Other columns are ignored. The columns of an array are
             called x0, x1, ….
-        with_probabilities : bool
-            Whether there is a column of probabilities for each class.
-        alpha : float, optional
-            Whether there are bounds that a quantity keeps to in all but this share of cases.
+        with_probabilities : bool, default False
+            Whether to add the column `p_LABEL`, the probability of each class.
+        coverage : float or None, default None
+            Adds the columns `lower` and `upper`, an interval that covers the true number with about this probability.
 
         Returns
         -------
-        dict of str to (n,) arrays
-            The column `prediction`, and for classes `confidence`, the probability of that class.
+        dict of str to ndarray of shape (n,)
+            The column `prediction`. For a classification also `confidence`, the probability of the predicted class.
 
         Raises
         ------
         ValueError
-            If a column is missing or holds something else than in training, or if classes are asked for bounds or a
-            quantity for probabilities.
+            If a column is missing or holds something else than in training, if an interval is asked for of classes or
+            probabilities of numbers, or if `margin` raises.
         """
+        name = self.target.name
         if isinstance(self.target, Classes):
-            if alpha is not None:
-                raise ValueError(f"an interval is for numbers, and the target {self.target.name!r} is classes")
-            p = self.probabilities(X)
+            if coverage is not None:
+                raise ValueError(f"an interval is for numbers, and the target {name!r} is classes")
+            p = self.answers(X)
             of_each = {f"p_{label}": p[:, c] for c, label in enumerate(self.target.labels)}
             return self.target.decode(p) | (of_each if with_probabilities else {})
         if with_probabilities:
-            raise ValueError(f"probabilities are for classes, and the target {self.target.name!r} is numbers")
-        values = self.values(X)
-        if alpha is None:
-            return {"prediction": values}
-        margin = self.margin(alpha)
-        return {"prediction": values, "lower": values - margin, "upper": values + margin}
+            raise ValueError(f"probabilities are for classes, and the target {name!r} is numbers")
+        margin = None if coverage is None else self.margin(coverage)
+        values = self.answers(X)
+        bounds = {} if margin is None else {"lower": values - margin, "upper": values + margin}
+        return self.target.decode(values) | bounds
 
     def unknown_columns(self, frame: Frame) -> list[str]:
-        """Say which columns of a frame were not there in training, in a sentence, or nothing if there are none."""
+        """Return one sentence about the columns of a frame that training did not have, or an empty list."""
         unknown = [name for name in frame.names if name not in (*self.encoding.names, self.target.name)]
         if not unknown:
             return []
         names = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
         return [f"the model does not know {'a column' if len(unknown) == 1 else 'columns'} of the table: {names}"]
 
-    def outputs(self, X: Any) -> list[npt.NDArray[Any]]:
-        """Return what each network says, (n, n_outputs); X as for `predict`."""
+    def _outputs(self, X: Any) -> list[Array]:
+        """Return the output of each network, (n, n_outputs)."""
         inputs = self.encoding.encode(frame_of(X))
-        return [network.predict(view_of(inputs, self.encoding, network.layer_sizes[0])) for network in self.networks]
+        return [network.predict(self.encoding.for_width(inputs, network.layer_sizes[0])) for network in self.networks]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file, whole or not at all."""
+        """Write the model to a file. An existing file is replaced completely or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+        """
         tensors, networks = {"residuals": self.residuals}, []
         for k, network in enumerate(self.networks):
             of_network, metadata = network.to_tensors()
@@ -158,6 +181,14 @@ class TableModel:
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
         """Read a model from a file that `save` wrote.
 
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        TableModel
+
         Raises
         ------
         ValueError
@@ -166,7 +197,7 @@ class TableModel:
         tensors, metadata = model_file.read(path)
         if "table" not in metadata:
             raise ValueError(f"{os.fspath(path)} holds a network but no encoding of a table: `fastbp train` saves both")
-        table, networks = metadata["table"], []
+        table, networks = _with_new_names(metadata["table"]), []
         for k, of_network in enumerate(metadata["networks"]):
             own = {name.removeprefix(f"{k}."): tensor for name, tensor in tensors.items() if name.startswith(f"{k}.")}
             networks.append(Network.from_tensors(own, of_network))
@@ -181,14 +212,30 @@ class TableModel:
         )
 
 
-def mixed(probabilities: Floats, n_rows: int) -> Floats:
-    """Return probabilities as if one row more had been seen that is of all classes alike.
+_NEW_SETTINGS = {"n_ensemble": "n_estimators", "hidden": "hidden_layer_sizes"}
+_NEW_TARGET = {"spread": "std"}
+_NEW_METRICS = {
+    "log loss": "log_loss",
+    "AUC": "auc",
+    "R²": "r2",
+    "RMSE": "rmse",
+    "MAE": "mae",
+    "quantile loss": "quantile_loss",
+    "share below": "share_below",
+}
 
-    A model of n rows can be sure of nothing: no probability comes nearer to 0 than 1 / (C (n + 1)).
+
+def _with_new_names(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a model with the names that are used now.
+
+    The first files of version 0.1 have other names for some settings, for the standard deviation of the target and for
+    the scores. Such files have the same version as the present ones, so the old names are replaced wherever they are.
     """
-    return np.asarray((n_rows * probabilities + 1 / probabilities.shape[1]) / (n_rows + 1))
-
-
-def view_of(inputs: npt.NDArray[Any], encoding: Encoding, width: int) -> npt.NDArray[Any]:
-    """Return the inputs that a network of so many sees: all, or those without the bins of numbers."""
-    return inputs if width == encoding.width else np.ascontiguousarray(inputs[:, encoding.plain])
+    about = table["about"]
+    settings = {_NEW_SETTINGS.get(name, name): value for name, value in about.get("settings", {}).items()}
+    scores = []
+    for score in about.get("scores", []):
+        metric = score.get("metric") or _NEW_METRICS.get(score["measure"], score["measure"])
+        scores.append({"metric": metric, "value": score["value"], "baseline": score["baseline"]})
+    target = {_NEW_TARGET.get(name, name): value for name, value in table["target"].items()}
+    return {**table, "target": target, "about": {**about, "settings": settings, "scores": scores}}

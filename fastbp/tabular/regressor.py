@@ -1,54 +1,107 @@
-"""`TabularRegressor`: numbers predicted from the columns of a raw table, behind scikit-learn's interface.
+"""`TabularRegressor`: prediction of a number for each row of a raw table, with scikit-learn's interface.
 
-It knows numbers and intervals. It must not know how a model is made.
+It knows numbers and intervals. It must not know how a model is trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from numbers import Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
-from fastbp.tabular.base import TabularEstimator, plain, rows_of, weights_of
+from fastbp._typing import Array
+from fastbp.results import Progress
+from fastbp.tabular.base import (
+    TabularEstimator,
+    as_array,
+    checked_groups,
+    checked_validation,
+    checked_weights,
+    training_frame,
+)
 from fastbp.tabular.encoding.cells import Cells, cells_of
-from fastbp.tabular.encoding.frames import frame_of, has_names
+from fastbp.tabular.encoding.frames import has_names
 from fastbp.tabular.encoding.target import Quantity
-from fastbp.tabular.settings import BATCH_SIZE, EPOCHS, HIDDEN, N_ENSEMBLE, NUMBER_METRICS, PATIENCE
-from fastbp.tabular.training.pool import Progress
-
-Array = npt.NDArray[Any]
+from fastbp.tabular.settings import BATCH_SIZE, EPOCHS, HIDDEN_LAYER_SIZES, N_ESTIMATORS, NUMBER_METRICS, PATIENCE
+from fastbp.tabular.training.parts import TrainingData
 
 
 class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
-    """Networks that predict a number from the columns of a raw table.
+    """Prediction of a number for each row of a raw table by an ensemble of neural networks.
+
+    Columns of numbers, truth values, texts, categories and dates are encoded, and cells may be missing. Each network
+    is validated on rows that are held out from its training. The predictions of the networks are averaged. No
+    prediction leaves the range of the training targets.
 
     Parameters
     ----------
-    n_ensemble : int, default 6
-        Number of networks, each with other rows held out, whose values are averaged.
+    n_estimators : int, default 6
+        Number of networks. One network takes a sixth of the time and is a little less accurate.
     metric : {"rmse", "mae", "quantile"}, default "rmse"
-        What is to be small: squared errors, for the mean; absolute ones, for the median; or the quantile loss.
+        Loss that is trained, and metric on the held-out rows that chooses the best epoch of each network. "rmse"
+        predicts the mean, "mae" the median and "quantile" a quantile.
     quantile : float, default 0.5
-        Which quantile to predict, where that is the metric.
-    hidden, epochs, batch_size : as of `TabularClassifier`
-    learning_rate : float, default None
-        The highest of the schedule's; None means 0.07.
-    dropout : float, default None
-        None means 0.
-    patience, time_budget, n_jobs, random_state, progress : as of `TabularClassifier`
+        Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
+    hidden_layer_sizes : tuple of int, default (256, 256, 256)
+        Widths of the hidden layers. An empty tuple makes linear models.
+    epochs : int, default 256
+        Maximum number of passes over the training rows.
+    batch_size : int, default 256
+        Rows per minibatch.
+    learning_rate : float or None, default None
+        Peak learning rate of the schedule. None means 0.07.
+    dropout : float or None, default None
+        Dropout rate of the hidden units, in [0, 1). None means 0.
+    patience : int or None, default 24
+        Epochs without improvement on the held-out rows after which the training of a network ends. None trains all
+        epochs.
+    time_budget : float or None, default None
+        Seconds after which the training ends. Every network keeps its best epoch so far.
+    n_jobs : int or None, default -1
+        Number of networks that are trained at the same time, in threads. -1 means one per core. None means 1, unless
+        a `joblib.parallel_config` context says otherwise. The result is the same to the bit.
+    random_state : int, RandomState or None, default 0
+        Seed of the held-out rows, the initial weights, the order of the rows and the dropout.
+    callback : callable or None, default None
+        Called as `callback(progress)` with a `fastbp.tabular.Progress` after each epoch of each network, and once
+        more when a network is over. If it returns True, the training ends, and every network keeps its best epoch.
 
     Attributes
     ----------
     scores_ : dict of str to float
-        R², RMSE and MAE, or the quantile's loss and the share of rows below it, on the rows held out, each row by
-        networks that were not trained on it. These rows chose the epochs, so new ones will see a little less of it.
-    notices_, model_, n_features_in_, feature_names_in_ : as of `TabularClassifier`
+        The `r2`, `rmse` and `mae` of the held-out rows, each predicted by the networks that did not see it. For the
+        metric "quantile", the `quantile_loss` and `share_below`: the share of rows with a number at or below the
+        prediction, which should be close to `quantile`. RMSE, MAE and quantile loss are in the unit of y. The held-out
+        rows also chose the epochs, so the scores of new rows are a little worse, mostly for a few hundred rows or
+        fewer. A score that is not defined is None.
+    notices_ : tuple of str
+        What was left out of the table and why, one sentence each.
+    model_ : TableModel
+        The networks, and the encodings of the columns and the target.
+    n_features_in_ : int
+        Number of columns of the training table.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of the training table. Only defined if the table had names.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted trees on tabular
+    data", NeurIPS. Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), "Distribution-free predictive inference for
+    regression", JASA.
+
+    Examples
+    --------
+    >>> from fastbp.tabular import TabularRegressor
+    >>> frame = {"colour": ["red", "blue", None, "red"] * 9, "size": [1.5, None, 2.5, 3.0] * 9}
+    >>> model = TabularRegressor(epochs=8).fit(frame, [10.5, 20.0, 30.5, 10.0] * 9)
+    >>> model.predict({"colour": ["red"], "size": [1.5]}).shape
+    (1,)
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
@@ -61,24 +114,24 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        n_ensemble: int = N_ENSEMBLE,
+        n_estimators: int = N_ESTIMATORS,
         metric: str = "rmse",
         quantile: float = 0.5,
-        hidden: tuple[int, ...] = HIDDEN,
+        hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES,
         epochs: int = EPOCHS,
         batch_size: int = BATCH_SIZE,
         learning_rate: float | None = None,
         dropout: float | None = None,
         patience: int | None = PATIENCE,
         time_budget: float | None = None,
-        n_jobs: int | None = None,
+        n_jobs: int | None = -1,
         random_state: Any = 0,
-        progress: Callable[[Progress], object] | None = None,
+        callback: Callable[[Progress], object] | None = None,
     ) -> None:
-        self.n_ensemble = n_ensemble
+        self.n_estimators = n_estimators
         self.metric = metric
         self.quantile = quantile
-        self.hidden = hidden
+        self.hidden_layer_sizes = hidden_layer_sizes
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -87,37 +140,60 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self.time_budget = time_budget
         self.n_jobs = n_jobs
         self.random_state = random_state
-        self.progress = progress
+        self.callback = callback
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        validation_data: Any = None,
+        executor: Executor | None = None,
     ) -> TabularRegressor:
         """Train on a table and its numbers.
 
         Parameters
         ----------
         X : frame of pandas, polars or pyarrow, mapping from names to columns, or array-like of shape (n, D)
+            Two rows at least.
         y : array-like of shape (n,)
-        sample_weight, groups, eval_set : as for `TabularClassifier.fit`
+            Finite numbers.
+        sample_weight : array-like of shape (n,), default None
+            Weights of the rows. Only their ratios matter. A row of weight 0 is not used.
+        groups : array-like of shape (n,), default None
+            Group of each row. Rows of one group are held out together.
+        validation_data : tuple (X, y) or (X, y, sample_weight), default None
+            Validation rows. They replace the held-out rows of every network.
+        executor : concurrent.futures.Executor, default None
+            Trains the networks in place of threads, in other processes or on other machines. `n_jobs` has no effect
+            then, and the callback is called once per network. The result is the same to the bit.
 
         Returns
         -------
-        self
+        TabularRegressor
+            This estimator.
 
         Raises
         ------
         ValueError
-            If no column is of use, or an argument is not as described.
+            If no column can be learned from, or an argument is not as described.
+        DivergenceError
+            If every network diverged.
         """
-        frame, column = rows_of(X), _numbers(y)
+        frame, column = training_frame(X), _cells(y)
         check_consistent_length(frame, column)
-        weights = weights_of(sample_weight, frame)
-        held_out = None
-        if eval_set is not None:
-            held_out = frame_of(eval_set[0], "eval_set[0]"), _numbers(eval_set[1])
-            check_consistent_length(*held_out)
-        self._build(frame, has_names(X), column, Quantity.learn(column), weights, groups, held_out)
+        data = TrainingData(
+            frame=frame,
+            column=column,
+            target=Quantity.learn(column),
+            weights=checked_weights(sample_weight, frame),
+            groups=checked_groups(groups, frame),
+            validation=checked_validation(validation_data, _cells),
+        )
+        self._train(data, has_names(X), executor)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -125,51 +201,54 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : frame, mapping or array-like
-            With the columns of the training table; those of a frame in any order.
+        X : frame, mapping or array-like of shape (n, D)
+            Has the columns of the training table. A frame or mapping may have them in any order.
 
         Returns
         -------
         ndarray of shape (n,)
+            In the unit of y.
 
         Raises
         ------
         ValueError
-            If a column is missing, or holds something else than in training.
+            If a column is missing, or holds another kind of cells than in training.
         """
         frame = self._frame(X)
-        return np.asarray(self.model_.values(frame))
+        return np.asarray(self.model_.answers(frame))
 
-    def predict_interval(self, X: Any, alpha: float = 0.1) -> Array:
-        """Return for each row a lower and an upper bound, between which its number lies in a share 1 − alpha of cases.
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
+        """Return an interval for each row that covers the true number with probability about `coverage`.
 
-        They lie as far from the prediction as all but a share alpha of the rows that were held out did. Those chose the
-        epochs of the networks, so of few rows the share is a little larger than alpha.
+        The prediction is the centre of the interval. The half-width is the same for all rows: a share `coverage` of the
+        held-out rows lies no further from its prediction; see `TableModel.margin`. The held-out rows also chose the
+        epochs of the networks, so the coverage of new rows is a little smaller, mostly for a few hundred rows or fewer.
 
         Parameters
         ----------
-        X : as for `predict`
-        alpha : float, default 0.1
-            Between 0 and 1.
+        X : frame, mapping or array-like of shape (n, D)
+            Has the columns of the training table. A frame or mapping may have them in any order.
+        coverage : float, default 0.9
+            Wanted probability, in (0, 1).
 
         Returns
         -------
         ndarray of shape (n, 2)
+            Lower and upper bounds, in the unit of y.
 
         Raises
         ------
         ValueError
-            If alpha is less than so many rows can tell.
+            If `coverage` is out of range or larger than the held-out rows can give, if a column is missing, or if it
+            holds another kind of cells than in training.
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
         values = self.predict(X)
-        margin = self.model_.margin(alpha)
+        margin = self.model_.margin(coverage)
         return np.column_stack([values - margin, values + margin])
 
 
-def _numbers(y: Any) -> Cells:
-    """Return numbers as a column, none of them missing."""
-    numbers = column_or_1d(plain(y), warn=True)
+def _cells(y: Any) -> Cells:
+    """Return numbers as cells, none of them missing."""
+    numbers = column_or_1d(as_array(y), warn=True)
     assert_all_finite(numbers, input_name="y")
     return cells_of("y", numbers.astype(np.float64))

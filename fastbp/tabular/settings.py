@@ -1,6 +1,7 @@
-"""What may be asked for in training on a table, and what is done where nothing is.
+"""The settings of a training on a table, and their defaults.
 
-It must not import anything slow: `fastbp --help` shows these numbers and is to be quick.
+It must not import anything slow: `fastbp --help` shows these defaults and has to answer quickly. It must not know how
+a setting is used.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 CLASS_METRICS = ("log_loss", "accuracy", "auc")
 NUMBER_METRICS = ("rmse", "mae", "quantile")
 
-N_ENSEMBLE = 6
-HIDDEN = (256, 256, 256)
+N_ESTIMATORS = 6
+HIDDEN_LAYER_SIZES = (256, 256, 256)
 EPOCHS = 256
 BATCH_SIZE = 256
 PATIENCE = 24
@@ -22,40 +23,45 @@ DROPOUT = {"classification": 0.15, "regression": 0.0}
 
 @dataclass(frozen=True)
 class Settings:
-    """How networks for a table are trained. None stands for what suits the task.
+    """How the networks of a model are trained. None stands for the default of the task.
 
     Attributes
     ----------
-    n_ensemble : int
-        How many networks are trained and averaged, each with other rows held out.
-    metric : str, optional
-        What the epoch that is kept of each network is best in: "log_loss", "accuracy" or "auc" of classes, "rmse",
-        "mae" or "quantile" of numbers, by which the loss that is trained goes too.
-    quantile : float
-        Which one, where that is the metric.
-    hidden : tuple of int
-    epochs : int
-        At most.
-    batch_size : int
-    learning_rate : float, optional
-        The highest of Adam's, which the schedule reaches four times.
-    dropout : float, optional
-        The share of hidden units that each step leaves out.
-    label_smoothing : float
-        The share of a label that is spread over all classes.
-    patience : int, optional
-        How many epochs without improvement end a network's training; None never does.
-    time_budget : float, optional
-        Seconds.
-    n_threads : int, optional
-        How many networks are trained at once; None means as many as there are cores.
-    seed : int
+    n_estimators : int, default 6
+        Number of networks. Each network has its own held-out rows, and the networks' answers are averaged.
+    metric : str or None, default None
+        Metric on the held-out rows that chooses the best epoch of each network: "log_loss", "accuracy" or "auc" for
+        classification, "rmse", "mae" or "quantile" for regression. A regression also trains the loss of its metric.
+        None means "log_loss" or "rmse".
+    quantile : float, default 0.5
+        Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
+    hidden_layer_sizes : tuple of int, default (256, 256, 256)
+        Widths of the hidden layers. An empty tuple makes linear models.
+    epochs : int, default 256
+        Maximum number of passes over the training rows.
+    batch_size : int, default 256
+        Rows per minibatch.
+    learning_rate : float or None, default None
+        Peak learning rate of Adam. The schedule reaches this rate four times. None means 0.04 for classification and
+        0.07 for regression.
+    dropout : float or None, default None
+        Dropout rate of the hidden units, in [0, 1). None means 0.15 for classification and 0 for regression.
+    label_smoothing : float, default 0.05
+        Share of each label that is distributed equally over all classes, in [0, 1). Classification only.
+    patience : int or None, default 24
+        Epochs without improvement after which the training of a network ends. None trains all epochs.
+    time_budget : float or None, default None
+        Seconds after which the training ends. Every network keeps its best epoch so far.
+    n_threads : int or None, default None
+        Number of networks that are trained at the same time. None means one per core.
+    seed : int, default 0
+        Seed of the held-out rows, the initial weights, the order of the rows and the dropout.
     """
 
-    n_ensemble: int = N_ENSEMBLE
+    n_estimators: int = N_ESTIMATORS
     metric: str | None = None
     quantile: float = 0.5
-    hidden: tuple[int, ...] = HIDDEN
+    hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES
     epochs: int = EPOCHS
     batch_size: int = BATCH_SIZE
     learning_rate: float | None = None

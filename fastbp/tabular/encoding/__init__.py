@@ -1,4 +1,5 @@
-"""A table's columns as the inputs of a network, and its target as numbers.
+"""The columns of a table as the inputs of a network, and its target as the network's y.
 
-May import NumPy; `frames` imports narwhals when it is handed another library's frame. It must not know networks.
+This folder may import NumPy, `losses`, and `metrics` and `settings` beside it. Only `frames` imports narwhals, and only
+for the frame of another library. The folder must not know networks, training or files.
 """

@@ -1,4 +1,4 @@
-"""The cells of a table as arrays: what each column holds, and where it holds nothing.
+"""The cells of a table as arrays: the values of each column, and which of its cells are missing.
 
 It knows NumPy and Python's own values. It must not know other libraries' frames, or what the columns are for.
 """
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
+from fastbp._typing import Array, Floats, Integers
+
 Value = str | int | float | bool
 
-_LARGEST = 1e300  # so that a difference of two values is finite
+_LARGEST = 1e300  # the difference of two values is then finite
 _DAY = 86_400e6  # microseconds
 _EPOCH = datetime(1970, 1, 1)
 
@@ -31,13 +31,13 @@ class Cells:
     ----------
     name : str
     kind : str
-        "numbers", "text", "dates", or in words something that no network can learn from.
-    values : (n,) array
-        Numbers; for dates, the days since 1970; for text, places in `levels`, which for truth values are booleans.
-    missing : (n,) booleans
-        Where there is nothing, whatever `values` holds there.
+        "numbers", "text" or "dates". Any other text describes cells that no network can learn from.
+    values : ndarray of shape (n,)
+        Numbers as they are, dates as days since 1970, texts as places in `levels`, truth values as booleans.
+    missing : ndarray of bool of shape (n,)
+        Which cells are missing. The value of a missing cell has no meaning.
     levels : tuple of str
-        The texts, each once.
+        The different texts.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Cells:
 
     @property
     def n_missing(self) -> int:
-        """How many cells hold nothing."""
+        """Number of missing cells."""
         return int(self.missing.sum())
 
     @property
@@ -61,31 +61,31 @@ class Cells:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the cells are whole numbers by their type."""
+        """Whether the cells have a type of whole numbers."""
         return self.kind == "numbers" and self.values.dtype.kind in "iu"
 
     def floats(self) -> Floats:
-        """Return numbers, (n,), NaN where they are missing or infinite, and within ±1e300."""
+        """Return numbers within ±1e300, (n,), with NaN for missing and infinite cells."""
         values = np.where(self.missing, np.nan, self.values.astype(np.float64))
         return np.clip(np.where(np.isinf(values), np.nan, values), -_LARGEST, _LARGEST)
 
     def days(self) -> Floats:
-        """Return dates as days since 1970, (n,), NaN where they are missing."""
+        """Return dates as days since 1970, (n,), with NaN for missing cells."""
         return np.where(self.missing, np.nan, self.values.astype(np.float64))
 
-    def codes(self) -> npt.NDArray[np.int64]:
-        """Return texts as places in `levels`, (n,), −1 where they are missing."""
+    def codes(self) -> Integers:
+        """Return texts as places in `levels`, (n,), with −1 for missing cells."""
         return np.where(self.missing, -1, self.values).astype(np.int64)
 
-    def distinct(self) -> tuple[list[Value], npt.NDArray[np.int64]]:
-        """Return the different values in rising order, and for each cell its place among them, −1 where missing.
+    def distinct(self) -> tuple[list[Value], Integers]:
+        """Return the different values in ascending order, and the place of each cell among them, (n,).
 
-        Dates are days.
+        The place of a missing cell is −1. Dates are days since 1970.
 
         Raises
         ------
         ValueError
-            If the cells are of no kind that can be compared.
+            If the cells are neither numbers nor texts nor dates.
         """
         if self.kind not in ("numbers", "text", "dates"):
             raise ValueError(f"column {self.name!r} holds {self.kind}, which cannot be compared")
@@ -99,7 +99,7 @@ class Cells:
         return found.tolist(), numbers
 
     def value(self, row: int) -> Value | None:
-        """Return what one cell holds, a date as text; None if it is missing."""
+        """Return the value of one cell, a date as text. The value of a missing cell is None."""
         if self.missing[row]:
             return None
         if self.kind == "text" and not self.is_truth:
@@ -110,7 +110,7 @@ class Cells:
         return value
 
     def take(self, rows: Array) -> Cells:
-        """Return the cells of some rows: their numbers, or a mask."""
+        """Return the cells of some rows, given by their numbers or by a mask."""
         return replace(self, values=self.values[rows], missing=self.missing[rows])
 
     def renamed(self, name: str) -> Cells:
@@ -119,12 +119,12 @@ class Cells:
 
 
 class Frame:
-    """Columns side by side, found by name.
+    """The columns of a table, accessed by name.
 
     Parameters
     ----------
     columns : iterable of Cells
-        Of one length, at least one, no two of one name.
+        At least one column. All columns have the same length and different names.
     """
 
     def __init__(self, columns: Iterable[Cells]) -> None:
@@ -141,24 +141,24 @@ class Frame:
 
     @property
     def names(self) -> list[str]:
-        """What the columns are called, in their order."""
+        """The names of the columns, in order."""
         return list(self._columns)
 
     def take(self, rows: Array) -> Frame:
-        """Return some rows: their numbers, or a mask."""
+        """Return some rows, given by their numbers or by a mask."""
         return Frame(column.take(rows) for column in self)
 
     def without(self, *names: str) -> Frame:
-        """Return the other columns."""
+        """Return the columns with other names."""
         return Frame(column for column in self if column.name not in names)
 
     def renamed(self, names: Sequence[str]) -> Frame:
-        """Return the same columns under other names, in their order."""
+        """Return the same columns under other names, one name per column."""
         return Frame(column.renamed(name) for column, name in zip(self, names, strict=True))
 
 
 def numbers(name: str, values: Array, missing: Array | None = None) -> Cells:
-    """Return an array of numbers as cells, missing also where they are NaN."""
+    """Return an array of numbers as cells. NaN counts as missing."""
     gaps = _gaps(values, missing)
     return Cells(name, "numbers", values, gaps | np.isnan(values) if values.dtype.kind == "f" else gaps)
 
@@ -174,7 +174,7 @@ def dates(name: str, microseconds: Array, missing: Array) -> Cells:
 
 
 def texts(name: str, values: Iterable[Any]) -> Cells:
-    """Return values as cells of text: a whole number the same with and without a point, truth in small letters."""
+    """Return values as cells of text: 1.0 as "1", and truth values as "true" and "false"."""
     known = [value if type(value) is str else None if _is_missing(value) else _text(value) for value in values]
     levels = tuple(text for text in dict.fromkeys(known) if text is not None)
     places: dict[str | None, int] = {None: -1, **{text: place for place, text in enumerate(levels)}}
@@ -183,12 +183,12 @@ def texts(name: str, values: Iterable[Any]) -> Cells:
 
 
 def cells_of(name: str, values: Any) -> Cells:
-    """Return an array-like (n,) as cells, by what it holds: numbers, truth values, texts, dates or something else.
+    """Return an array-like of shape (n,) as cells. Its values decide the kind of the cells.
 
     Raises
     ------
     ValueError
-        If it is not one column, or holds complex numbers.
+        If `values` is not one-dimensional, or holds complex numbers.
     """
     if isinstance(values, str | bytes) or not (isinstance(values, Iterable) or hasattr(values, "__array__")):
         raise ValueError(f"column {name!r} must be a list or an array, got {values!r}; one row is [{values!r}]")
@@ -197,7 +197,7 @@ def cells_of(name: str, values: Any) -> Cells:
         if values.ndim != 1:
             raise ValueError(f"column {name!r} must be one-dimensional, got shape {values.shape}")
     if isinstance(values, np.ma.MaskedArray):
-        values = values.tolist()  # None where it is masked
+        values = values.tolist()  # a masked cell becomes None
     if isinstance(values, np.ndarray):
         kind = values.dtype.kind
         if kind == "c":
@@ -245,7 +245,7 @@ def _kind_of(value: Any) -> str:
         return "text"
     if isinstance(value, bool | np.bool_):
         return "truth"
-    if isinstance(value, timedelta | time | np.timedelta64):  # the last is an np.integer too
+    if isinstance(value, timedelta | time | np.timedelta64):  # np.timedelta64 is a subclass of np.integer
         return "duration"
     if isinstance(value, int | np.integer):
         return "whole"
@@ -255,7 +255,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    """Tell None, NaN, NaT, and what pandas puts in their place."""
+    """Return whether a value is None, NaN, NaT, or a missing value of pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(value, float | np.floating):
@@ -277,7 +277,7 @@ def _float(value: Any) -> float:
 
 
 def _microseconds(value: Any) -> int:
-    """Return a date's, or a time's by its own clock, since 1970."""
+    """Return the microseconds of a date or a local time since 1970."""
     if isinstance(value, np.datetime64):
         return int(value.astype("datetime64[us]").astype(np.int64))
     if not isinstance(value, datetime):
@@ -294,6 +294,6 @@ def _seconds(value: Any) -> float:
 
 
 def date_text(days: float) -> str:
-    """Return a date, with the time of day unless that is midnight."""
+    """Return days since 1970 as the text of a date. The time of day is added unless it is midnight."""
     text = str(np.datetime64(round(days * _DAY), "us")).replace("T", " ")
     return text.removesuffix(".000000").removesuffix(" 00:00:00")

@@ -1,4 +1,4 @@
-"""One column of a table made into inputs of a network: a number, a category or a date.
+"""The encoding of one column as inputs of a network: of numbers, of categories or of dates.
 
 It knows cells and arrays. It must not know the other columns, the target or the network.
 """
@@ -12,36 +12,40 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastbp.tabular.encoding.cells import Cells, Floats
+from fastbp._typing import Floats
+from fastbp.tabular.encoding.cells import Cells
 
-MOST_LEVELS = 100  # of one category, the commonest first
+MAX_LEVELS = 100  # of one category; the most frequent levels are kept
 _PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # days
 
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A column of numbers: scaled by quartiles and bounded, and beside that how far it is through each of its bins.
+    """A column of numbers, encoded as one scaled input and several piecewise-linear bins.
 
-    A value x becomes z / √(1 + (z/3)²) with z = (x − median) / (q₇₅ − q₂₅), which is z near zero and never leaves
-    (−3, 3): one absurd value cannot drown the others (Holzmüller, Grinsztajn & Steinwart 2024, arXiv:2407.04491).
-    Where the quartiles coincide, half the range stands for their distance.
+    The scaled input of a value x is z / √(1 + (z/3)²) with z = (x − median) / (q₇₅ − q₂₅). The input is close to z near
+    zero and stays within (−3, 3), so one extreme value cannot dominate the others (Holzmüller, Grinsztajn & Steinwart
+    2024, arXiv:2407.04491). If the quartiles coincide, half the range replaces their distance.
 
-    With edges b₀ < … < b_T, x also becomes T inputs, each from −1 below b_{t−1} to 1 above b_t and linear between them:
-    the piecewise-linear encoding of Gorishniy, Rubachev & Babenko (2022), "On embeddings for numerical features in
-    tabular deep learning", NeurIPS, by which a network can learn steps as a tree does.
+    The bins have the edges b₀ < … < b_T. The input of bin t is −1 below b_{t−1}, 1 above b_t and linear between them.
+    With this piecewise-linear encoding, a network can learn steps as a decision tree does (Gorishniy, Rubachev &
+    Babenko 2022, "On embeddings for numerical features in tabular deep learning", NeurIPS).
 
-    A missing number is 0 in all of them.
+    All these inputs are 0 for a missing number.
 
     Attributes
     ----------
     name : str
+        Name of the column.
     median : float
+        The value whose scaled input is 0.
     scale : float
-        The distance that becomes 1. Zero, for a column without spread, makes all values 0.
+        The distance from the median for which z = 1. A scale of 0, for a constant column, makes all scaled inputs 0.
     marks_missing : bool
-        Whether one more input is 1 where the value is missing, 0 elsewhere: so if any was missing in training.
+        Whether the column has one more input, which is 1 for missing cells and 0 for others. It has this input if a
+        cell was missing in training.
     edges : tuple of float
-        Rising; fewer than three make no inputs.
+        Edges of the bins, in ascending order. An empty tuple means no bins.
     """
 
     name: str
@@ -52,7 +56,7 @@ class NumberColumn:
 
     @property
     def n_bins(self) -> int:
-        """Number of the piecewise-linear inputs, which stand last."""
+        """Number of bins; their inputs are the last ones of the column."""
         return max(0, len(self.edges) - 1)
 
     @property
@@ -62,9 +66,16 @@ class NumberColumn:
 
     @classmethod
     def learn(cls, name: str, values: Floats, bins: int) -> NumberColumn:
-        """Take median, scale and the edges of `bins` bins from `values`, (n,), NaN where missing, at least one not.
+        """Return the encoding that fits some values.
 
-        Each bin holds as many values as any other; where edges coincide, there are fewer.
+        Parameters
+        ----------
+        name : str
+            Name of the column.
+        values : ndarray of shape (n,)
+            NaN marks missing cells. At least one cell is not missing.
+        bins : int
+            Wanted number of bins with equally many values. There are fewer bins if some edges coincide.
         """
         missing = np.isnan(values)
         known = values[~missing]
@@ -72,7 +83,7 @@ class NumberColumn:
         scale = upper - lower if upper > lower else (highest - lowest) / 2
         edges = np.quantile(known, np.linspace(0, 1, bins + 1))
         apart = np.diff(edges, prepend=-np.inf) / 2 > np.finfo(float).tiny
-        inner = tuple(edges[apart].tolist()) if apart.sum() > 2 else ()  # two values have no more to tell
+        inner = tuple(edges[apart].tolist()) if apart.sum() > 2 else ()  # one bin would add nothing
         return cls(name, float(median), float(scale), bool(missing.any()), inner)
 
     def encode(self, cells: Cells) -> Floats:
@@ -80,12 +91,12 @@ class NumberColumn:
         return self.encode_values(cells.floats())
 
     def encode_values(self, values: Floats) -> Floats:
-        """Return the inputs of numbers, (n, width), NaN where missing."""
+        """Return the inputs of numbers, (n, width); NaN marks missing numbers."""
         missing = np.isnan(values)
         inputs = np.zeros((len(values), self.width))
         x = np.where(missing, self.median, values)
         if self.scale > 0:
-            with np.errstate(over="ignore"):  # an overflow is an infinity, which the bounds bring back
+            with np.errstate(over="ignore"):  # an overflow gives infinity, which np.clip replaces
                 z = np.clip((x - self.median) / self.scale, -1e9, 1e9)
             inputs[:, 0] = z / np.sqrt(1 + (z / 3) ** 2)
         for t, (lower, upper) in enumerate(pairwise(self.edges), 1 + self.marks_missing):
@@ -98,15 +109,16 @@ class NumberColumn:
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of texts: one input a level, 1 where the cell holds it; of two levels, one input, −1 or 1.
+    """A column of texts, encoded one-hot: the input of a level is 1 for cells with this text and 0 for others.
 
-    Missing and unknown cells are all zeros.
+    Two levels share one input, which is −1 or 1. All inputs are 0 for missing cells and for texts that are no level.
 
     Attributes
     ----------
     name : str
+        Name of the column.
     levels : tuple of str
-        The texts that are told apart, in alphabetical order.
+        The texts that have an input, in alphabetical order.
     """
 
     name: str
@@ -120,16 +132,16 @@ class CategoryColumn:
 
     @classmethod
     def learn(cls, cells: Cells) -> CategoryColumn:
-        """Take as levels the texts that occur at least twice, of these at most the `MOST_LEVELS` commonest."""
+        """Return the encoding whose levels are the `MAX_LEVELS` most frequent texts that occur at least twice."""
         counts = text_counts(cells)
-        commonest = sorted((text for text in counts if counts[text] > 1), key=lambda text: (-counts[text], text))
-        return cls(cells.name, tuple(sorted(commonest[:MOST_LEVELS])))
+        by_frequency = sorted((text for text in counts if counts[text] > 1), key=lambda text: (-counts[text], text))
+        return cls(cells.name, tuple(sorted(by_frequency[:MAX_LEVELS])))
 
     def encode(self, cells: Cells) -> Floats:
         """Return the column's inputs, (n, width)."""
         numbers = {level: i for i, level in enumerate(self.levels)}
         of_levels = [numbers.get(_spelled(level), -1) for level in cells.levels]
-        known = np.array([*of_levels, -1])[cells.codes()][:, np.newaxis]  # code −1, a missing cell, finds the last one
+        known = np.array([*of_levels, -1])[cells.codes()][:, np.newaxis]  # code −1 takes the last element
         if len(self.levels) == 2:
             return np.asarray(np.where(known < 0, 0.0, 2.0 * known - 1))
         return np.asarray(known == np.arange(len(self.levels)), np.float64)
@@ -137,18 +149,19 @@ class CategoryColumn:
 
 @dataclass(frozen=True)
 class DateColumn:
-    """A column of dates or times: the days that have gone by as a number, and where in the year, week and day it is.
+    """A column of dates or times, encoded as a number of days and as the phase within the year, the week and the day.
 
-    A period is two inputs, sin and cos of its phase, left out where training saw less than one whole period, or one
-    phase alone.
+    A period has two inputs, the sine and cosine of the phase. A period is left out if the training rows cover less than
+    one whole period, or have one phase only.
 
     Attributes
     ----------
     name : str
+        Name of the column.
     days : NumberColumn
-        Of the days since 1970.
+        The encoding of the days since 1970.
     periods : tuple of str
-        "year", "week", "day".
+        Some of "year", "week" and "day".
     """
 
     name: str
@@ -162,12 +175,12 @@ class DateColumn:
 
     @property
     def n_bins(self) -> int:
-        """Number of the piecewise-linear inputs, which stand last."""
+        """Number of bins; their inputs are the last ones of the column."""
         return self.days.n_bins
 
     @classmethod
     def learn(cls, cells: Cells, bins: int) -> DateColumn:
-        """Take scale, bins and periods from a column with at least one date."""
+        """Return the encoding that fits a column with at least one date; `bins` is the wanted number of bins."""
         days = cells.days()
         known = days[~np.isnan(days)]
         span = known.max() - known.min()
@@ -186,14 +199,14 @@ Column = NumberColumn | CategoryColumn | DateColumn
 
 
 def kind_of(column: Column) -> str:
-    """Return what a learned column takes."""
+    """Return the kind of cells that an encoding takes."""
     if isinstance(column, NumberColumn):
         return "numbers"
     return "text" if isinstance(column, CategoryColumn) else "dates"
 
 
 def text_counts(cells: Cells) -> Counter[str]:
-    """Return how often each text occurs; truth has one spelling."""
+    """Return how often each text occurs; "True" and "TRUE" count as "true"."""
     codes = cells.codes()
     counts: Counter[str] = Counter()
     for level, count in zip(cells.levels, np.bincount(codes[codes >= 0], minlength=len(cells.levels)), strict=True):
@@ -206,7 +219,7 @@ def _spelled(text: str) -> str:
 
 
 def column_to_dict(column: Column) -> dict[str, Any]:
-    """Return a column as what JSON can hold."""
+    """Return an encoding as JSON can hold it."""
     if isinstance(column, NumberColumn):
         return {"kind": "numbers", **vars(column), "edges": list(column.edges)}
     if isinstance(column, CategoryColumn):
@@ -220,7 +233,7 @@ def column_to_dict(column: Column) -> dict[str, Any]:
 
 
 def column_from_dict(stored: dict[str, Any]) -> Column:
-    """Restore a column from what `column_to_dict` returned."""
+    """Return the encoding that `column_to_dict` stored."""
     rest = {name: value for name, value in stored.items() if name != "kind"}
     if stored["kind"] == "numbers":
         return NumberColumn(**rest | {"edges": tuple(stored["edges"])})

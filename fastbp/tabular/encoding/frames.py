@@ -1,7 +1,7 @@
-"""Tables as Python has them, made into one kind: pandas, polars or pyarrow frames, mappings, arrays.
+"""Tables of pandas, polars and pyarrow, mappings and arrays, all turned into a `Frame`.
 
-It knows other libraries' frames, through narwhals, which it needs for nothing else. It must not know what the columns
-are for.
+It knows other libraries' frames through narwhals, which is imported only for such a frame. It must not know what the
+columns are for.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ from fastbp.tabular.encoding.cells import Cells, Frame
 
 
 def frame_of(X: Any, name: str = "X") -> Frame:
-    """Return a table as cells, the same whatever holds it.
+    """Return a table as cells. The same table gives the same cells in every library.
 
     Parameters
     ----------
-    X : frame of pandas, polars, pyarrow or another library that narwhals knows, mapping, or array-like (n, D)
+    X : frame of a library that narwhals knows, mapping, or array-like of shape (n, D)
         A mapping goes from names to columns. The columns of an array are called x0, x1, ….
-    name : str
-        What errors call it.
+    name : str, default "X"
+        Name of the argument in error messages.
+
+    Returns
+    -------
+    Frame
 
     Raises
     ------
     TypeError
-        If it is a sparse or a lazy table.
+        If `X` is a sparse or a lazy table.
     ValueError
-        If it is no table, or two of its columns have the same name.
+        If `X` is no table, or two of its columns have the same name.
     """
     if isinstance(X, Frame):
         return X
@@ -56,14 +60,14 @@ def frame_of(X: Any, name: str = "X") -> Frame:
 
 
 def column_of(column: Any, name: str) -> Cells:
-    """Return a series of any library, or an array-like (n,), as cells: missing where its library says so.
+    """Return a series of any library, or an array-like of shape (n,), as cells.
 
     Raises
     ------
     ValueError
-        If it is not one column.
+        If `column` is not one-dimensional.
     """
-    if _is_pythons(column):
+    if _is_array_or_list(column):
         return cells.cells_of(name, column)
     nw = _narwhals()
     series = nw.from_native(column, series_only=True, pass_through=True)
@@ -87,16 +91,16 @@ def column_of(column: Any, name: str) -> Cells:
 
 
 def has_names(X: Any) -> bool:
-    """Tell whether a table's columns have names of their own."""
+    """Return whether a table names its columns, as frames and mappings do."""
     return isinstance(X, Mapping | Frame) or _native_frame(X, "X") is not None
 
 
 def default_names(n_columns: int) -> list[str]:
-    """Return what the columns of an array are called."""
+    """Return the names of the columns of an array."""
     return [f"x{i}" for i in range(n_columns)]
 
 
-def _is_pythons(values: Any) -> bool:
+def _is_array_or_list(values: Any) -> bool:
     return isinstance(values, np.ndarray | list | tuple | range)
 
 
@@ -109,8 +113,8 @@ def _narwhals() -> Any:
 
 
 def _native_frame(X: Any, name: str) -> Any:
-    """Return a library's frame as narwhals sees it, or None if it is something else."""
-    if _is_pythons(X):
+    """Return a library's frame as a narwhals frame, or None if `X` is no frame."""
+    if _is_array_or_list(X):
         return None
     nw = _narwhals()
     try:
@@ -118,7 +122,7 @@ def _native_frame(X: Any, name: str) -> Any:
         if isinstance(frame, nw.LazyFrame):
             raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
         if isinstance(frame, nw.DataFrame):
-            frame.columns  # noqa: B018 (a frame of pandas may have two columns of one name)
+            frame.columns  # noqa: B018 (raises if a pandas frame has two columns with the same name)
             return frame
     except nw.exceptions.DuplicateError as error:
         raise ValueError(f"{name} has two columns of one name: {error}") from None

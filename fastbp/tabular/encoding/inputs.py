@@ -1,4 +1,4 @@
-"""A table's columns, chosen and learned, made into the inputs of a network side by side.
+"""The encoding of a table as the inputs of a network: which columns are used, and how each of them is encoded.
 
 It knows cells and arrays. It must not know files, the target or the network.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastbp._typing import Array
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.columns import (
     CategoryColumn,
@@ -25,21 +26,21 @@ from fastbp.tabular.encoding.columns import (
     text_counts,
 )
 
-FEWEST_BINS, MOST_BINS = 4, 48  # of a number
-MOST_BINS_IN_ALL = 1024
+MIN_BINS, MAX_BINS = 4, 48  # of one column
+MAX_BINS_OF_TABLE = 1024
 ROWS_PER_BIN = 75
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What turns a frame into the inputs of a network.
+    """The encoding of a frame as the inputs of a network.
 
     Attributes
     ----------
     columns : tuple of NumberColumn, CategoryColumn and DateColumn
-        In the frame's order; their inputs stand side by side.
+        The encodings of the columns that are used, in the order of the inputs.
     names : tuple of str
-        All columns of that frame, those that are of no use among them.
+        Names of all columns of the training table, also of those that are left out.
     """
 
     columns: tuple[Column, ...]
@@ -47,7 +48,7 @@ class Encoding:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Names of the columns that were of no use."""
+        """Names of the columns that are not used."""
         used = {column.name for column in self.columns}
         return tuple(name for name in self.names if name not in used)
 
@@ -57,8 +58,8 @@ class Encoding:
         return sum(column.width for column in self.columns)
 
     @property
-    def plain(self) -> npt.NDArray[np.bool_]:
-        """Which inputs are no piecewise-linear bins of numbers, (D_0,)."""
+    def is_not_bin(self) -> npt.NDArray[np.bool_]:
+        """Which inputs are not piecewise-linear bins, (D_0,)."""
         parts = [np.arange(column.width) < column.width - column.n_bins for column in self.columns]
         return np.concatenate(parts)
 
@@ -68,12 +69,12 @@ class Encoding:
         return frozenset(column.name for column in self.columns if isinstance(column, CategoryColumn))
 
     def encode(self, frame: Frame) -> npt.NDArray[np.float32]:
-        """Return the inputs of all rows, (n, D_0), finite whatever the frame holds.
+        """Return the inputs of all rows, (n, D_0). All inputs are finite.
 
         Raises
         ------
         ValueError
-            If a column is not there, or holds something else than it held in training.
+            If a column is missing, or holds another kind of cells than in training.
         """
         self.check_columns(frame.names)
         inputs = np.empty((len(frame), self.width), dtype=np.float32)
@@ -84,50 +85,55 @@ class Encoding:
             start += column.width
         return inputs
 
+    def for_width(self, inputs: Array, width: int) -> Array:
+        """Return the inputs of a network that has `width` inputs, (n, width): all inputs, or all but the bins."""
+        return inputs if width == self.width else np.ascontiguousarray(inputs[:, self.is_not_bin])
+
     def check_columns(self, names: Sequence[str]) -> None:
-        """Raise a `ValueError` unless all columns that are needed are among `names`."""
+        """Raise a `ValueError` if a column that is used is not among `names`."""
         if missing := [column.name for column in self.columns if column.name not in names]:
             listed = ", ".join(f"{name!r}{suggestion(name, names)}" for name in missing)
             raise ValueError(f"the table lacks {'a column' if len(missing) == 1 else 'columns'} of the model: {listed}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the encoding as what JSON can hold; `from_dict` restores it to the bit."""
+        """Return the encoding as JSON can hold it, without rounding."""
         return {"columns": [column_to_dict(column) for column in self.columns], "names": list(self.names)}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Encoding:
-        """Restore an encoding from what `to_dict` returned."""
+        """Return the encoding that `to_dict` stored."""
         return cls(tuple(map(column_from_dict, stored["columns"])), tuple(stored["names"]))
 
 
 def bins_for(n_rows: int, n_columns: int) -> int:
-    """Return how many bins a number gets: more of them the more rows there are, fewer the more columns there are."""
-    return max(FEWEST_BINS, min(MOST_BINS, n_rows // ROWS_PER_BIN, MOST_BINS_IN_ALL // n_columns))
+    """Return the number of bins per column. It grows with the number of rows and falls with the number of columns."""
+    return max(MIN_BINS, min(MAX_BINS, n_rows // ROWS_PER_BIN, MAX_BINS_OF_TABLE // n_columns))
 
 
 def learn_encoding(frame: Frame) -> tuple[Encoding, list[str]]:
-    """Choose how to encode each column of `frame`, and measure its medians, scales and levels.
+    """Choose the columns to use, and learn how each of them is encoded.
 
     Parameters
     ----------
     frame : Frame
-        The target not among them.
+        The columns to learn from, without the target.
 
     Returns
     -------
-    Encoding, list of str
-        The second names what was left out or taken as missing, and why, one sentence each.
+    encoding : Encoding
+    notices : list of str
+        Which columns were left out and which values count as missing, one sentence each.
 
     Raises
     ------
     ValueError
-        If no column is left.
+        If every column is left out.
     """
     bins = bins_for(len(frame), max(1, sum(column.kind != "text" for column in frame)))
     columns: list[Column] = []
     notices = []
     for column in frame:
-        reason = _unfit(column, is_alone=len(frame.names) == 1)
+        reason = _reason_to_leave_out(column, is_alone=len(frame.names) == 1)
         if reason is None:
             learned = _learn_column(column, bins)
             if isinstance(learned, str):
@@ -145,7 +151,7 @@ def learn_encoding(frame: Frame) -> tuple[Encoding, list[str]]:
 
 
 def _learn_column(cells: Cells, bins: int) -> Column | str:
-    """Return the learned column, or why it is of no use."""
+    """Return the encoding of a column, or the reason why the column is left out."""
     if cells.kind == "text":
         return _learn_category(cells)
     values = cells.floats() if cells.kind == "numbers" else cells.days()
@@ -172,7 +178,8 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _unfit(cells: Cells, is_alone: bool) -> str | None:
+def _reason_to_leave_out(cells: Cells, is_alone: bool) -> str | None:
+    """Return why a column cannot be used, or None; a counter of the rows is used if there is no other column."""
     if cells.kind not in ("numbers", "text", "dates"):
         return f"it holds {cells.kind}"
     if cells.is_whole and len(cells) > 2 and cells.value(0) in (0, 1) and not is_alone:
@@ -183,14 +190,14 @@ def _unfit(cells: Cells, is_alone: bool) -> str | None:
 
 
 def suggestion(name: str, names: Sequence[str]) -> str:
-    """Return " (did you mean '…'?)" for the nearest of `names`, or nothing where none is near."""
+    """Return " (did you mean '…'?)" with the most similar of `names`, or an empty text if no name is similar."""
     folded = {other.casefold(): other for other in names}
     nearest = get_close_matches(name.casefold(), folded, n=1)
     return f" (did you mean {folded[nearest[0]]!r}?)" if nearest else ""
 
 
 def _check_kind(cells: Cells, wanted: str) -> None:
-    """Raise if a column does not hold what it held in training; a column with nothing in it will do."""
+    """Raise a `ValueError` if a column holds another kind of cells than in training; an empty column is allowed."""
     if cells.kind == wanted or cells.missing.all():
         return
     where = ""

@@ -1,29 +1,47 @@
-"""The column to predict: whether it is classes or a quantity, and its way to the network's y and back.
+"""The column to predict, of classes or of numbers: its cells as the network's y, and the network's output as answers.
 
-It knows cells and arrays. It must not know files, the other columns or how the network is trained.
+`Classes` and `Quantity` have the same methods, so no other file has to ask which kind of target it has. This file knows
+metrics, settings and the names of losses. It must not know files, other columns or networks.
 """
 
+# ruff: noqa: ARG002 (each method takes what either kind of target needs)
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
+from numpy import newaxis
 
-from fastbp.tabular.encoding.cells import Cells, Floats, Value
+from fastbp import losses
+from fastbp._typing import Array, Floats, Integers
+from fastbp.tabular import metrics
+from fastbp.tabular.encoding.cells import Cells, Value
+from fastbp.tabular.metrics import Score
+from fastbp.tabular.settings import CLASS_METRICS, DROPOUT, LEARNING_RATE, NUMBER_METRICS
 
-MOST_WHOLE_CLASSES = 20  # whole numbers with more different values are a quantity
-FEWEST_ROWS_PER_CLASS = 3  # and so are those with fewer rows a value, except that two values are always classes
+MAX_RESIDUALS = 10_000  # that a model keeps
 
 
 @dataclass(frozen=True)
 class Classes:
-    """A target of classes, numbered in the order of their labels; the network has one output a class."""
+    """A target of classes. The network has one output per class, and its answers are probabilities.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    labels : tuple of str, int, float or bool
+        The classes. The number of a class is its place in this tuple.
+    """
 
     name: str
     labels: tuple[Value, ...]
     task: ClassVar[str] = "classification"
+    metric_names: ClassVar[tuple[str, ...]] = CLASS_METRICS
+    default_metric: ClassVar[str] = CLASS_METRICS[0]
+    default_learning_rate: ClassVar[float] = LEARNING_RATE["classification"]
+    default_dropout: ClassVar[float] = DROPOUT["classification"]
 
     @property
     def n_outputs(self) -> int:
@@ -32,22 +50,28 @@ class Classes:
 
     @property
     def has_texts(self) -> bool:
-        """Whether the labels are to be read as text."""
+        """Whether the labels are texts, so that the column is to be read as text."""
         return isinstance(self.labels[0], str)
+
+    # --- from cells to y ------------------------------------------------------------------------------------
 
     @classmethod
     def learn(cls, cells: Cells) -> Classes:
-        """Take the labels from a column without missing values."""
+        """Return the target whose labels are the values of a column without missing cells."""
         labels, _ = cells.distinct()
         return cls(cells.name, tuple(labels))
 
-    def encode(self, cells: Cells) -> npt.NDArray[np.int64]:
+    def learn_again(self, cells: Cells) -> Classes:
+        """Return the target for some of the rows: the same classes."""
+        return self
+
+    def encode(self, cells: Cells) -> Integers:
         """Return class numbers, (n,).
 
         Raises
         ------
         ValueError
-            If a label is not among those learned.
+            If a label is not one of `labels`.
         """
         numbers = {label: c for c, label in enumerate(self.labels)}
         values, places = cells.distinct()
@@ -57,127 +81,221 @@ class Classes:
             raise ValueError(f"the target {self.name!r} holds {label!r}, which is no class known")
         return classes
 
-    def decode(self, probabilities: Floats) -> dict[str, npt.NDArray[Any]]:
-        """Return the label of the largest probability, and that as its confidence."""
+    def truth_of_cells(self, cells: Cells) -> Array:
+        """Return the true class numbers, (n,), of a column without missing cells."""
+        return self.encode(cells)
+
+    def truth(self, y: Array) -> Array:
+        """Return the true class numbers, (n,), of what `encode` returned."""
+        return y
+
+    def strata(self, y: Array) -> Integers | None:
+        """Return numbers, (n,), of which each fold has its share: the class numbers."""
+        return y
+
+    # --- training -------------------------------------------------------------------------------------------
+
+    def loss(self, metric: str, quantile: float) -> losses.Loss:
+        """Return the loss to train: cross-entropy for every metric."""
+        return losses.cross_entropy
+
+    def training_targets(self, y: Array, label_smoothing: float) -> Floats:
+        """Return what the loss takes, (n, C): smoothed one-hot labels."""
+        return metrics.smoothed(y, self.n_outputs, label_smoothing)
+
+    def validation_error(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> float:
+        """Return the error of held-out rows that chooses the best epoch; `output` is (n, C)."""
+        return metrics.class_error(metric, output, y, weights)
+
+    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str) -> Floats:
+        """Return an error of each row, (n,), by which two networks are compared."""
+        return metrics.refined_log_losses(output, y, weights)
+
+    # --- answers --------------------------------------------------------------------------------------------
+
+    def temperature(self, output: Array, y: Array, weights: Floats) -> float:
+        """Return the temperature that calibrates the probabilities of held-out rows."""
+        return metrics.temperature(output, y, weights)
+
+    def answers(self, output: Array, temperature: float) -> Floats:
+        """Return the probabilities, (n, C), that one network's output stands for."""
+        return metrics.softmax(output / temperature)
+
+    def combined(self, mean_answers: Floats, n_rows: int) -> Floats:
+        """Return the model's probabilities, (n, C), from the mean of its networks' probabilities.
+
+        `n_rows` is the number of training rows; see `metrics.smoothed_towards_uniform`.
+        """
+        return metrics.smoothed_towards_uniform(mean_answers, n_rows)
+
+    def decode(self, probabilities: Floats) -> dict[str, Array]:
+        """Return the most probable label of each row as `prediction`, and its probability as `confidence`."""
         labels = np.array(self.labels)[probabilities.argmax(axis=1)]
         return {"prediction": labels, "confidence": probabilities.max(axis=1)}
+
+    def error(self, probabilities: Floats, truth: Array, weights: Floats) -> float:
+        """Return the log loss."""
+        return metrics.log_loss(probabilities, truth, weights)
+
+    def scores(self, probabilities: Floats, truth: Array, weights: Floats, metric: str, quantile: float) -> list[Score]:
+        """Return the accuracy, the log loss and the AUC."""
+        return metrics.class_scores(probabilities, truth, weights)
+
+    def residuals(self, probabilities: Floats, truth: Array) -> Floats:
+        """Return no residuals, (0,): a class has no distance from its prediction."""
+        return np.zeros(0)
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A target of numbers, standardised for the network: (y − mean) / spread; no prediction leaves the range seen."""
+    """A target of numbers. The network has one output, the standardised number (y − mean) / std.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    mean, std : float
+        Mean and standard deviation of the training rows. A standard deviation of 0 is replaced by 1.
+    lowest, highest : float
+        Range of the training rows. No prediction leaves this range.
+    """
 
     name: str
     mean: float
-    spread: float
+    std: float
     lowest: float
     highest: float
     task: ClassVar[str] = "regression"
+    metric_names: ClassVar[tuple[str, ...]] = NUMBER_METRICS
+    default_metric: ClassVar[str] = NUMBER_METRICS[0]
+    default_learning_rate: ClassVar[float] = LEARNING_RATE["regression"]
+    default_dropout: ClassVar[float] = DROPOUT["regression"]
     n_outputs: ClassVar[int] = 1
     has_texts: ClassVar[bool] = False
 
+    # --- from cells to y ------------------------------------------------------------------------------------
+
     @classmethod
     def learn(cls, cells: Cells) -> Quantity:
-        """Take mean, standard deviation and range from a column without missing values."""
+        """Return the target with the mean, standard deviation and range of a column without missing cells."""
         values = cells.floats()
         largest = float(np.abs(values).max()) or 1.0
-        spread = largest * float((values / largest).std())  # the square of 1e300 would overflow
+        std = largest * float((values / largest).std())  # the square of 1e300 would overflow
         mean = float((values / largest).mean()) * largest
-        return cls(cells.name, mean, spread or 1.0, float(values.min()), float(values.max()))
+        return cls(cells.name, mean, std or 1.0, float(values.min()), float(values.max()))
 
-    def numbers(self, cells: Cells) -> Floats:
-        """Return a column's values, (n,).
+    def learn_again(self, cells: Cells) -> Quantity:
+        """Return the target for some of the rows, with their mean, standard deviation and range."""
+        return self.learn(cells)
+
+    def encode(self, cells: Cells) -> Floats:
+        """Return standardised numbers, (n,); raise as `truth_of_cells` does."""
+        return (self.truth_of_cells(cells) - self.mean) / self.std
+
+    def truth_of_cells(self, cells: Cells) -> Floats:
+        """Return the true numbers, (n,), of a column without missing cells.
 
         Raises
         ------
         ValueError
-            If it holds something else than numbers.
+            If the column does not hold numbers.
         """
         if cells.kind != "numbers":
             raise ValueError(f"the target {self.name!r} held numbers in training and holds {cells.kind} here")
         return cells.floats()
 
-    def encode(self, cells: Cells) -> Floats:
-        """Return standardised values, (n,)."""
-        return (self.numbers(cells) - self.mean) / self.spread
+    def truth(self, y: Array) -> Floats:
+        """Return the true numbers, (n,), of what `encode` returned."""
+        return np.asarray(y * self.std + self.mean)
 
-    def values(self, output: npt.NDArray[Any]) -> Floats:
-        """Return what standardised outputs stand for."""
-        return np.clip(output.astype(np.float64) * self.spread + self.mean, self.lowest, self.highest)
+    def strata(self, y: Array) -> Integers | None:
+        """Return None: the rows of a fold are drawn without regard to their numbers."""
+        return None
+
+    # --- training -------------------------------------------------------------------------------------------
+
+    def loss(self, metric: str, quantile: float) -> losses.Loss:
+        """Return the loss to train: the loss that the metric measures."""
+        if metric == "quantile":
+            return losses.quantile(quantile)
+        return {"rmse": losses.squared_error, "mae": losses.absolute_error}[metric]
+
+    def training_targets(self, y: Array, label_smoothing: float) -> Floats:
+        """Return what the loss takes, (n, 1): the standardised numbers."""
+        return y[:, newaxis]
+
+    def validation_error(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> float:
+        """Return the error of held-out rows that chooses the best epoch; `output` is (n, 1)."""
+        return metrics.number_error(metric, output[:, 0], y, weights, quantile)
+
+    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str) -> Floats:
+        """Return an error of each row, (n,), by which two networks are compared."""
+        errors = np.abs(output[:, 0] - y)
+        return np.asarray(errors**2 if metric == "rmse" else errors)
+
+    # --- answers --------------------------------------------------------------------------------------------
+
+    def temperature(self, output: Array, y: Array, weights: Floats) -> float:
+        """Return 1: numbers need no calibration."""
+        return 1.0
+
+    def answers(self, output: Array, temperature: float) -> Floats:
+        """Return the numbers, (n,), that one network's output, (n, 1), stands for."""
+        numbers = output[:, 0].astype(np.float64) * self.std + self.mean
+        return np.asarray(np.clip(numbers, self.lowest, self.highest))
+
+    def combined(self, mean_answers: Floats, n_rows: int) -> Floats:
+        """Return the model's predictions, (n,): the mean of its networks' numbers."""
+        return mean_answers
+
+    def decode(self, values: Floats) -> dict[str, Array]:
+        """Return the predicted number of each row as `prediction`."""
+        return {"prediction": values}
+
+    def error(self, values: Floats, truth: Array, weights: Floats) -> float:
+        """Return the RMSE."""
+        return metrics.rmse(values, truth, weights)
+
+    def scores(self, values: Floats, truth: Array, weights: Floats, metric: str, quantile: float) -> list[Score]:
+        """Return R², RMSE and MAE; of a predicted quantile, its loss and the share of rows below the prediction."""
+        if metric == "quantile":
+            return metrics.quantile_scores(values, truth, weights, quantile)
+        return metrics.number_scores(values, truth, weights)
+
+    def residuals(self, values: Floats, truth: Array) -> Floats:
+        """Return |y − ŷ| in ascending order, (m,); of many rows, `MAX_RESIDUALS` quantiles of the residuals."""
+        residuals = np.sort(np.abs(values - truth))
+        if len(residuals) > MAX_RESIDUALS:
+            residuals = residuals[np.linspace(0, len(residuals) - 1, MAX_RESIDUALS).round().astype(int)]
+        return residuals
 
 
 Target = Classes | Quantity
 
 
 def target_to_dict(target: Target) -> dict[str, Any]:
-    """Return a target as what JSON can hold."""
+    """Return a target as JSON can hold it."""
     stored = asdict(target)
     return {"task": target.task, **stored, **({"labels": list(target.labels)} if isinstance(target, Classes) else {})}
 
 
 def target_from_dict(stored: dict[str, Any]) -> Target:
-    """Restore a target from what `target_to_dict` returned."""
+    """Return the target that `target_to_dict` stored."""
     if stored["task"] == Classes.task:
         return Classes(stored["name"], tuple(stored["labels"]))
     return Quantity(**{name: value for name, value in stored.items() if name != "task"})
 
 
-def known_target(cells: Cells) -> Cells:
-    """Return the target with infinite numbers as missing ones.
+def clean_target(cells: Cells) -> Cells:
+    """Return the target with infinite numbers marked as missing.
 
     Raises
     ------
     ValueError
-        If it holds something else than numbers, truth values or texts.
+        If the column holds something else than numbers, truth values or texts.
     """
     if cells.kind == "text":
         return cells
     if cells.kind == "numbers":
         return replace(cells, missing=cells.missing | ~np.isfinite(cells.values))
     raise ValueError(f"the target {cells.name!r} holds {cells.kind}, neither classes nor numbers")
-
-
-def tell_task(cells: Cells, task: str | None = None) -> tuple[str, str]:
-    """Say whether a target is classes or a quantity.
-
-    Text and truth values are classes. Whole numbers are classes if there are at most two different ones, or at most
-    `MOST_WHOLE_CLASSES` with `FEWEST_ROWS_PER_CLASS` rows to each on average. All other numbers are a quantity.
-
-    Parameters
-    ----------
-    cells : Cells
-        What `known_target` returned, without its missing values.
-    task : {"classification", "regression"}, optional
-        What the user wants; it is checked rather than told.
-
-    Returns
-    -------
-    str, str
-        The task, and the reason in words.
-
-    Raises
-    ------
-    ValueError
-        If the target is of no use for the task; the message says why.
-    """
-    values, _ = cells.distinct()
-    name, n_rows, n_values = cells.name, len(cells), len(values)
-    if n_values == 1:
-        raise ValueError(f"the target {name!r} has the value {values[0]!r} in every row: there is nothing to learn")
-    if cells.kind == "numbers":
-        whole = cells.is_whole or bool((cells.values == np.round(cells.values)).all())
-        few = n_values <= 2 or (n_values <= MOST_WHOLE_CLASSES and n_rows >= FEWEST_ROWS_PER_CLASS * n_values)
-        found = "classification" if whole and few else "regression"
-        reason = f"{n_values:,} different {'whole numbers' if whole else 'values'}"
-        if whole:  # where the other task is possible too
-            reason += f"; --task {'regression' if few else 'classification'} if that is wrong"
-    else:
-        found, reason = "classification", "true or false" if cells.is_truth else "text"
-        if task == "regression":
-            raise ValueError(f"regression needs numbers, and the target {name!r} holds text ({cells.value(0)!r})")
-    if task is not None:
-        found, reason = task, "as asked"
-    if found == "classification" and 2 < n_rows < 2 * n_values:
-        shown = f"{n_values} different values ({cells.value(0)!r}, {cells.value(1)!r}, …) in {n_rows} rows"
-        raise ValueError(f"the target {name!r} has {shown}: too many to be classes")
-    return found, reason

@@ -1,4 +1,6 @@
-"""Networks trained for a table: a recipe, folds, many networks side by side, and what their answers are worth.
+"""The training of the networks of a table: recipe, folds, an ensemble in threads or an executor, and its scores.
 
-May import `runs`, `encoding`, and `model`, `metrics` and `settings` beside it. It must not know scikit-learn or files.
+This folder may import `network`, `runs` and `kernels`, and `encoding`, `model`, `metrics` and `settings` beside it. It
+must not know scikit-learn, files of rows or the terminal. Imports inside run down: build, then pool and judging, then
+recipe and folds, then parts.
 """

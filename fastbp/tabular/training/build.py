@@ -1,367 +1,217 @@
-"""A model made from a table: what is held out from which network, what inputs it sees, and what the answers are worth.
+"""A model made from a table: which rows each network does without, which inputs it sees, and when the training ends.
 
-It knows every part of a model and how to train one. It must not know files, the terminal, or whose frame it was.
+It knows every part of a model and how networks are trained. It must not know files, the terminal or other libraries'
+frames.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from concurrent.futures import Executor
+from dataclasses import asdict, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import checks, losses
-from fastbp.kernels.rows import Table
-from fastbp.runs.fitting import DivergenceError
-from fastbp.tabular import metrics
-from fastbp.tabular.encoding.cells import Cells, Floats, Frame
-from fastbp.tabular.encoding.inputs import Encoding, learn_encoding, suggestion
-from fastbp.tabular.encoding.target import Classes, Target, known_target
-from fastbp.tabular.model import MOST_RESIDUALS, TableModel, mixed
-from fastbp.tabular.settings import CLASS_METRICS, DROPOUT, LEARNING_RATE, NUMBER_METRICS, Settings
-from fastbp.tabular.training.pool import Progress, folds, train_all
-from fastbp.tabular.training.recipe import Recipe, Task, Trained, table_of
-
-Array = npt.NDArray[Any]
-Integers = npt.NDArray[np.int64]
-
-_PLAINLY = 2.0  # standard errors by which one network must be better than another for the others to follow it
-
-
-class Rows(NamedTuple):
-    """Encoded rows."""
-
-    X: Array  # (n, D_0)
-    y: Array  # (n,): class numbers or standardised values
-    weights: Floats  # (n,)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One network of a model.
-
-    Attributes
-    ----------
-    trained : Trained
-    held_out : (m,) integers
-        The rows that its output is for.
-    sees_bins : bool
-        Whether its inputs have the bins of numbers among them.
-    """
-
-    trained: Trained
-    held_out: Integers
-    sees_bins: bool
-
-
-@dataclass(frozen=True)
-class Built:
-    """A model, and what was seen while it was made.
-
-    Attributes
-    ----------
-    model : TableModel
-    members : list of Member
-        As the model's networks.
-    rows : (m,) integers
-        The rows that some network had not seen: of those to train on, or of `eval_set`.
-    answers : (m, C) or (m,)
-        The probabilities or values that such networks gave them.
-    truth : (m,)
-        Their class numbers or values.
-    outside : Rows
-        What `rows` and the members' `held_out` are numbers of.
-    notices : tuple of str
-    is_interrupted : bool
-    """
-
-    model: TableModel
-    members: list[Member]
-    rows: Integers
-    answers: Floats
-    truth: Array
-    outside: Rows
-    notices: tuple[str, ...]
-    is_interrupted: bool
+from fastbp import checks
+from fastbp._typing import Floats
+from fastbp.results import DivergenceError, Progress
+from fastbp.tabular.encoding.cells import Cells, Frame
+from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
+from fastbp.tabular.encoding.target import Target
+from fastbp.tabular.settings import Settings
+from fastbp.tabular.training.folds import folds
+from fastbp.tabular.training.judging import better_of, finished
+from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
+from fastbp.tabular.training.pool import train_all
 
 
 def build(
-    frame: Frame,
-    column: Cells,
-    target: Target,
+    data: TrainingData,
     settings: Settings,
-    weights: Floats | None = None,
-    groups: Array | None = None,
-    eval_set: tuple[Frame, Cells] | None = None,
-    progress: Callable[[Progress], object] | None = None,
+    callback: Callable[[Progress], object] | None = None,
+    executor: Executor | None = None,
 ) -> Built:
-    """Train networks on a frame.
+    """Train networks on a table and make a model of them.
 
-    The first two see the same rows, one with the bins of numbers among its inputs and one without. If one of them is
-    plainly better on the rows held out, the other is dropped and the rest are as the better one; else both kinds go on
-    in turn.
+    The first two networks see the same rows, one with the bins of numbers among its inputs and one without. If one of
+    them is clearly better on the held-out rows, the other one is dropped and all further networks are of its kind.
+    Otherwise the two kinds alternate.
 
     Parameters
     ----------
-    frame : Frame
-        The columns to learn from.
-    column : Cells
-        The target, without a gap.
-    target : Classes or Quantity
+    data : TrainingData
     settings : Settings
-    weights : (n,), optional
-        Only how they compare matters; a row of weight 0 is as if it were not there.
-    groups : (n,), optional
-        Rows of a group are held out together.
-    eval_set : (frame, column), optional
-        Rows to hold out from every network, instead of some of the others.
-    progress : callable, optional
-        Called in this thread after each epoch of each network.
+        None stands for the default of the task.
+    callback : callable, optional
+        Called in this thread with a `Progress` after each epoch of each network. If it returns True, the training
+        ends as after Ctrl-C, but the model does not count as interrupted.
+    executor : concurrent.futures.Executor, optional
+        Trains the networks in place of threads; see `pool.train_all`.
+
+    Returns
+    -------
+    Built
 
     Raises
     ------
     ValueError
-        If no column is of use, or an argument does not fit the others.
+        If a setting is not possible, no column can be learned from, or the validation data do not fit.
     DivergenceError
-        If all networks left the finite numbers.
+        If every network diverged.
     """
-    started = time.monotonic()
-    if weights is not None:
-        frame, column, target, weights, groups = _weighty(frame, column, target, weights, groups)
-    encoding, notices = learn_encoding(frame)
-    n, settings = len(column), resolved(settings, target)
-    rows = Rows(encoding.encode(frame), target.encode(column), np.ones(n) if weights is None else weights)
-    has_choice = settings.n_ensemble > 1 and not encoding.plain.all()
-    if eval_set is None:
-        classes = rows.y if isinstance(target, Classes) else None
-        outside, count = rows, settings.n_ensemble
-        held_out = folds(n, count - has_choice, count, settings.seed, classes, groups)
-    else:
-        y = target.encode(eval_set[1])
-        outside = Rows(encoding.encode(eval_set[0]), y, np.ones(len(y)))
-        held_out = [np.arange(len(y))] * settings.n_ensemble
-    trainer = _Trainer(rows, outside, target, encoding, settings, progress, started)
-    members = trainer.train([(held_out[0], True), (held_out[0], False)][: 1 + has_choice])
+    deadline = time.monotonic() + (math.inf if settings.time_budget is None else settings.time_budget)
+    recipe = recipe_for(settings, data.target)
+    data = drop_zero_weights(data)
+    encoding, notices = learn_encoding(data.frame)
+    has_choice = settings.n_estimators > 1 and not encoding.is_not_bin.all()
+    workload = _workload(data, encoding, recipe, settings, has_choice)
+    trainer = _Trainer(workload, settings, deadline, callback, executor)
+    members = trainer.train([(0, True), (0, False)][: 1 + has_choice])
     kinds = [True]
     if len(members) == 2:
-        members, kinds = _chosen(members, trainer)
-    left = range(1, 1 + settings.n_ensemble - len(members))
-    members += trainer.train([(held_out[k], kinds[k % len(kinds)]) for k in left])
-    return _finished(members, trainer, (*notices, *trainer.notices))
+        members = better_of(members, workload)
+        kinds = [member.sees_bins for member in members]
+    left = range(1, 1 + settings.n_estimators - len(members))
+    members += trainer.train([(fold, kinds[fold % len(kinds)]) for fold in left])
+    kept = {**asdict(settings), **asdict(recipe)}
+    kept["hidden_layer_sizes"] = list(recipe.hidden_layer_sizes)
+    return finished(members, workload, encoding, kept, [*notices, *trainer.notices], trainer.is_interrupted)
 
 
-def _weighty(
-    frame: Frame, column: Cells, target: Target, weights: Floats, groups: Array | None
-) -> tuple[Frame, Cells, Target, Floats, Array | None]:
-    """Return the rows whose weight is not 0, with weights of mean 1."""
+def recipe_for(settings: Settings, target: Target) -> Recipe:
+    """Return how each network is trained: the settings, with the target's default for each None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the metric is for another kind of target, or a width is not a whole number of at least 1.
+    """
+    metric = settings.metric or target.default_metric
+    if metric not in target.metric_names:
+        raise ValueError(f"the metric of {target.task} must be one of {', '.join(target.metric_names)}, not {metric}")
+    for i, width in enumerate(settings.hidden_layer_sizes):
+        checks.whole_number(f"hidden_layer_sizes[{i}]", width, 1)
+    checks.layer_sizes([1, *settings.hidden_layer_sizes, target.n_outputs])
+    rate, dropout = settings.learning_rate, settings.dropout
+    return Recipe(
+        metric=metric,
+        quantile=settings.quantile,
+        hidden_layer_sizes=settings.hidden_layer_sizes,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=target.default_learning_rate if rate is None else rate,
+        dropout=target.default_dropout if dropout is None else dropout,
+        label_smoothing=settings.label_smoothing,
+        patience=settings.patience,
+    )
+
+
+def drop_zero_weights(data: TrainingData) -> TrainingData:
+    """Return the data without rows of weight 0. The remaining weights have the mean 1.
+
+    The validation rows are treated in the same way.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two training rows, or no validation row, have a weight above 0.
+    """
+    if data.weights is not None:
+        counts, weights = _positive_weights(data.weights, "sample_weight", 2)
+        data = replace(data, weights=weights)
+        if not counts.all():
+            column = data.column.take(counts)
+            groups = None if data.groups is None else data.groups[counts]
+            target = data.target.learn_again(column)
+            data = replace(data, frame=data.frame.take(counts), column=column, target=target, groups=groups)
+    if data.validation is not None and (given := data.validation[2]) is not None:
+        frame, column, _ = data.validation
+        counts, weights = _positive_weights(given, "the sample_weight of validation_data", 1)
+        data = replace(data, validation=(frame.take(counts), column.take(counts), weights))
+    return data
+
+
+def _positive_weights(weights: Floats, name: str, least: int) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Return which rows have a weight above 0, (n,), and the weights of these rows, of mean 1."""
     counts = weights > 0
-    if counts.sum() < 2:
-        raise ValueError(f"sample_weight is 0 for all but {counts.sum()} of the rows; two rows at least must count")
-    if not counts.all():
-        frame, column = frame.take(counts), column.take(counts)
-        target = target if isinstance(target, Classes) else target.learn(column)
-        groups = None if groups is None else groups[counts]
-    weights = weights[counts] / weights.max()
-    return frame, column, target, weights / weights.mean(), groups
+    if counts.sum() < least:
+        wanted = "two rows" if least == 2 else "one row"
+        raise ValueError(f"{name} is 0 for all but {counts.sum()} of the rows; {wanted} at least must count")
+    positive = weights[counts] / weights.max()  # so that their sum is finite
+    return counts, positive / positive.mean()
 
 
-def evaluate(model: TableModel, frame: Frame, name: str) -> tuple[list[dict[str, Any]], int, list[str]]:
-    """Return a model's scores on a frame, the number of its rows with an answer, and what is to be said of it.
-
-    Raises
-    ------
-    ValueError
-        If the column `name`, which holds the answers, or one that the model needs is missing or of another kind.
-    """
-    if name not in frame.names:
-        raise ValueError(f"the table has no column {name!r}{suggestion(name, frame.names)}")
-    column = known_target(frame[name]).renamed(model.target.name)
-    known = ~column.missing
-    if not known.any():
-        raise ValueError(f"the target {name!r} is missing in every row")
-    n = column.n_missing
-    notices = [f"{n} row{'s' * (n > 1)} without an answer left out"] if n else []
-    rows, column = frame.take(known), column.take(known)
-    weights = np.ones(len(column))
-    if isinstance(model.target, Classes):
-        scores = metrics.scores_of_classes(model.probabilities(rows), model.target.encode(column), weights)
+def _workload(data: TrainingData, encoding: Encoding, recipe: Recipe, settings: Settings, has_choice: bool) -> Workload:
+    """Return the encoded rows and the folds."""
+    rows, n_networks = _encoded(data.frame, data.column, data.weights, encoding, data.target), settings.n_estimators
+    if data.validation is None:
+        validation, strata = None, data.target.strata(rows.y)
+        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, settings.seed, strata, data.groups)
     else:
-        settings = model.about["settings"]
-        quantile = settings["quantile"] if settings["metric"] == "quantile" else None
-        scores = metrics.scores_of_numbers(model.values(rows), model.target.numbers(column), weights, quantile)
-    return scores, len(column), notices
+        validation = _encoded(*data.validation, encoding, data.target)
+        held_out = [np.arange(len(validation.y))] * n_networks
+    return Workload(rows, validation, tuple(held_out), encoding.is_not_bin, data.target, recipe)
 
 
-def resolved(settings: Settings, target: Target) -> Settings:
-    """Return settings with what suits the target where nothing was asked for.
-
-    Raises
-    ------
-    ValueError
-        If the metric is for another kind of target.
-    """
-    known = CLASS_METRICS if isinstance(target, Classes) else NUMBER_METRICS
-    metric = settings.metric or known[0]
-    if metric not in known:
-        raise ValueError(f"the metric of {target.task} must be one of {', '.join(known)}, not {metric}")
-    for i, width in enumerate(settings.hidden):
-        checks.whole_number(f"hidden[{i}]", width, 1)
-    checks.layer_sizes([1, *settings.hidden, target.n_outputs])
-    rate = LEARNING_RATE[target.task] if settings.learning_rate is None else settings.learning_rate
-    dropout = DROPOUT[target.task] if settings.dropout is None else settings.dropout
-    return replace(settings, metric=metric, learning_rate=rate, dropout=dropout)
+def _encoded(frame: Frame, column: Cells, weights: Floats | None, encoding: Encoding, target: Target) -> EncodedRows:
+    y = target.encode(column)
+    return EncodedRows(encoding.encode(frame), y, np.ones(len(y)) if weights is None else weights)
 
 
 class _Trainer:
-    """Trains networks for one table until time or patience is over."""
+    """Trains networks for one workload in several waves, until the time budget or the user ends the training."""
 
     def __init__(
         self,
-        rows: Rows,
-        outside: Rows,
-        target: Target,
-        encoding: Encoding,
+        workload: Workload,
         settings: Settings,
-        progress: Callable[[Progress], object] | None,
-        started: float,
+        deadline: float,
+        callback: Callable[[Progress], object] | None,
+        executor: Executor | None,
     ) -> None:
-        self.rows, self.outside, self.target, self.encoding, self.settings = rows, outside, target, encoding, settings
         self.is_interrupted = False
         self.notices: list[str] = []
-        self._progress = progress
+        self._workload, self._settings, self._deadline = workload, settings, deadline
+        self._callback, self._executor = callback, executor
+        self._is_ended = False
         self._n_begun = 0
-        self._tables: dict[bool, Table] = {}
-        budget = settings.time_budget
-        self._deadline = np.inf if budget is None else started + budget
-        self._seeds = np.random.SeedSequence(settings.seed)
-        if isinstance(target, Classes):
-            self._loss, self._error = losses.resolve("cross_entropy"), metrics.error_of_classes(str(settings.metric))
-        else:
-            quantile = settings.quantile
-            names = {"rmse": "squared_error", "mae": "absolute_error"}
-            name = names.get(str(settings.metric))
-            self._loss = losses.resolve(name) if name else losses.quantile(quantile)
-            self._error = metrics.error_of_numbers(str(settings.metric), quantile)
 
-    def train(self, wanted: Sequence[tuple[Integers, bool]]) -> list[Member]:
-        """Train a network for each pair of rows to hold out and whether it sees bins, as far as there is time."""
-        left = self._deadline - time.monotonic()
-        if not wanted or self.is_interrupted or (self._n_begun and left <= 0):
+    def train(self, wanted: Sequence[tuple[int, bool]]) -> list[Member]:
+        """Train a network for each pair of a fold and whether the network sees bins, if there is time left."""
+        left, first = self._deadline - time.monotonic(), self._n_begun
+        if not wanted or self._is_ended or (first and left <= 0):
             return []
-        tasks = [self._task(held_out, sees_bins) for held_out, sees_bins in wanted]
-        first, self._n_begun = self._n_begun, self._n_begun + len(tasks)
-
-        def told(event: Progress) -> None:
-            if self._progress is not None:
-                self._progress(event._replace(network=first + event.network))
-
-        s = self.settings
-        assert s.learning_rate is not None
-        assert s.dropout is not None
-        recipe = Recipe(s.learning_rate, s.hidden, s.epochs, s.batch_size, s.dropout, s.patience)
-        budget = None if np.isinf(left) else left
+        tasks = [
+            Task(network, fold, sees_bins, _seed_of_network(network, self._settings.seed))
+            for network, (fold, sees_bins) in enumerate(wanted, first)
+        ]
+        self._n_begun += len(tasks)
         try:
-            done = train_all(tasks, self.target.n_outputs, recipe, self._loss, s.n_threads, budget, told)
+            ensemble = train_all(
+                self._workload,
+                tasks,
+                n_threads=self._settings.n_threads,
+                time_budget=None if math.isinf(left) else left,
+                callback=self._callback,
+                executor=self._executor,
+            )
         except DivergenceError:
             if first == 0:
                 raise
             self.notices.append(f"{len(tasks)} networks left the finite numbers in their first epoch, and are dropped")
             return []
-        self.is_interrupted = done.is_interrupted
-        return [Member(trained, *wanted[k]) for trained, k in zip(done.trained, done.tasks, strict=True)]
-
-    def _task(self, held_out: Integers, sees_bins: bool) -> Task:
-        view = slice(None) if sees_bins else self.encoding.plain
-        if sees_bins not in self._tables:
-            is_numbers = not isinstance(self.target, Classes)
-            smoothing = self.settings.label_smoothing
-            y = self.rows.y[:, np.newaxis] if is_numbers else smoothed(self.rows.y, self.target.n_outputs, smoothing)
-            self._tables[sees_bins] = table_of(self.rows.X[:, view], y, self.rows.weights)
-        training = np.arange(len(self.rows.y))
-        if self.outside is self.rows:
-            training = np.delete(training, held_out)
-        truth, weights = self.outside.y[held_out], self.outside.weights[held_out]
-
-        def error_of(output: Array) -> float:
-            return self._error(output if isinstance(self.target, Classes) else output[:, 0], truth, weights)
-
-        (seed,) = self._seeds.spawn(1)[0].generate_state(1)
-        X = np.ascontiguousarray(self.outside.X[held_out][:, view])
-        return Task(self._tables[sees_bins], training, X, error_of, int(seed))
+        self._is_ended, self.is_interrupted = ensemble.is_ended, ensemble.is_interrupted
+        folds_of = self._workload.folds
+        return [
+            Member(trained, folds_of[task.fold], task.sees_bins)
+            for trained, task in zip(ensemble.trained, ensemble.tasks, strict=True)
+        ]
 
 
-def smoothed(classes: Array, n_classes: int, share: float) -> Floats:
-    """Return 1 for each row's class and 0 for the others, (n, C), with a share of the 1 spread over all C alike.
-
-    Szegedy et al. (2016), "Rethinking the inception architecture for computer vision", CVPR, section 7.
-    """
-    return np.asarray((1 - share) * np.eye(n_classes)[classes] + share / n_classes)
-
-
-def _chosen(pair: list[Member], trainer: _Trainer) -> tuple[list[Member], list[bool]]:
-    """Return which of two networks to keep, and whether those after them see bins, in turn."""
-    held_out = pair[0].held_out
-    truth, weights = trainer.outside.y[held_out], trainer.outside.weights[held_out]
-    if isinstance(trainer.target, Classes):
-        of_each = [metrics.refined_log_losses(member.trained.output, truth, weights) for member in pair]
-    else:
-        of_each = [np.abs(member.trained.output[:, 0] - truth) for member in pair]
-        of_each = [errors**2 if trainer.settings.metric == "rmse" else errors for errors in of_each]
-    difference = of_each[1] - of_each[0]
-    noise = difference.std() / np.sqrt(len(difference))
-    if abs(difference.mean()) <= _PLAINLY * noise:
-        return pair, [True, False]
-    better = pair[0] if difference.mean() > 0 else pair[1]
-    return [better], [better.sees_bins]
-
-
-def _finished(members: list[Member], trainer: _Trainer, notices: tuple[str, ...]) -> Built:
-    """Return the model of these networks, with what they are worth on rows that they did not see."""
-    target, outside, n = trainer.target, trainer.outside, len(trainer.rows.y)
-    temperature, residuals = 1.0, np.zeros(0)
-    if isinstance(target, Classes):
-        outputs = np.concatenate([member.trained.output for member in members])
-        seen = np.concatenate([member.held_out for member in members])
-        temperature = metrics.temperature(outputs, outside.y[seen], outside.weights[seen])
-    total = np.zeros((len(outside.y), target.n_outputs))
-    count = np.zeros(len(outside.y))
-    for member in members:
-        output = member.trained.output
-        if isinstance(target, Classes):
-            total[member.held_out] += metrics.softmax(output / temperature)
-        else:
-            total[member.held_out] += target.values(output)
-        count[member.held_out] += 1
-    (rows,) = np.nonzero(count)
-    answers = total[rows] / count[rows, np.newaxis]
-    truth = outside.y[rows]
-    if isinstance(target, Classes):
-        answers = mixed(answers, n)
-        scores = metrics.scores_of_classes(answers, truth, outside.weights[rows])
-    else:
-        answers, truth = answers[:, 0], truth * target.spread + target.mean
-        residuals = np.sort(np.abs(answers - truth))
-        if len(residuals) > MOST_RESIDUALS:
-            residuals = residuals[np.linspace(0, len(residuals) - 1, MOST_RESIDUALS).round().astype(int)]
-        quantile = trainer.settings.quantile if trainer.settings.metric == "quantile" else None
-        scores = metrics.scores_of_numbers(answers, truth, outside.weights[rows], quantile)
-    diverged = [member.trained.divergence for member in members if member.trained.divergence is not None]
-    if diverged:
-        rate = f"{trainer.settings.learning_rate:g}"
-        told = f"{len(diverged)} of {len(members)} networks left the finite numbers, at learning rate {rate}"
-        notices = (*notices, told)
-    about = {
-        "settings": {**asdict(trainer.settings), "hidden": list(trainer.settings.hidden)},
-        "scores": scores,
-        "rows_held_out": len(rows),
-        "notices": list(notices),
-        "networks": [
-            {"sees_bins": m.sees_bins, "epoch": m.trained.epoch, "epochs": len(m.trained.errors)} for m in members
-        ],
-    }
-    networks = tuple(member.trained.network for member in members)
-    model = TableModel(networks, trainer.encoding, target, n, temperature, residuals, about)
-    return Built(model, members, rows, answers, truth, outside, notices, trainer.is_interrupted)
+def _seed_of_network(network: int, seed: int) -> int:
+    """Return the seed of one network, independent of the seeds of the other networks."""
+    (state,) = np.random.SeedSequence(seed, spawn_key=(network,)).generate_state(1)
+    return int(state)

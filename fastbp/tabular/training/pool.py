@@ -1,224 +1,213 @@
-"""Several networks trained side by side, each with other rows held out, on as many cores as there are.
+"""The networks of an ensemble, trained at the same time: in threads, or through an executor.
 
-It knows tasks and threads. It must not know columns, or what an error is made of.
+It knows tasks, threads and executors. It must not know columns, or how a network is trained.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from fastbp.losses import Loss
-from fastbp.runs.fitting import DivergenceError
+from fastbp.results import DivergenceError, Progress
+from fastbp.runs.run import is_true
 from fastbp.runs.threads import available
-from fastbp.tabular.training.recipe import Recipe, Task, Trained, train
-
-Integers = npt.NDArray[np.int64]
-
-FEWEST_FOLDS = 5
-MOST_FOLDS = 10
-
-
-class Progress(NamedTuple):
-    """What is told after each epoch of each network, and once more when its training is over.
-
-    Attributes
-    ----------
-    network : int
-        Counted from 0.
-    epoch : int
-        Counted from 1; when it is over, the best one.
-    loss : float
-        On the rows trained on, the epoch's mean.
-    error : float
-        On the rows held out, by the metric.
-    is_over : bool
-    """
-
-    network: int
-    epoch: int
-    loss: float
-    error: float
-    is_over: bool = False
+from fastbp.tabular.training.parts import Task, Trained, Workload
+from fastbp.tabular.training.recipe import train_task
 
 
 class Ensemble(NamedTuple):
-    """The networks that there was time for.
+    """The networks that were trained before the training ended.
 
     Attributes
     ----------
     trained : list of Trained
-    tasks : list of int
-        Which of the tasks each is of.
+    tasks : list of Task
+        The task of each network.
+    is_ended : bool
+        Whether Ctrl-C or the callback ended the training.
     is_interrupted : bool
-        Whether Ctrl-C ended their training.
+        Whether Ctrl-C ended the training.
     """
 
     trained: list[Trained]
-    tasks: list[int]
+    tasks: list[Task]
+    is_ended: bool
     is_interrupted: bool
 
 
-def folds(
-    n: int,
-    k: int,
-    n_networks: int,
-    seed: int,
-    classes: Integers | None = None,
-    groups: npt.NDArray[Any] | None = None,
-) -> list[Integers]:
-    """Choose the rows that each network does without: each row once before any is chosen twice.
-
-    Parameters
-    ----------
-    n : int
-        Rows, two at least.
-    k : int
-        One part in k is held out, between a fifth and a tenth.
-    n_networks : int
-    seed : int
-    classes : (n,) integers, optional
-        Class numbers, of which each fold gets its share. A class's only row is not held out, unless all are such.
-    groups : (n,) array, optional
-        Rows of a group are held out together.
-
-    Returns
-    -------
-    list of (n_held_out,) integers
-        Row numbers, ascending, a list for each network.
-
-    Raises
-    ------
-    ValueError
-        If there is one group alone.
-    """
-    random, k = np.random.default_rng(seed), max(FEWEST_FOLDS, min(MOST_FOLDS, k))
-    numbers = np.zeros(n, np.int64) if classes is None or np.bincount(classes).max() < 2 else classes
-    chosen: list[Integers] = []
-    while len(chosen) < n_networks:
-        fold_of = _fold_of_rows(numbers, min(n, k), random) if groups is None else _fold_of_groups(groups, k, random)
-        chosen += [np.flatnonzero(fold_of == fold) for fold in range(fold_of.max() + 1)]
-    return chosen[:n_networks]
-
-
-def _fold_of_rows(classes: Integers, k: int, random: np.random.Generator) -> Integers:
-    """Deal the rows of one class after another to the folds in turn; −1 for a class's only row."""
-    order = random.permutation(len(classes))
-    order = order[np.argsort(classes[order], kind="stable")]
-    order = order[np.bincount(classes)[classes[order]] > 1]
-    fold_of = np.full(len(classes), -1)
-    fold_of[order] = np.arange(len(order)) % k
-    return fold_of
-
-
-def _fold_of_groups(groups: npt.NDArray[Any], k: int, random: np.random.Generator) -> Integers:
-    """Give each group, the largest first, to the fold that is smallest so far."""
-    _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(counts) < 2:
-        raise ValueError("groups holds one group alone: there must be another one to hold out")
-    k = min(k, len(counts))
-    sizes, fold_of_group = np.zeros(k), np.zeros(len(counts), np.int64)
-    order = random.permutation(len(counts))
-    for group in order[np.argsort(-counts[order], kind="stable")]:
-        fold_of_group[group] = sizes.argmin()
-        sizes[sizes.argmin()] += counts[group]
-    return fold_of_group[numbers]
-
-
 def train_all(
+    workload: Workload,
     tasks: Sequence[Task],
-    n_outputs: int,
-    recipe: Recipe,
-    loss: Loss,
+    *,
     n_threads: int | None = None,
     time_budget: float | None = None,
-    progress: Callable[[Progress], object] | None = None,
+    callback: Callable[[Progress], object] | None = None,
+    executor: Executor | None = None,
 ) -> Ensemble:
     """Train a network for each task.
 
-    Each is the same to the bit however many threads there are, unless time runs out.
+    The networks are the same to the bit for any number of threads and any executor, unless the training ends early.
 
     Parameters
     ----------
+    workload : Workload
     tasks : sequence of Task
-    n_outputs : int
-    recipe : Recipe
-    loss : Loss
     n_threads : int, optional
-        How many networks are trained at once; left out, as many as there are cores.
+        Number of networks that are trained at the same time. Default: one per core. An executor ignores it.
     time_budget : float, optional
-        Seconds after which networks end with the epoch they are in, and no others begin but the first.
-    progress : callable, optional
-        Called in this thread after each epoch of each network.
+        Seconds after which the networks end with their current epoch. After that, only the first task still begins.
+    callback : callable, optional
+        Called in this thread with a `Progress` after each epoch of each network, and once more when a network is
+        over. With an executor, only the latter calls are made. If the callback returns True, the training ends.
+    executor : concurrent.futures.Executor, optional
+        Trains the tasks in place of threads. It may run them in other processes or on other machines, because a task
+        and its workload can be pickled. A task that the executor has begun ends early only by the time budget.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
     DivergenceError
-        If all networks left the finite numbers.
+        If every network diverged.
     KeyboardInterrupt
-        On a second Ctrl-C. A first one ends each network with the epoch it is in.
+        On a second Ctrl-C. The first Ctrl-C ends each network with its current epoch.
     """
-    todo, events, ended = SimpleQueue[int](), SimpleQueue[Any](), threading.Event()
-    deadline = np.inf if time_budget is None else time.monotonic() + time_budget
-    for k in range(len(tasks)):
-        todo.put(k)
-
-    def fit(k: int) -> Trained | None:
-        def watch(epoch: int, loss_value: float, error: float) -> bool:
-            events.put(Progress(k, epoch, loss_value, error))
-            return ended.is_set() or time.monotonic() > deadline
-
-        is_late = ended.is_set() or time.monotonic() > deadline
-        return None if is_late and k > 0 else train(tasks[k], n_outputs, recipe, loss, watch)
-
-    def work() -> None:
-        with suppress(Empty):
-            while True:
-                k = todo.get_nowait()
-                try:
-                    events.put((k, fit(k)))
-                except BaseException as error:
-                    events.put((k, error))
-
-    threads = [threading.Thread(target=work, name="fastbp", daemon=True) for _ in tasks[: n_threads or available()]]
-    outcome: dict[int, Any] = {}
-    is_interrupted = False
+    trainer = _Threads(n_threads or available()) if executor is None else _Futures(executor)
+    outcomes: dict[int, Any] = {}  # by the task's place
+    is_ended = is_interrupted = False
     try:
-        for thread in threads:
-            thread.start()
-        while len(outcome) < len(tasks):
+        trainer.start(workload, tasks, math.inf if time_budget is None else time_budget)
+        while len(outcomes) < len(tasks):
             try:
-                event = events.get()
+                event = trainer.next_event()
                 if not isinstance(event, Progress):
-                    k, outcome[k] = event
-                    event = _last_of(k, outcome[k])
-                if progress is not None and event is not None:
-                    progress(event)
+                    k, outcomes[k] = event
+                    event = _last_progress(tasks[k], outcomes[k])
+                if callback is not None and event is not None and is_true(callback(event)):
+                    is_ended = True
+                    trainer.end()
             except KeyboardInterrupt:
                 if is_interrupted:
                     raise
-                is_interrupted = True
-                ended.set()
+                is_ended = is_interrupted = True
+                trainer.end()
     finally:
-        ended.set()  # so that no thread goes on for nobody
-    trained = {k: outcome[k] for k in sorted(outcome) if isinstance(outcome[k], Trained)}
-    errors = [error for error in outcome.values() if isinstance(error, BaseException)]
+        trainer.end()  # after an error, no thread continues in vain
+    return _ensemble(tasks, outcomes, is_ended, is_interrupted)
+
+
+def _ensemble(tasks: Sequence[Task], outcomes: dict[int, Any], is_ended: bool, is_interrupted: bool) -> Ensemble:
+    """Return the trained networks in the order of their tasks, or raise the error that left none."""
+    trained = {k: outcomes[k] for k in sorted(outcomes) if isinstance(outcomes[k], Trained)}
+    errors = [error for error in outcomes.values() if isinstance(error, BaseException)]
     unexpected = [error for error in errors if not isinstance(error, DivergenceError)]
     diverged = [network.divergence for network in trained.values() if network.divergence is not None]
     if unexpected or len(diverged) == len(trained):
         raise (unexpected + errors + diverged)[0]
-    return Ensemble(list(trained.values()), list(trained), is_interrupted)
+    return Ensemble(list(trained.values()), [tasks[k] for k in trained], is_ended, is_interrupted)
 
 
-def _last_of(k: int, outcome: Any) -> Progress | None:
-    """Return what is to be told of a network whose training is over."""
+def _last_progress(task: Task, outcome: Any) -> Progress | None:
+    """Return the last report about a network: its best epoch. A task without a network has none."""
     if not isinstance(outcome, Trained):
         return None
-    return Progress(k, outcome.epoch, outcome.losses[outcome.epoch - 1], outcome.errors[outcome.epoch - 1], True)
+    best = outcome.epoch - 1
+    return Progress(outcome.epoch, outcome.losses[best], outcome.errors[best], task.network, is_over=True)
+
+
+class _Threads:
+    """Trains tasks in daemon threads. On request, each thread ends its network with the current epoch.
+
+    These are threads of our own, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._n_threads = n_threads
+        self._events: SimpleQueue[Any] = SimpleQueue()
+        self._is_ended = threading.Event()
+
+    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
+        """Start the threads."""
+        deadline = time.monotonic() + time_budget
+        waiting: SimpleQueue[int] = SimpleQueue()
+        for k in range(len(tasks)):
+            waiting.put(k)
+
+        def is_late() -> bool:
+            return self._is_ended.is_set() or time.monotonic() > deadline
+
+        def train_one(k: int) -> Trained | None:
+            def watch(epoch: int, loss: float, error: float) -> bool:
+                self._events.put(Progress(epoch, loss, error, tasks[k].network))
+                return is_late()
+
+            return None if k > 0 and is_late() else train_task(workload, tasks[k], watch)
+
+        def work() -> None:
+            with suppress(Empty):
+                while True:
+                    k = waiting.get_nowait()
+                    try:
+                        self._events.put((k, train_one(k)))
+                    except BaseException as error:
+                        self._events.put((k, error))
+
+        for _ in tasks[: self._n_threads]:
+            threading.Thread(target=work, name="fastbp", daemon=True).start()
+
+    def next_event(self) -> Any:
+        """Wait for the next report: a `Progress`, or a task's place and its network, error or None."""
+        return self._events.get()
+
+    def end(self) -> None:
+        """End each network with its current epoch, and begin no other network."""
+        self._is_ended.set()
+
+
+class _Futures:
+    """Trains tasks through an executor. A task that has begun cannot be reached; the other tasks can be cancelled."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._events: SimpleQueue[Any] = SimpleQueue()
+        self._futures: list[Future[Trained | None]] = []
+
+    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
+        """Submit the tasks."""
+        deadline = time.time() + time_budget  # a clock that other processes and machines share
+        for k, task in enumerate(tasks):
+            future = self._executor.submit(_train_before, deadline, workload, task, k == 0)
+            future.add_done_callback(partial(self._report, k))
+            self._futures.append(future)
+
+    def next_event(self) -> Any:
+        """Wait for the next report: a task's place and its network, error or None."""
+        return self._events.get()
+
+    def _report(self, k: int, future: Future[Trained | None]) -> None:
+        """Report a task that is over; a cancelled task has no network."""
+        outcome = None if future.cancelled() else future.exception() or future.result()
+        self._events.put((k, outcome))
+
+    def end(self) -> None:
+        """Cancel the tasks that have not begun, but for the first: a model needs one network."""
+        for future in self._futures[1:]:
+            future.cancel()
+
+
+def _train_before(deadline: float, workload: Workload, task: Task, is_first: bool) -> Trained | None:
+    """Train a network until a time of the system's clock; return None if it is too late to begin."""
+
+    def is_late(*_: float) -> bool:
+        return time.time() > deadline
+
+    return None if is_late() and not is_first else train_task(workload, task, is_late)

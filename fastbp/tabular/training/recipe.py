@@ -1,112 +1,39 @@
-"""One network trained for a table: weights, learning rates and their schedule as published for tables, best epoch kept.
+"""One network trained for a table: initial weights, learning rates and schedule as published, best epoch kept.
 
 RealMLP-TD-S of Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
-trees on tabular data" (arXiv:2407.04491), table A.1, with ReLU for its activations. It knows runs and their buffers. It
-must not know frames, encodings, or what a prediction is for.
+trees on tabular data" (arXiv:2407.04491), table A.1, with ReLU as the activation. It knows runs and their buffers. It
+must not know frames, encodings, or how many networks there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastbp.kernels import entries as training
-from fastbp.kernels import layout
-from fastbp.kernels.input_factors import no_scaling, scaling_of
+from fastbp._typing import Array, Floats, Integers
+from fastbp.kernels import packing
 from fastbp.kernels.layout import Parameters
-from fastbp.kernels.rows import Table, mersenne_twister
+from fastbp.kernels.rows import TrainingRows
+from fastbp.kernels.shuffling import mersenne_twister
 from fastbp.losses import Loss
 from fastbp.network import Network
 from fastbp.optimizers import Adam
-from fastbp.results import History
-from fastbp.runs import fitting
+from fastbp.results import DivergenceError, History
+from fastbp.runs.checkpoint import untrained
 from fastbp.runs.prediction import Predictor
+from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LogarithmicCosine
+from fastbp.tabular.training.parts import Recipe, Task, Trained, Workload
 
-Array = npt.NDArray[Any]
+Watch = Callable[[int, float, float], bool]  # takes the epoch, the training loss and the error of the held-out rows
 
 DTYPE = np.dtype(np.float32)
-SCALE_RATE = 6.0  # what the inputs' factors multiply the learning rate by
-BIAS_RATE = 0.1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    learning_rate : float
-        The highest of Adam's, before each layer's own factor.
-    hidden : tuple of int
-    epochs : int
-        At most.
-    batch_size : int
-    dropout : float
-        The share of hidden units that each step leaves out.
-    patience : int, optional
-        How many epochs without improvement end the training.
-    """
-
-    learning_rate: float
-    hidden: tuple[int, ...] = (256, 256, 256)
-    epochs: int = 256
-    batch_size: int = 256
-    dropout: float = 0.0
-    patience: int | None = None
-
-
-class Task(NamedTuple):
-    """What one network is trained on, and what is measured on it.
-
-    Attributes
-    ----------
-    table : Table
-        All rows, of this network and of others.
-    training : (n_training,) integers
-        Those of them that it sees.
-    held_out : (n_held_out, D_0)
-        Inputs that it does not see.
-    error_of : callable
-        Takes its output for them, returns what is to be small.
-    seed : int
-        Decides the first weights, the order of the rows and the dropout.
-    """
-
-    table: Table
-    training: npt.NDArray[np.int64]
-    held_out: Array
-    error_of: Callable[[Array], float]
-    seed: int
-
-
-class Trained(NamedTuple):
-    """A network as it was after its best epoch.
-
-    Attributes
-    ----------
-    network : Network
-    epoch : int
-        That epoch, counted from 1.
-    output : (n_held_out, n_outputs)
-        What it says of the rows that were held out.
-    losses, errors : list of float
-        The training loss and the error on the rows held out, one an epoch.
-    divergence : DivergenceError, optional
-        What ended the training, if it left the finite numbers.
-    """
-
-    network: Network
-    epoch: int
-    output: Array
-    losses: list[float]
-    errors: list[float]
-    divergence: fitting.DivergenceError | None
+SCALE_RATE = 6.0  # factor of the learning rate for the inputs' factors
+BIAS_RATE = 0.1  # and for the biases
 
 
 def draw(sizes: list[int], seed: int) -> Parameters:
@@ -115,93 +42,154 @@ def draw(sizes: list[int], seed: int) -> Parameters:
     This is the neural-tangent parametrisation, f = Ω h / √D + β with all Ω and β N(0, 1), written as a plain network.
     """
     random = np.random.default_rng(seed)
-    parameters = layout.zero_parameters(sizes, DTYPE)
+    parameters = packing.zero_parameters(sizes, DTYPE)
     weights, biases = [], []
     for inputs, outputs in pairwise(sizes[:-1]):
         weights.append(random.standard_normal((outputs, inputs)) / np.sqrt(inputs))
         biases.append(random.standard_normal(outputs))
     weights.append(np.zeros((sizes[-1], sizes[-2])))
     biases.append(np.zeros(sizes[-1]))
-    layout.write_parameters(parameters, weights, biases)
+    packing.write_parameters(parameters, weights, biases)
     return parameters
 
 
 def rate_factors(sizes: list[int]) -> npt.NDArray[np.float64]:
-    """Return what each layer's weights and biases multiply the learning rate by.
+    """Return the factors of the learning rate for each layer's weights and biases, (2 (K + 1),).
 
-    Adam's steps do not depend on a gradient's size, so a step of η in Ω is one of η / √D in the weights Ω / √D.
+    Adam's step does not depend on the size of a gradient, so a step of η in Ω is a step of η / √D in the weights
+    Ω / √D.
     """
     return np.array([[1 / np.sqrt(inputs), BIAS_RATE] for inputs in sizes[:-1]]).reshape(-1)
 
 
-def table_of(X: Array, y: Array, weights: Array) -> Table:
-    """Return rows as a run takes them; y, (n, n_outputs), is what the loss takes."""
-    x, targets = layout.padded_rows(X, DTYPE), layout.target_rows(y, DTYPE)
-    return Table(x, targets, np.zeros(0, np.int64), weights.astype(DTYPE), len(X))
+def packed(X: Array, y: Array, weights: Array) -> TrainingRows:
+    """Return rows as a run takes them; y, (n, n_outputs), holds the training targets."""
+    x, targets = packing.padded_rows(X, DTYPE), packing.target_rows(y, DTYPE)
+    return TrainingRows(x, targets, np.zeros(0, np.int64), weights.astype(DTYPE), len(X))
+
+
+def train_to_the_end(epoch: int, loss: float, error: float) -> bool:  # noqa: ARG001 (a `Watch`)
+    """Let a training go on after every epoch."""
+    return False
 
 
 def train(
-    task: Task,
+    rows: TrainingRows,
+    chosen: Integers,
+    held_out: Array,
+    error_of: Callable[[Array], float],
     n_outputs: int,
     recipe: Recipe,
     loss: Loss,
-    watch: Callable[[int, float, float], bool] = lambda *_: False,
+    seed: int,
+    watch: Watch = train_to_the_end,
 ) -> Trained:
-    """Train a network, and return it as it was after its best epoch: the last one of equals.
+    """Train a network, and return it as it was after its best epoch. Of equally good epochs, the last one is best.
 
     Parameters
     ----------
-    task : Task
+    rows : TrainingRows
+        Rows of which the network sees some.
+    chosen : ndarray of shape (n_training,)
+        Numbers of the rows that the network is trained on.
+    held_out : ndarray of shape (n_held_out, D_0)
+        Inputs of the held-out rows.
+    error_of : callable
+        Takes the network's output for the held-out rows, (n_held_out, n_outputs), and returns their error.
     n_outputs : int
+        Number of the network's outputs.
     recipe : Recipe
     loss : Loss
+    seed : int
+        Seed of the initial weights, the order of the rows and the dropout.
     watch : callable
-        Called after each epoch with its number, the training loss and the error; the training ends if it returns True.
+        Called after each epoch with the epoch, the training loss and the error. The training ends if it returns True.
 
     Raises
     ------
     DivergenceError
-        If training left the finite numbers in the first epoch; later, that just ends it.
+        If a loss or a parameter is not finite in the first epoch. A later divergence only ends the training.
     """
-    sizes = [task.held_out.shape[1], *recipe.hidden, n_outputs]
-    n, batch_size = len(task.training), min(recipe.batch_size, len(task.training))
-    rates = LogarithmicCosine(recipe.learning_rate, recipe.epochs * (n // batch_size))
-    rule = Adam(rates, 0.9, 0.95).rule
-    rows = n // batch_size * batch_size  # without the last batch, where it is short
-    plan = training.Plan(batch_size, rows, True, loss.code, loss.parameter, rule, dropout=recipe.dropout)
-    state = _initial(draw(sizes, task.seed), task.training, task.seed)
-    predictor = Predictor(sizes, DTYPE)
-    history, errors = History(), list[float]()
-    best_epoch, best_parameters = 0, state.parameters.data.copy()
-    best_output = predictor.predict(state.parameters, task.held_out, 1)
-
-    def after_epoch(epoch: int, history: History) -> bool:
-        nonlocal best_epoch, best_parameters, best_output
-        output = predictor.predict(state.parameters, task.held_out, 1)
-        errors.append(task.error_of(output))
-        if errors[-1] <= min(errors) or best_epoch == 0:
-            best_epoch, best_parameters, best_output = epoch, state.parameters.data.copy(), output
-        is_stale = recipe.patience is not None and epoch - best_epoch >= recipe.patience
-        return watch(epoch, history.loss[-1], errors[-1]) or is_stale
-
+    sizes = [held_out.shape[1], *recipe.hidden_layer_sizes, n_outputs]
+    optimizer = Adam(LogarithmicCosine(recipe.learning_rate), beta_1=0.9, beta_2=0.95)
+    run = Run(
+        draw(sizes, seed),
+        rows,
+        loss=loss,
+        rule=optimizer.rule,
+        batch_size=recipe.batch_size,
+        random=mersenne_twister(np.random.RandomState(seed)),  # its shuffle permutes `order` in place
+        drop_last=True,
+        order=chosen,
+        dropout=recipe.dropout,
+        rate_factors=rate_factors(sizes),
+        input_factor_rate=SCALE_RATE if recipe.hidden_layer_sizes else None,
+    )
+    predictor, history = Predictor(sizes, DTYPE), History()
+    patience = Patience(np.inf if recipe.patience is None else recipe.patience)
     divergence = None
     try:
-        fitting.run(task.table, plan, state, rates, recipe.epochs, None, after_epoch, 1, history)
-    except fitting.DivergenceError as error:
-        if not errors:
+        run.fit(
+            recipe.epochs,
+            optimizer.learning_rate,
+            validate=lambda: error_of(predictor.predict(run.parameters, held_out, 1)),
+            patience=patience,
+            callback=lambda progress: watch(progress.epoch, progress.loss, progress.validation_loss),
+            n_threads=1,
+            history=history,
+        )
+    except DivergenceError as error:
+        if not history.validation_loss:
             raise
         divergence = error
-    state.parameters.data[:] = best_parameters
-    network = Network(sizes, dtype=DTYPE, seed=task.seed)
-    network.set_parameters(layout.weight_matrices(state.parameters), layout.bias_vectors(state.parameters))
-    return Trained(network, best_epoch, best_output, history.loss, errors, divergence)
+    run.restore_best()
+    output = predictor.predict(run.parameters, held_out, 1)
+    network = Network.from_checkpoint(untrained(run.parameters, seed, loss))
+    best_epoch = max(1, len(history.validation_loss) - patience.count)  # of an error that is always NaN, the first
+    return Trained(network, best_epoch, output, history.loss, history.validation_loss, divergence)
 
 
-def _initial(parameters: Parameters, rows: npt.NDArray[np.int64], seed: int) -> training.State:
-    gradients, mean, square = (layout.aligned_zeros(parameters.data.size, DTYPE) for _ in range(3))
-    position = np.zeros(4, np.int64), np.array([0, 0, np.inf])
-    factors, has_hidden = rate_factors(parameters.sizes.tolist()), parameters.n_layers > 1
-    scaling = scaling_of(parameters, SCALE_RATE) if has_hidden else no_scaling(DTYPE)
-    random = mersenne_twister(np.random.RandomState(seed))  # whose shuffle permutes these rows in place
-    moments = gradients, mean, square
-    return training.State(parameters, *moments, rows.copy(), random, *position, factors, scaling)
+def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) -> Trained:
+    """Train the network of one task, in any process: `workload`, `task` and the result can be pickled.
+
+    Parameters
+    ----------
+    workload : Workload
+    task : Task
+    watch : callable
+        As for `train`.
+
+    Raises
+    ------
+    DivergenceError
+        As `train` does.
+    """
+    target, recipe = workload.target, workload.recipe
+    held_out = workload.folds[task.fold]
+    X, y, weights = workload.scored_rows.take(held_out)
+    chosen = np.arange(len(workload.rows.y))
+    if workload.validation is None:
+        chosen = np.delete(chosen, held_out)
+
+    def error_of(output: Floats) -> float:
+        return target.validation_error(output, y, weights, recipe.metric, recipe.quantile)
+
+    loss = target.loss(recipe.metric, recipe.quantile)
+    inputs = np.ascontiguousarray(X[:, _columns(workload, task.sees_bins)])
+    rows = _training_rows(workload, task.sees_bins)
+    return train(rows, chosen, inputs, error_of, target.n_outputs, recipe, loss, task.seed, watch)
+
+
+def _columns(workload: Workload, sees_bins: bool) -> Any:
+    """Return an index of the inputs that a network with or without bins sees."""
+    return slice(None) if sees_bins else workload.is_not_bin
+
+
+def _training_rows(workload: Workload, sees_bins: bool) -> TrainingRows:
+    """Return the training rows as a run takes them. All tasks of one process share these arrays."""
+    with workload.lock:
+        if sees_bins not in workload.packed:
+            X, y, weights = workload.rows
+            targets = workload.target.training_targets(y, workload.recipe.label_smoothing)
+            workload.packed[sees_bins] = packed(X[:, _columns(workload, sees_bins)], targets, weights)
+        return workload.packed[sees_bins]

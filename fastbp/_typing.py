@@ -1,0 +1,10 @@
+"""Names for the types of arrays, which annotations use. This file must not know what the arrays hold."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.int64]

@@ -1,0 +1,98 @@
+"""The sub-commands that use a trained model: `predict`, `evaluate` and `inspect`.
+
+May import every other folder, inside functions where they are slow to import. It must not hold any rule about tables
+or networks.
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from fastbp.command import options
+
+if TYPE_CHECKING:
+    from fastbp.tabular.model import TableModel
+
+
+def predict(
+    model: options.Model,
+    data: options.Data,
+    output: options.Output = None,
+    probabilities: options.Probabilities = False,
+    coverage: options.Coverage = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a table with the predictions of a model added as new columns.
+
+    The new columns are `prediction` and, for classification, `confidence`: the probability of the predicted class. The
+    other columns stay as they are, and a text table keeps its separator. The table need not hold the target.
+    """
+    options.check_share("--coverage", coverage)
+
+    from fastbp.command.texts import print_notes
+    from fastbp.tables.reading import read_table
+    from fastbp.tables.writing import beside, table_text, write_table
+    from fastbp.tabular.encoding.frames import frame_of
+    from fastbp.tabular.model import TableModel
+
+    loaded = TableModel.load(model)
+    _check_task(loaded, probabilities, coverage)
+    table = read_table(data)
+    output = None if output == options.STDIN else output
+    if output is not None:
+        options.check_output("--output", output, [model, data], devices=True)
+    frame = frame_of(table.values(loaded.encoding.categories))
+    answered, notices = beside(table.cells, loaded.predict(frame, probabilities, coverage))
+    print_notes([*table.notices, *loaded.unknown_columns(frame), *notices], quiet)
+    if output is None:
+        typer.echo(table_text(answered, table).encode(), nl=False)
+    else:
+        write_table(answered, output, table)
+
+
+def evaluate(
+    model: options.Model,
+    data: options.Data,
+    target: options.Answers = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score a model on a table that holds the true values, next to the best constant prediction."""
+    from fastbp.command.texts import lines_text, print_notes, score_lines, source_name
+    from fastbp.tables.reading import read_table
+    from fastbp.tabular.encoding.frames import frame_of
+    from fastbp.tabular.model import TableModel
+    from fastbp.tabular.training import judging
+
+    loaded = TableModel.load(model)
+    table = read_table(data)
+    name = target or loaded.target.name
+    as_text = loaded.encoding.categories | ({name} if loaded.target.has_texts else frozenset())
+    scores, n_rows, notices = judging.evaluate(loaded, frame_of(table.values(as_text)), name)
+    print_notes([*table.notices, *notices], quiet)
+    if as_json:
+        typer.echo(json.dumps({"rows": n_rows, "scores": scores}))
+    else:
+        typer.echo(lines_text([("table", f"{source_name(data)}, {n_rows:,} rows"), *score_lines("scores", scores)]))
+
+
+def inspect(model: options.Model, as_json: options.AsJson = False) -> None:
+    """Print what a model file holds: target, columns, networks, scores and settings."""
+    from fastbp.command.texts import inspection_text, model_summary
+    from fastbp.tabular.model import TableModel
+
+    loaded = TableModel.load(model)
+    typer.echo(json.dumps(model_summary(loaded)) if as_json else inspection_text(loaded))
+
+
+def _check_task(model: "TableModel", probabilities: bool, coverage: float | None) -> None:
+    """Raise a `ValueError` if a model of this task cannot give what an option asks for."""
+    wanted_tasks = (("--probabilities", probabilities, "classification"), ("--coverage", coverage, "regression"))
+    for option, value, task in wanted_tasks:
+        if value and model.target.task != task:
+            name = model.target.name
+            raise ValueError(f"{option} is for {task}, and the target {name!r} is for {model.target.task}")
+    if coverage:
+        with options.named("--coverage"):
+            model.margin(coverage)

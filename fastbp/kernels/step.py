@@ -1,0 +1,183 @@
+"""One minibatch step, as each of the threads that make it together computes it.
+
+A thread takes some of the batch's rows through the network and back, and then some panels of each layer's parameters.
+Every number is computed by one thread, and in the same way whichever thread that is, so the number of threads changes
+no bit. This file must not know epochs, patience or the order of rows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp._typing import Floats, Integers
+from fastbp.kernels.activations import Dropout
+from fastbp.kernels.input_factors import InputFactors, differentiate_input_factors, fold_input_factors
+from fastbp.kernels.layout import (
+    Parameters,
+    RowRange,
+    Workspace,
+    activations_of,
+    gradients_of,
+    rows_in_tiles,
+    smaller,
+    targets_of,
+    weights_of,
+    weights_span,
+)
+from fastbp.kernels.losses import loss_and_gradient, narrow_loss_and_gradient
+from fastbp.kernels.propagation import (
+    Batch,
+    SGDUpdate,
+    backward_layer,
+    backward_pass,
+    differentiate_layer,
+    sgd_update_layer,
+    share_of_panels,
+)
+from fastbp.kernels.rows import TrainingRowAddresses, gather_classes, gather_rows, gather_targets, gather_weights
+from fastbp.kernels.steps import Block, StepSizes, step_block
+from fastbp.machine.arithmetic import sum_lanes
+from fastbp.machine.barrier import wait_for_all
+from fastbp.machine.jit import inlined, njit
+from fastbp.machine.line import load, zero_line
+from fastbp.optimizers import PLAIN_SGD, Rule
+
+
+class Learner(NamedTuple):
+    """What a step changes of a network, and the rule by which it does. All arrays are addresses."""
+
+    parameters: Parameters
+    gradients: Parameters
+    mean: Floats
+    square: Floats
+    rule: Rule
+    rate_factors: npt.NDArray[np.float64]
+    input_factors: InputFactors
+    has_input_factors: bool
+
+
+# --- the batch ------------------------------------------------------------------------------------------------
+
+
+@njit
+def batch_for(n: int, lanes: int, thread: int, n_threads: int, dropout: Dropout) -> Batch:
+    """Return a minibatch of n rows with a thread's share of them: whole lines of samples, or none."""
+    rows = RowRange(0, n)
+    if n_threads > 1:
+        lines = (n + lanes - 1) // lanes
+        first, end = lines * thread // n_threads * lanes, lines * (thread + 1) // n_threads * lanes
+        rows = RowRange(first, smaller(end, n) - first)
+    return Batch(RowRange(0, n), rows, rows_in_tiles(n) == 0, thread, n_threads, dropout)
+
+
+@inlined
+def load_batch(source: TrainingRowAddresses, order: Integers, first: int, rows: RowRange, workspace: Workspace) -> None:
+    """Gather some rows of the batch that begins at order[first]: x to h_0, the targets, and the sample weights."""
+    first += rows.first
+    gather_rows(source.x, order, first, activations_of(workspace, 0, rows))
+    y = targets_of(workspace, rows)
+    if source.has_classes:
+        gather_classes(source.classes, order, first, y, workspace.narrow_output)
+    else:
+        gather_targets(source.y, order, first, y, workspace.narrow_output)
+    at = workspace.sample_weights_at + rows.first
+    gather_weights(source.sample_weights, source.has_weights, order, first, rows.n, workspace.data, at)
+
+
+@njit
+def batch_weight(source: TrainingRowAddresses, order: Integers, first: int, count: int) -> float:
+    """Σ w of a batch."""
+    if not source.has_weights:
+        return np.float64(count)
+    total = 0.0
+    for row in range(first, first + count):
+        total += np.float64(source.sample_weights[order[row]])
+    return total
+
+
+# --- the loss -------------------------------------------------------------------------------------------------
+
+
+@inlined
+def batch_loss(workspace: Workspace, rows: RowRange, weight: float, loss: int, loss_parameter: float) -> None:
+    """Write ∂L/∂ŷ, and Σ w ℓ of each line of samples, for some rows of a batch of this weight."""
+    last, weights, at = workspace.n_layers, workspace.data, workspace.sample_weights_at + rows.first
+    ŷ, y, out = activations_of(workspace, last, rows), targets_of(workspace, rows), gradients_of(workspace, last, rows)
+    losses, line = workspace.line_losses, rows.first // workspace.lanes
+    if workspace.narrow_output:
+        narrow_loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, weight, losses, line, out)
+    else:
+        loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, weight, losses, line, out)
+
+
+@njit
+def total_loss(workspace: Workspace, count: int) -> float:
+    """Σ w ℓ of a batch, line by line, so that the order of the sum does not depend on the number of threads."""
+    total = 0.0
+    for line in range((count + workspace.lanes - 1) // workspace.lanes):
+        total += workspace.line_losses[line]
+    return total
+
+
+@njit
+def penalty_of(rule: Rule, parameters: Parameters, weight: float) -> float:
+    """½ α Σ_i ‖Ω_i‖², times the batch's Σ w unless the batch shares it: a loss counts by its weight, so its penalty too."""
+    total = zero_line(parameters.data)
+    for i in range(parameters.n_layers):
+        for at in range(parameters.weights_at[i], parameters.biases_at[i], parameters.lanes):
+            Ω = load(parameters.data, at)
+            total = total + Ω * Ω
+    share = 1.0 if rule.is_penalty_shared else weight
+    return 0.5 * rule.penalty * share * np.float64(sum_lanes(total))
+
+
+# --- the step -------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _step_layer(
+    learner: Learner, workspace: Workspace, i: int, batch: Batch, sizes: StepSizes, update: SGDUpdate
+) -> None:
+    """Step this thread's panels of a layer, after the backward pass of all rows."""
+    φ, rule = learner.parameters, learner.rule
+    panels = share_of_panels(workspace, i, batch.thread, batch.n_threads)
+    if panels.first == panels.end:
+        return
+    if rule.kind == PLAIN_SGD:
+        sgd_update_layer(φ, workspace, i, panels, batch, update)
+        return
+    differentiate_layer(learner.gradients, workspace, i, panels, batch.all_rows)
+    s, has_factors = learner.input_factors, learner.has_input_factors and i == 0
+    if has_factors:
+        differentiate_input_factors(s, weights_of(learner.gradients, 0))
+    gradients, mean, square = learner.gradients.data, learner.mean, learner.square
+    at, panel = weights_span(φ, i)
+    first, end, factor = at + panels.first * panel, at + panels.end * panel, learner.rate_factors[2 * i]
+    weights = s.weights if has_factors else φ.data
+    step_block(rule, sizes, Block(weights, gradients, mean, square, first, end, factor, sizes.penalty))
+    at, panel = φ.biases_at[i], φ.lanes
+    first, end, factor = at + panels.first * panel, at + panels.end * panel, learner.rate_factors[2 * i + 1]
+    step_block(rule, sizes, Block(φ.data, gradients, mean, square, first, end, factor, 0.0))
+    if has_factors:
+        end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
+        step_block(rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, 0.0))
+        fold_input_factors(s, weights_of(φ, 0))
+
+
+@inlined
+def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes: StepSizes, barrier: Integers) -> float:
+    """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ is not finite."""
+    φ, rule, is_alone = learner.parameters, learner.rule, batch.n_threads == 1
+    weight_decay, is_fused = rule.weight_decay + sizes.penalty, is_alone and rule.kind == PLAIN_SGD
+    update = SGDUpdate(sizes.learning_rate, weight_decay, rule.weight_decay, is_fused)
+    if not is_alone and batch.rows.n > 0:
+        backward_pass(φ, workspace, batch)
+    # From here on, the gradients of all threads are ready, and no thread needs the old weights.
+    loss = total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan
+    if np.isfinite(loss):
+        for i in range(φ.n_layers - 1, -1, -1):
+            if is_alone and i > 0:  # so that the layer's step finds what it needs in the nearest cache
+                backward_layer(φ, workspace, i, batch, update)
+            _step_layer(learner, workspace, i, batch, sizes, update)
+    return loss

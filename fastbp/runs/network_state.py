@@ -1,0 +1,172 @@
+"""What a network is and how it is kept, but for what it computes: its shape, parameters, and files.
+
+This file must not know how a network predicts or learns.
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp import checks
+from fastbp._typing import Floats
+from fastbp.files import model_file
+from fastbp.kernels import packing
+from fastbp.losses import Loss
+from fastbp.runs.checkpoint import Checkpoint, Tensors
+from fastbp.runs.prediction import Predictor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class NetworkState:
+    """A checkpoint, what may be asked of it, and its way to a file and back.
+
+    Parameters
+    ----------
+    held : Checkpoint
+    """
+
+    def __init__(self, held: Checkpoint) -> None:
+        self._checkpoint = held
+        self._sizes, self._dtype = held.sizes, held.dtype
+        self._predictor = Predictor(self._sizes, self._dtype)
+
+    def __repr__(self) -> str:
+        activation = "" if self.activation == "relu" else f", activation={self.activation!r}"
+        return f"Network({list(self._sizes)}, dtype={self._dtype.name!r}{activation})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_tensors, self.to_tensors()
+
+    # --- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def K(self) -> int:  # noqa: N802 (the slides' name)
+        """Number of hidden layers."""
+        return len(self._sizes) - 2
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """(D_0, D_1, …, D_{K+1})."""
+        return self._sizes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._dtype
+
+    @property
+    def activation(self) -> str:
+        """The name of the activation between the layers."""
+        return self._checkpoint.activation.name
+
+    @property
+    def trained_loss(self) -> Loss | None:
+        """The loss of the last fit; None before a first fit, and in a file that fastbp 0.1.0 wrote."""
+        return self._checkpoint.loss
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self._sizes))
+
+    @property
+    def weights(self) -> tuple[Floats, ...]:
+        """Ω_0, …, Ω_K, each (D_{i+1}, D_i): copies."""
+        return packing.weight_matrices(self._checkpoint.parameters)
+
+    @property
+    def biases(self) -> tuple[Floats, ...]:
+        """β_0, …, β_K, each (D_{i+1},): copies."""
+        return packing.bias_vectors(self._checkpoint.parameters)
+
+    def set_parameters(self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -> None:
+        """Put weights and biases back, as `weights` and `biases` gave them out.
+
+        Parameters
+        ----------
+        weights : sequence of array-like
+            Ω_0, …, Ω_K, each (D_{i+1}, D_i).
+        biases : sequence of array-like
+            β_0, …, β_K, each (D_{i+1},).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are not K + 1 of each, or one is not of its shape or not finite; nothing is changed then.
+        """
+        shapes = list(zip(self._sizes[1:], self._sizes[:-1], strict=True))
+        matrices = checks.arrays("weights", weights, shapes, self._dtype)
+        vectors = checks.arrays("biases", biases, [shape[:1] for shape in shapes], self._dtype)
+        packing.write_parameters(self._checkpoint.parameters, matrices, vectors)
+
+    # --- how it is kept -------------------------------------------------------------------------------------
+
+    def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return everything that the network is: arrays by name, and the rest as JSON can hold it."""
+        return self._checkpoint.to_tensors()
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, metadata: dict[str, Any]) -> "Self":
+        """Return the network that `to_tensors` gave out, to the bit.
+
+        Raises
+        ------
+        ValueError
+            If the description is not whole.
+        """
+        return cls.from_checkpoint(Checkpoint.from_tensors(tensors, metadata))
+
+    @classmethod
+    def from_checkpoint(cls, held: Checkpoint) -> "Self":
+        """Return the network that a checkpoint is; they share their memory."""
+        network = cls.__new__(cls)
+        NetworkState.__init__(network, held)
+        return network
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a model file: parameters, the optimizer's state and the random state.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced whole or not at all if it is there.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        tensors, metadata = self.to_tensors()
+        model_file.write(checks.path(path), tensors, {"network": metadata})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Self":
+        """Return the network in a model file, to the bit, ready to predict or to go on learning.
+
+        Parameters
+        ----------
+        path : path-like
+            A file that `save` or the command `fastbp train` wrote.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, altered, or no model file; the message says which.
+        OSError
+            If it cannot be read.
+        """
+        tensors, metadata = model_file.read(checks.path(path))
+        try:
+            return cls.from_tensors(tensors, metadata.get("network", {}))
+        except ValueError as error:
+            raise ValueError(f"the model file {os.fspath(path)!r} holds no network: {error}") from None

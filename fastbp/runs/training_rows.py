@@ -1,0 +1,110 @@
+"""Rows to train on, checked against the network's shape and the loss, and laid out as kernels read them.
+
+This file knows losses by their properties. It must not know what a fit does with the rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp import checks
+from fastbp._typing import Array, Floats, Integers
+from fastbp.kernels.packing import padded_rows, target_rows
+from fastbp.kernels.rows import TrainingRows
+from fastbp.losses import Loss
+
+
+def checked_rows(
+    X: Any, y: Any, sample_weight: Any, sizes: Sequence[int], loss: Loss, dtype: npt.DTypeLike, of: str = ""
+) -> TrainingRows:
+    """Return rows to train on or to evaluate, or raise.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, D_0)
+    y : array-like of shape (n, D_{K+1}), or (n,) where D_{K+1} = 1, or class numbers (n,) where the loss takes classes
+    sample_weight : array-like of shape (n,) or None
+    sizes : sequence of int
+        (D_0, …, D_{K+1}).
+    loss : Loss
+    dtype : dtype
+        The network's.
+    of : str
+        What stands before the arguments' names in messages, such as "validation ".
+    """
+    n_inputs, n_outputs = sizes[0], sizes[-1]
+    x = checks.matrix(f"{of}X", X, n_inputs, dtype)
+    n = len(x)
+    if n == 0:
+        raise ValueError(f"{of}X holds no rows")
+    targets, classes, values = checks.numbers(f"{of}y", y), np.zeros(0, np.int64), np.zeros((0, n_outputs), dtype)
+    if loss.takes_classes and targets.shape == (n,) and n_outputs > 1:
+        classes = _class_numbers(f"{of}y", targets, n_outputs, loss)
+    else:
+        _check_shape(f"{of}y", targets.shape, n, n_outputs, loss)
+        values = checks.finite(f"{of}y", targets, dtype).reshape(n, n_outputs)
+        _check_range(f"{of}y", values, loss)
+    weights = np.zeros(0, dtype)
+    if sample_weight is not None:
+        weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
+    return TrainingRows(padded_rows(x, dtype), target_rows(values, dtype), classes, weights, n)
+
+
+def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss: Loss) -> None:
+    """Raise unless there is a row of y for each of X, and a number in it for each output."""
+    if shape == (n, n_outputs) or (shape == (n,) and n_outputs == 1):
+        return
+    takes_classes = loss.takes_classes and n_outputs > 1
+    wanted = f"({n}, {n_outputs})"
+    if takes_classes or n_outputs == 1:
+        wanted += f", or ({n},) of class numbers" if takes_classes else f" or ({n},)"
+    hint = f": {name}.ravel() is a list of class numbers" if takes_classes and shape == (n, 1) else ""
+    why = f"as X has {n} rows and the network {n_outputs} output{'s' * (n_outputs > 1)}"
+    raise ValueError(f"{name} must be of shape {wanted}, {why}; got {shape}{hint}")
+
+
+def _class_numbers(name: str, y: Array, n_classes: int, loss: Loss) -> Integers:
+    """Return y as whole numbers from 0 to C − 1, or raise."""
+    with np.errstate(invalid="ignore"):
+        fits = (y >= 0) & (y < n_classes) & (y == np.floor(y))
+    if not fits.all():
+        wanted = f"class numbers 0 to {n_classes - 1}, as the network has outputs, for {loss.name}"
+        raise ValueError(f"{name} must hold {wanted}; got {checks.first(y, ~fits)}")
+    return y.astype(np.int64)
+
+
+def _check_range(name: str, y: Floats, loss: Loss) -> None:
+    """Raise where `y` lies outside the range for which the loss is defined."""
+    if loss.takes_classes and y.shape[1] == 1 and abs(y - 1).max() > 1e-3:
+        raise ValueError(
+            f"{name} must be 1 throughout for {loss.name} of a single output, which is the only class; got "
+            f"{checks.first(y, y != 1)}. Two classes need two outputs, or binary_cross_entropy"
+        )
+    if (outside := (y < loss.lowest) | (y > loss.highest)).any():
+        wanted = f"lie in [{loss.lowest:g}, {loss.highest:g}]" if loss.highest < np.inf else "not be negative"
+        raise ValueError(f"{name} must {wanted} for {loss.name}, got {checks.first(y, outside)}")
+    if loss.takes_classes and abs(y.sum(1) - 1).max() > 1e-3:
+        row = int(abs(y.sum(1) - 1).argmax())
+        raise ValueError(f"{name} must hold probabilities for {loss.name}, but row {row} adds up to {y[row].sum()}")
+
+
+def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floats:
+    """Return a weight for each row, or raise."""
+    weights = checks.finite(name, value, dtype)
+    if weights.shape != (n,):
+        raise ValueError(f"{name} must be of shape ({n},), one number a row; got {weights.shape}")
+    if (weights < 0).any():
+        raise ValueError(f"{name} must not be negative, got {checks.first(weights, weights < 0)}")
+    least = np.finfo(dtype).tiny  # what is smaller counts as 0 in a compiled run
+    if weights.max() < least:
+        raise ValueError(f"{name} must not be 0, or below {least:.1e}, throughout; the largest is {weights.max()}")
+    with np.errstate(over="ignore"):
+        total = weights.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        raise ValueError(f"{name} must have a finite sum, got {total}")
+    # Only ratios of weights count. A power of 2 that brings the largest to about 1 changes no bit of them, and keeps
+    # their products with losses from overflow. It also makes a copy: a view would be compiled for anew.
+    scaled: Floats = np.ldexp(weights, -np.frexp(weights.max())[1]).astype(dtype)
+    return scaled

@@ -1,0 +1,136 @@
+"""Class labels as the targets of a network, and back: the binarizer, checks of classes, weights of classes, accuracy.
+
+`LabelTargets` is the part of `MLPClassifier` that reads labels. This file must not know how a fit proceeds.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import unique_labels
+
+from fastbp import losses
+from fastbp._typing import Array
+
+
+class LabelTargets:
+    """The part of a classifier that turns labels into targets and back; its attributes are those of the classifier.
+
+    Targets are truth values of shape (n, n_outputs_). Two classes have one column, which is true for the second class.
+    Three and more classes, and the labels of a multilabel `y`, have one column each.
+    """
+
+    classes_: Array
+    class_weight: Any
+    n_outputs_: int
+    out_activation_: str
+    validation_fraction: float
+    warm_start: bool
+    _label_binarizer: LabelBinarizer
+
+    def _targets(self, y: Array, incremental: bool) -> Array:
+        """Return the targets for checked labels. A fit that does not go on from an earlier one learns the classes."""
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = _binarizer_of(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            self._check_classes(unique_labels(y))
+        return self._indicators(y)
+
+    def _held_out_targets(self, y: Any) -> Array:
+        """Return the targets for the labels of `validation_data`; raise unless `y` of the fit has these labels too."""
+        y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr")
+        is_multilabel = self._is_multilabel
+        if (y.ndim == 2 and y.shape[1] > 1) != is_multilabel:
+            kinds = ("classes", "columns of labels")
+            raise ValueError(f"validation_data has {kinds[not is_multilabel]}, y has {kinds[is_multilabel]}")
+        if not is_multilabel:
+            y = column_or_1d(y)
+            unknown = np.setdiff1d(y, self.classes_)
+            if len(unknown):
+                raise ValueError(f"validation_data has classes that are not in y: {unknown}; y has {self.classes_}")
+        elif y.shape[1] != self.n_outputs_:
+            raise ValueError(f"validation_data has {y.shape[1]} labels, y has {self.n_outputs_}")
+        return self._indicators(y)
+
+    def _check_classes(self, classes: Array) -> None:
+        """Raise unless a fit that goes on from an earlier one may have these classes."""
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    @property
+    def _is_multilabel(self) -> bool:
+        return str(self._label_binarizer.y_type_).startswith("multilabel")
+
+    def _indicators(self, y: Array) -> Array:
+        """Return the targets for checked labels of known classes."""
+        if issparse(y) or y.ndim == 2 or self._is_multilabel:
+            return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+        # `LabelBinarizer.transform` checks the labels once more, which takes longer than a short fit.
+        numbers = np.searchsorted(self.classes_, y)
+        wanted = np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1)
+        return np.equal(numbers[:, None], wanted)
+
+    def _labels(self, y: Array) -> Array:
+        """Return the labels of targets, as `predict` returns labels but never sparse."""
+        labels = self._label_binarizer.inverse_transform(y.astype(int))
+        return np.asarray(labels.toarray() if issparse(labels) else labels)
+
+    def _class_weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
+        """Return the weights of rows with these targets: sample weights times class weights."""
+        if self.class_weight is None:
+            return sample_weight
+        weight = compute_sample_weight(self.class_weight, self._labels(y))
+        return np.asarray(weight) if sample_weight is None else np.asarray(weight * sample_weight, sample_weight.dtype)
+
+    def _stratify(self, y: Array) -> Array | None:
+        """Return the classes by which the split of held-out rows is stratified; None for a split without strata.
+
+        The split has no strata for a multilabel `y`. For three or more classes, it also has none if a class has only
+        one row, or if a part of the split has fewer rows than there are classes.
+        """
+        if self.n_outputs_ == 1:
+            return y
+        if self.out_activation_ != "softmax":
+            return None
+        held_out = int(np.ceil(self.validation_fraction * len(y)))
+        has_room = y.sum(axis=0).min() >= 2 and min(held_out, len(y) - held_out) >= y.shape[1]
+        return np.asarray(y.argmax(axis=1)) if has_room else None
+
+    def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
+        """Return a function from ŷ to the accuracy; a row of a multilabel `y` counts if all its labels are right."""
+        if len(self.classes_) == 1 and not self._is_multilabel:
+            return lambda _: 1.0
+        total = len(y) if sample_weight is None else sample_weight.sum()
+        is_softmax = self.out_activation_ == "softmax"
+        numbers = y.argmax(axis=1) if is_softmax else y
+
+        def score(f: Array) -> float:
+            p = losses.inverse_link(self.out_activation_, f)
+            right = p.argmax(axis=1) == numbers if is_softmax else ((p > 0.5) == numbers).all(axis=1)
+            return float((right if sample_weight is None else right * sample_weight).sum() / total)
+
+        return score
+
+
+def _binarizer_of(y: Array) -> LabelBinarizer:
+    """Return the binarizer of checked labels."""
+    binarizer = LabelBinarizer()
+    if y.ndim > 1 or y.dtype.kind not in "biuU":
+        return binarizer.fit(y)
+    # `LabelBinarizer.fit` checks the labels four more times, which takes a tenth of a short fit.
+    binarizer.classes_, binarizer.sparse_input_ = np.unique(y), False
+    binarizer.y_type_ = "multiclass" if len(binarizer.classes_) > 2 else "binary"
+    return binarizer

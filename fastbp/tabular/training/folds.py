@@ -1,0 +1,82 @@
+"""Folds: which rows are held out from the training of each network.
+
+It knows row numbers, class numbers and groups. It must not know networks or columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbp._typing import Array, Integers
+
+MIN_FOLDS = 5
+MAX_FOLDS = 10
+
+
+def folds(
+    n: int,
+    k: int,
+    n_networks: int,
+    seed: int,
+    classes: Integers | None = None,
+    groups: Array | None = None,
+) -> list[Integers]:
+    """Return the rows that are held out from each network. Every row is held out once before a row is held out twice.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows, at least two.
+    k : int
+        Wanted number of folds. The number of folds that is used lies between `MIN_FOLDS` and `MAX_FOLDS`.
+    n_networks : int
+        Number of networks.
+    seed : int
+        Seed of the random order of the rows.
+    classes : ndarray of shape (n,), optional
+        Class numbers. Every fold has its share of each class. The only row of a class is never held out, unless every
+        class has one row only.
+    groups : ndarray of shape (n,), optional
+        Rows of one group are held out together.
+
+    Returns
+    -------
+    list of ndarray of shape (n_held_out,)
+        Row numbers in ascending order, one array per network.
+
+    Raises
+    ------
+    ValueError
+        If all rows are of one group.
+    """
+    random, k = np.random.default_rng(seed), max(MIN_FOLDS, min(MAX_FOLDS, k))
+    numbers = np.zeros(n, np.int64) if classes is None or np.bincount(classes).max() < 2 else classes
+    chosen: list[Integers] = []
+    while len(chosen) < n_networks:
+        fold_of = _fold_of_rows(numbers, min(n, k), random) if groups is None else _fold_of_groups(groups, k, random)
+        chosen += [np.flatnonzero(fold_of == fold) for fold in range(fold_of.max() + 1)]
+    return chosen[:n_networks]
+
+
+def _fold_of_rows(classes: Integers, k: int, random: np.random.Generator) -> Integers:
+    """Assign the rows of each class to the folds in turn; −1 marks the only row of a class."""
+    order = random.permutation(len(classes))
+    order = order[np.argsort(classes[order], kind="stable")]
+    order = order[np.bincount(classes)[classes[order]] > 1]
+    fold_of = np.full(len(classes), -1)
+    fold_of[order] = np.arange(len(order)) % k
+    return fold_of
+
+
+def _fold_of_groups(groups: Array, k: int, random: np.random.Generator) -> Integers:
+    """Assign each group to the smallest fold so far, the largest group first."""
+    _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(counts) < 2:
+        raise ValueError("groups holds one group alone: there must be another one to hold out")
+    k = min(k, len(counts))
+    sizes, fold_of_group = np.zeros(k), np.zeros(len(counts), np.int64)
+    order = random.permutation(len(counts))
+    for group in order[np.argsort(-counts[order], kind="stable")]:
+        fold_of_group[group] = sizes.argmin()
+        sizes[sizes.argmin()] += counts[group]
+    return fold_of_group[numbers]

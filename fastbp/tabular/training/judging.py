@@ -1,0 +1,157 @@
+"""The comparison of two networks, the scores of a model on a table, and the finished model with its own scores.
+
+It knows trained networks, targets and models. It must not know how a network is trained, files or the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastbp._typing import Floats
+from fastbp.tabular.encoding.cells import Frame
+from fastbp.tabular.encoding.inputs import Encoding, suggestion
+from fastbp.tabular.encoding.target import clean_target
+from fastbp.tabular.metrics import Score
+from fastbp.tabular.model import TableModel
+from fastbp.tabular.training.parts import Built, Member, Workload
+
+N_STANDARD_ERRORS = 2.0  # by which one network must be better than another for the others to be of its kind
+
+
+def evaluate(model: TableModel, frame: Frame, name: str) -> tuple[list[Score], int, list[str]]:
+    """Return a model's scores on a table.
+
+    Parameters
+    ----------
+    model : TableModel
+    frame : Frame
+        The columns of the training table, and the true answers.
+    name : str
+        Name of the column with the true answers. Rows without an answer are left out.
+
+    Returns
+    -------
+    scores : list of dict
+        "metric", "value" and "baseline" (the score of the best constant prediction).
+    n_rows : int
+        Number of rows with an answer.
+    notices : list of str
+        What was left out, one sentence each.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or holds something else than in training.
+    """
+    if name not in frame.names:
+        raise ValueError(f"the table has no column {name!r}{suggestion(name, frame.names)}")
+    column = clean_target(frame[name]).renamed(model.target.name)
+    known = ~column.missing
+    if not known.any():
+        raise ValueError(f"the target {name!r} is missing in every row")
+    n = column.n_missing
+    notices = [f"{n} row{'s' * (n > 1)} without an answer left out"] if n else []
+    rows, column = frame.take(known), column.take(known)
+    settings, weights = model.about["settings"], np.ones(len(column))
+    truth = model.target.truth_of_cells(column)
+    scores = model.target.scores(model.answers(rows), truth, weights, settings["metric"], settings["quantile"])
+    return scores, len(column), notices
+
+
+def better_of(pair: Sequence[Member], workload: Workload) -> list[Member]:
+    """Return the better one of two networks with the same held-out rows, or both if neither is clearly better.
+
+    A network is clearly better if the mean difference of the rows' errors is larger than `N_STANDARD_ERRORS` of its
+    standard errors.
+    """
+    _, y, weights = workload.scored_rows.take(pair[0].held_out)
+    target, metric = workload.target, workload.recipe.metric
+    first, second = (target.row_errors(member.trained.output, y, weights, metric) for member in pair)
+    difference = second - first
+    standard_error = difference.std() / np.sqrt(len(difference))
+    if abs(difference.mean()) <= N_STANDARD_ERRORS * standard_error:
+        return list(pair)
+    return [pair[0] if difference.mean() > 0 else pair[1]]
+
+
+def finished(
+    members: Sequence[Member],
+    workload: Workload,
+    encoding: Encoding,
+    settings: dict[str, Any],
+    notices: Sequence[str],
+    is_interrupted: bool,
+) -> Built:
+    """Return the model of some networks, with its temperature, residuals and scores from their held-out rows.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        At least one.
+    workload : Workload
+    encoding : Encoding
+    settings : dict
+        The settings that the model keeps; nothing is left to a default.
+    notices : sequence of str
+    is_interrupted : bool
+    """
+    target, recipe = workload.target, workload.recipe
+    n_rows = len(workload.rows.y)
+    temperature = _temperature(members, workload)
+    mean_answers, count = _mean_answers(members, workload, temperature)
+    (rows,) = np.nonzero(count)
+    answers = target.combined(mean_answers[rows], n_rows)
+    scored = workload.scored_rows.take(rows)
+    truth = target.truth(scored.y)
+    notices = (*notices, *_divergence_notices(members, recipe.learning_rate))
+    about = {
+        "settings": settings,
+        "scores": target.scores(answers, truth, scored.weights, recipe.metric, recipe.quantile),
+        "rows_held_out": len(rows),
+        "notices": list(notices),
+        "networks": [
+            {"sees_bins": m.sees_bins, "epoch": m.trained.epoch, "epochs": len(m.trained.errors)} for m in members
+        ],
+    }
+    networks = tuple(member.trained.network for member in members)
+    residuals = target.residuals(answers, truth)
+    model = TableModel(networks, encoding, target, n_rows, temperature, residuals, about)
+    return Built(
+        model=model,
+        members=list(members),
+        scored_rows=workload.scored_rows,
+        rows=rows,
+        answers=answers,
+        truth=truth,
+        notices=notices,
+        is_interrupted=is_interrupted,
+    )
+
+
+def _temperature(members: Sequence[Member], workload: Workload) -> float:
+    """Return the temperature that fits the outputs of all networks for their held-out rows."""
+    output = np.concatenate([member.trained.output for member in members])
+    _, y, weights = workload.scored_rows.take(np.concatenate([member.held_out for member in members]))
+    return workload.target.temperature(output, y, weights)
+
+
+def _mean_answers(members: Sequence[Member], workload: Workload, temperature: float) -> tuple[Floats, Floats]:
+    """Return the mean answer for each scored row, (n, …), and how many networks gave one, (n,)."""
+    n = len(workload.scored_rows.y)
+    count = np.zeros(n)
+    of_each = [workload.target.answers(member.trained.output, temperature) for member in members]
+    total = np.zeros((n, *of_each[0].shape[1:]))
+    for member, answers in zip(members, of_each, strict=True):
+        total[member.held_out] += answers
+        count[member.held_out] += 1
+    return (total.T / np.maximum(count, 1)).T, count
+
+
+def _divergence_notices(members: Sequence[Member], learning_rate: float) -> list[str]:
+    n = sum(member.trained.divergence is not None for member in members)
+    if n == 0:
+        return []
+    return [f"{n} of {len(members)} networks left the finite numbers, at learning rate {learning_rate:g}"]

@@ -1,0 +1,247 @@
+"""The data of a training: the prepared table, the work that is shared by all networks, the tasks and the results.
+
+These are plain dataclasses. They must not know how a network is trained, files or scikit-learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp._typing import Array, Floats, Integers
+from fastbp.tabular.encoding.cells import Cells, Frame
+from fastbp.tabular.encoding.target import Target
+
+if TYPE_CHECKING:
+    from fastbp.kernels.rows import TrainingRows
+    from fastbp.network import Network
+    from fastbp.results import DivergenceError
+    from fastbp.tabular.model import TableModel
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A table that is ready for training.
+
+    Attributes
+    ----------
+    frame : Frame
+        The columns to learn from.
+    column : Cells
+        The target, without missing cells.
+    target : Classes or Quantity
+        What was learned from `column`.
+    reason : str
+        Why the target is treated as classes or as numbers.
+    weights : ndarray of shape (n,) or None
+        Sample weights. Only their ratios matter. Rows of weight 0 are not used. None means equal weights.
+    groups : ndarray of shape (n,) or None
+        Rows with the same number are held out together.
+    validation : tuple (Frame, Cells, weights) or None
+        Validation rows, their target and their weights (or None). They replace the held-out rows of every network.
+    notices : tuple of str
+        What was left out of the table, one sentence each.
+    """
+
+    frame: Frame
+    column: Cells
+    target: Target
+    reason: str = ""
+    weights: Floats | None = None
+    groups: Integers | None = None
+    validation: tuple[Frame, Cells, Floats | None] | None = None
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained. Nothing is left to a default here: `settings.Settings` holds what a user asked for.
+
+    Attributes
+    ----------
+    metric : str
+        Metric on the held-out rows that chooses the best epoch.
+    quantile : float
+        Quantile to predict; only the metric "quantile" uses it.
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers.
+    epochs : int
+        Maximum number of epochs.
+    batch_size : int
+        Rows per minibatch.
+    learning_rate : float
+        Peak learning rate of Adam, before the factor of each layer.
+    dropout : float
+        Dropout rate of the hidden units.
+    label_smoothing : float
+        Share of each label that is distributed equally over all classes.
+    patience : int or None
+        Epochs without improvement after which the training ends.
+    """
+
+    metric: str
+    hidden_layer_sizes: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    quantile: float = 0.5
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    patience: int | None = None
+
+
+class EncodedRows(NamedTuple):
+    """Rows as numbers."""
+
+    X: Array  # (n, D_0): the inputs of the networks
+    y: Array  # (n,): class numbers or standardised numbers
+    weights: Floats  # (n,)
+
+    def take(self, rows: Integers) -> EncodedRows:
+        """Return the rows with these numbers."""
+        return EncodedRows(*(array[rows] for array in self))
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """All that the tasks of a training share. It can be pickled, so that a task can be trained in another process.
+
+    Attributes
+    ----------
+    rows : EncodedRows
+        The training rows.
+    validation : EncodedRows or None
+        The validation rows. None means that the held-out rows are some of the training rows.
+    folds : tuple of ndarray of shape (n_held_out,)
+        Numbers of the rows that are held out together: of the validation rows if there are any, otherwise of the
+        training rows.
+    is_not_bin : ndarray of shape (D_0,)
+        Which inputs remain for a network without the bins of numbers.
+    target : Classes or Quantity
+    recipe : Recipe
+    packed : dict of bool to TrainingRows
+        The training rows as a run takes them, with and without the bins. Each process makes them when a task needs
+        them, and its tasks share them. They are not pickled.
+    lock : Lock
+        Held by the thread that changes `packed`.
+    """
+
+    rows: EncodedRows
+    validation: EncodedRows | None
+    folds: tuple[Integers, ...]
+    is_not_bin: npt.NDArray[np.bool_]
+    target: Target
+    recipe: Recipe
+    packed: dict[bool, TrainingRows] = field(default_factory=dict, init=False, repr=False)
+    lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    @property
+    def scored_rows(self) -> EncodedRows:
+        """The rows that `folds` numbers: the validation rows if there are any, otherwise the training rows."""
+        return self.rows if self.validation is None else self.validation
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("packed", "lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, packed={}, lock=Lock())
+
+
+class Task(NamedTuple):
+    """One network to train, as a few numbers: its rows and settings are in the `Workload`.
+
+    Attributes
+    ----------
+    network : int
+        Number of the network in the training, counted from 0.
+    fold : int
+        Which of the workload's folds the network does not see.
+    sees_bins : bool
+        Whether the bins of numbers are among the network's inputs.
+    seed : int
+        Seed of the initial weights, the order of the rows and the dropout.
+    """
+
+    network: int
+    fold: int
+    sees_bins: bool
+    seed: int
+
+
+class Trained(NamedTuple):
+    """A network as it was after its best epoch.
+
+    Attributes
+    ----------
+    network : Network
+    epoch : int
+        The best epoch, counted from 1.
+    output : ndarray of shape (n_held_out, n_outputs)
+        The network's output for its held-out rows.
+    losses, errors : list of float
+        The training loss and the error of the held-out rows after each epoch.
+    divergence : DivergenceError or None
+        The error that ended the training, if a loss or a parameter became infinite or NaN.
+    """
+
+    network: Network
+    epoch: int
+    output: Array
+    losses: list[float]
+    errors: list[float]
+    divergence: DivergenceError | None
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a model, with the rows that were held out from its training.
+
+    Attributes
+    ----------
+    trained : Trained
+    held_out : ndarray of shape (n_held_out,)
+        Numbers of the rows that `trained.output` belongs to.
+    sees_bins : bool
+        Whether the bins of numbers are among the network's inputs.
+    """
+
+    trained: Trained
+    held_out: Integers
+    sees_bins: bool
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model, and what its training showed.
+
+    Attributes
+    ----------
+    model : TableModel
+    members : list of Member
+        The model's networks, in the model's order.
+    scored_rows : EncodedRows
+        The rows that `rows` and the members' `held_out` number.
+    rows : ndarray of shape (m,)
+        The rows that were held out from at least one network.
+    answers : ndarray of shape (m, C) or (m,)
+        Probabilities or predicted numbers of `rows`, from the networks that did not see them.
+    truth : ndarray of shape (m,)
+        True class numbers or numbers of `rows`.
+    notices : tuple of str
+        What was left out or went wrong, one sentence each.
+    is_interrupted : bool
+        Whether Ctrl-C ended the training.
+    """
+
+    model: TableModel
+    members: list[Member]
+    scored_rows: EncodedRows
+    rows: Integers
+    answers: Floats
+    truth: Array
+    notices: tuple[str, ...]
+    is_interrupted: bool
