@@ -1,1 +1,1 @@
-"""What fastbp reaches, measured by commands that anyone can run."""
+"""Benchmarks of fastbp: the suite for asv (`bench_*.py`), and commands that print tables."""

@@ -1,10 +1,10 @@
-"""Whole fits of scikit-learn's estimators and fastbp's, with checks, shuffling and the first draw of weights."""
+"""Whole fits of the estimators of scikit-learn and fastbp, with checks, initial weights and shuffling."""
 
 import warnings
 
 
 class Fit:
-    """Seconds of a fit; both end with the same weights."""
+    """Seconds of a fit. Both implementations end with the same weights."""
 
     params = (
         ("fastbp", "scikit-learn"),
@@ -35,7 +35,7 @@ class Fit:
 
 
 class Table:
-    """A model of a raw table, with its encoding: seconds of a fit of one network for 20 epochs, and of a prediction."""
+    """Seconds of a fit of one network to a raw table for 20 epochs, and of a prediction, with the encoding."""
 
     params = (("breast_cancer", "diabetes", "digits"),)
     param_names = ("table",)

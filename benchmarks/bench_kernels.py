@@ -1,10 +1,10 @@
-"""The kernels by themselves, and the same products through NumPy's BLAS."""
+"""Single kernels, and the same matrix products with NumPy's BLAS."""
 
 from benchmarks.common import pin, usable_cores
 
 
 class Kernels:
-    """Seconds of a thousand calls on a layer as wide as its input; NumPy's are the product alone, in float32."""
+    """Seconds of 1000 calls in float32, for equal numbers of inputs and outputs. NumPy computes only the product."""
 
     params = (("fastbp", "numpy"), ("forward", "backward_input", "backward_parameters"), (16, 64, 256), (32,))
     param_names = ("implementation", "kernel", "width", "batch")

@@ -1,4 +1,4 @@
-"""What training needs of memory."""
+"""The memory that training needs."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from benchmarks.common import INPUTS, OUTPUTS
 
 
 class Workspace:
-    """Bytes beside the parameters and the table; the fewer the better."""
+    """Bytes of a workspace, without the parameters and the table; fewer is better."""
 
     params = ((1, 4), (16, 256), (32, 256))
     param_names = ("K", "width", "batch")
@@ -20,7 +20,7 @@ class Workspace:
 
 
 class PeakOfFit:
-    """The most memory that a process holds which fits 100,000 rows of 16 numbers (6.4 MB)."""
+    """Peak memory of a process that fits 100,000 rows of 16 numbers (6.4 MB)."""
 
     def setup(self):
         rng = np.random.default_rng(0)

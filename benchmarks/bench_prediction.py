@@ -1,4 +1,4 @@
-"""Prediction: one row, as a service asks for it, and many, with the default number of threads."""
+"""Prediction of one row, as in a web service, and of many rows, with the default number of threads."""
 
 import functools
 
@@ -14,7 +14,7 @@ def network_and_rows(rows):
 
 
 class Prediction:
-    """Seconds of hundred calls for one row, of one call for more, through 2 × 64 hidden units."""
+    """Seconds of 100 calls for one row, or of one call for more rows, with 2 × 64 hidden units."""
 
     params = (1, 1_000, 100_000)
     param_names = ("rows",)
@@ -23,7 +23,7 @@ class Prediction:
 
     def setup(self, rows):
         self.network, self.X = network_and_rows(rows)
-        self.calls = range(100 if rows == 1 else 1)  # asv times calls one by one; a single one is near the clock's step
+        self.calls = range(100 if rows == 1 else 1)  # one call alone is about as short as the resolution of the clock
         self.time_predict(rows)
 
     def time_predict(self, _):

@@ -1,4 +1,4 @@
-"""The first second of a process, each time in a new one; `python -m benchmarks.startup` prints more."""
+"""The first second of a process, each time in a new process. `python -m benchmarks.startup` prints more details."""
 
 from benchmarks.startup import FIRST_FIT
 
@@ -10,7 +10,7 @@ os.environ["FASTBP_CACHE_DIR"] = cache.name
 
 
 class Imports:
-    """What an import adds to NumPy's."""
+    """Seconds of an import, in addition to the import of NumPy."""
 
     number = 1  # a second import in the same process costs nothing
     repeat = (3, 10, 2.0)
@@ -23,7 +23,7 @@ class Imports:
 
 
 class FirstFit:
-    """Imports, a first fit and a first prediction."""
+    """Seconds of the imports, a first fit and a first prediction."""
 
     params = ("float32", "float64")
     param_names = ("dtype",)

@@ -1,7 +1,7 @@
-"""Training: many depths, widths and batch sizes, beside the other implementations, and with every loss and optimizer.
+"""Training for many depths, widths and batch sizes, with other implementations, and with every loss and optimizer.
 
-Learning rates are so small that every sample does the same work. asv calls `setup` again before each sample, so what
-is prepared there is kept.
+The learning rates are so small that every sample does the same work. asv calls `setup` before each sample, so its
+results are cached.
 """
 
 import functools
@@ -18,7 +18,7 @@ BATCH_SIZES = (32, 256)
 
 
 def pin_to_one_core():
-    """Keep to one core, so that nobody shares work among threads; call it before a peer is imported."""
+    """Keep this process on one core, so that no library uses threads. Call this before a peer is imported."""
     pin({max(usable_cores())})
 
 
@@ -30,7 +30,7 @@ def warm_trainer(name, problem):
 
 
 class Epoch:
-    """Seconds of a fit of one epoch; `common.cell_problem` says of how many steps."""
+    """Seconds of a fit of one epoch; `common.cell_problem` decides the number of steps."""
 
     params = ((1, 4), (16, 64, 256), BATCH_SIZES, DTYPES)
     param_names = ("K", "width", "batch", "dtype")
@@ -46,16 +46,17 @@ class Epoch:
 
 
 class Throughput:
-    """Medians over rounds in which all cells take turns, in one process, each next to a measurement of the peak.
+    """Samples per second, and the fraction of the core's peak; for both, more is better.
 
-    The larger the better, for both: asv's own search for regressions, to which every value is a time, leaves them out.
+    All cells take turns in one process, and each sample follows a measurement of the peak. A value is the median of
+    the rounds. asv.conf.json excludes these values from asv's search for regressions, which takes values as times.
     """
 
     params = (HIDDEN_LAYERS, WIDTHS, BATCH_SIZES, DTYPES)
     param_names = ("K", "width", "batch", "dtype")
 
     def setup_cache(self):
-        from benchmarks.peak import beside_peak  # here, since Numba takes a while to import and the rest needs none
+        from benchmarks.peak import beside_peak  # here, because the import of Numba is slow
 
         pin_to_one_core()
         seconds, rounds = 0.02, 5
@@ -86,18 +87,18 @@ class Throughput:
         took, _ = found[K, width, batch, dtype]
         return batch / took
 
-    track_samples_per_second.unit = "samples/s, the more the better"
+    track_samples_per_second.unit = "samples/s, more is better"
 
     def track_fraction_of_peak(self, found, *cell):
         _, fraction = found[cell]
         return fraction
 
-    track_fraction_of_peak.params = ((1, 4), (16, 64, 256), BATCH_SIZES, DTYPES)  # a process for each takes a while
-    track_fraction_of_peak.unit = "of the core's peak, the more the better"
+    track_fraction_of_peak.params = ((1, 4), (16, 64, 256), BATCH_SIZES, DTYPES)  # fewer, as each starts a process
+    track_fraction_of_peak.unit = "of the core's peak, more is better"
 
 
 class Implementations:
-    """The same epochs by fastbp and its peers; one that is not installed is left out."""
+    """Seconds of the same epoch with fastbp and each peer. Peers that are not installed are skipped."""
 
     params = (tuple(IMPLEMENTATIONS), (2,), (16, 64, 256))
     param_names = ("implementation", "K", "width")
@@ -116,7 +117,7 @@ class Implementations:
 
 @functools.cache
 def network_and_rows(outputs):
-    """Return a network of 2 × 64 hidden units, inputs, and targets that suit every loss of so many outputs."""
+    """Return a network of 2 × 64 hidden units, inputs, and targets that are valid for every loss."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((4096, 16)).astype(np.float32)
     y = rng.integers(outputs, size=4096) if outputs > 1 else rng.integers(2, size=4096)
@@ -124,7 +125,7 @@ def network_and_rows(outputs):
 
 
 class Losses:
-    """Seconds of an epoch of 128 steps of 32 rows through 2 × 64 hidden units."""
+    """Seconds of an epoch of 128 steps of 32 rows, with 2 × 64 hidden units."""
 
     params = (
         "squared_error",
@@ -149,7 +150,7 @@ class Losses:
 
 
 class Optimizers:
-    """Seconds of an epoch of 128 steps of 32 rows through 2 × 64 hidden units."""
+    """Seconds of an epoch of 128 steps of 32 rows, with 2 × 64 hidden units."""
 
     params = ("SGD", "SGD with momentum", "SGD with Nesterov momentum and decay", "Adam")
     param_names = ("optimizer",)

@@ -1,6 +1,6 @@
-"""What the benchmarks share: the grid of networks, seeded problems, the work of a step, and the machine's description.
+"""Common parts of the benchmarks: the grid of networks, problems, operations of a step, and the machine's description.
 
-This file must not know who solves a problem, or how it is timed.
+This file must not know which library solves a problem, or how time is measured.
 """
 
 import datetime
@@ -18,15 +18,15 @@ HIDDEN_LAYERS = (1, 2, 4, 8)
 WIDTHS = (16, 32, 64, 128, 256, 512)
 BATCH_SIZES = (1, 8, 32, 128, 256)
 
-EPOCH_STEPS = 1024  # so many that what an epoch costs by itself, whoever runs it, is a small part of it
-EPOCH_ROWS = 16384  # but the table stays a small one,
-EPOCH_FLOPS = 2**28  # and an epoch of a large network short,
-LEAST_STEPS = 4  # though not a single step
+EPOCH_STEPS = 1024  # many, so that the fixed time of an epoch is a small part
+EPOCH_ROWS = 16384  # maximum, so that the table is small
+EPOCH_FLOPS = 2**28  # maximum, so that an epoch of a large network is short
+LEAST_STEPS = 4  # minimum, which has priority
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Regression on a table of normal numbers; its squared error is ½ the mean over rows of the sum over outputs."""
+    """A regression of normally distributed numbers. The loss is ½ Σ (ŷ − y)² over outputs, as the mean over rows."""
 
     sizes: tuple[int, ...]  # inputs, hidden widths, outputs
     batch_size: int
@@ -35,11 +35,11 @@ class Problem:
 
     def __post_init__(self):
         if self.rows % self.batch_size:
-            raise ValueError(f"{self.rows} rows are no whole number of batches of {self.batch_size}")
+            raise ValueError(f"{self.rows} rows are not a whole number of batches of {self.batch_size} rows")
 
     @property
     def steps(self):
-        """Steps of an epoch."""
+        """Number of steps per epoch."""
         return self.rows // self.batch_size
 
 
@@ -59,7 +59,7 @@ def table(problem, seed=0):
 
 
 def initial_parameters(problem, seed=0):
-    """Return weights Ω_i (outputs, inputs), He-normal, and biases β_i (outputs,), 0."""
+    """Return weights Ω_i, (outputs, inputs), from N(0, 2 / inputs), and biases β_i, (outputs,), of 0."""
     rng = np.random.default_rng(seed)
     layers = list(itertools.pairwise(problem.sizes))
     weights = [rng.normal(0, math.sqrt(2 / inputs), (outputs, inputs)) for inputs, outputs in layers]
@@ -68,13 +68,13 @@ def initial_parameters(problem, seed=0):
 
 
 def step_flops(sizes, batch_size):
-    """Return the operations of one step: forward, ∂L/∂Ω, and behind the first layer ∂L/∂h, 2 each."""
+    """Return the operations of one step: 2 per weight and row for h, ∂L/∂Ω, and ∂L/∂h of all layers but the first."""
     layers = itertools.pairwise(sizes)
     return sum(2 * batch_size * inputs * outputs * (3 if i else 2) for i, (inputs, outputs) in enumerate(layers))
 
 
 def microseconds(seconds):
-    """Return seconds as microseconds, to three digits."""
+    """Return seconds as microseconds, with three significant digits or more."""
     value = seconds * 1e6
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -85,13 +85,13 @@ def usable_cores():
 
 
 def pin(cores):
-    """Keep this process, and those that it will start, to `cores`, where the system lets one choose."""
+    """Keep this process and its future child processes on `cores`, if the system supports this."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 
 
 def cpu_model():
-    """Return the processor's name, or what is nearest to it."""
+    """Return the name of the processor, or of its architecture if the name is unknown."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -100,7 +100,7 @@ def cpu_model():
 
 
 def machine(packages):
-    """Return the machine, the versions of `packages` and the date, in one line; packages not installed are left out."""
+    """Return one line with the machine, the versions of the installed ones of `packages`, and the date."""
     cores = len(usable_cores())
     parts = [
         cpu_model(),

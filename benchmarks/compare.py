@@ -1,8 +1,8 @@
-"""fastbp beside its peers, on the whole grid: `python -m benchmarks.compare`, which prints a table in Markdown.
+"""Compare the training speed of fastbp and other libraries: `python -m benchmarks.compare` prints a Markdown table.
 
-Each implementation lives in a process of its own. Cell by cell and round by round they take turns, so that a machine
-that changes its speed changes it for all; a cell's figure is the median of its rounds. Progress goes to stderr. This
-file must not know how an implementation trains.
+Each implementation has its own process. The processes take turns in each cell and each round, so a change of the
+machine's speed affects all of them. A cell shows the median of its rounds. Progress goes to stderr. This file must not
+know how an implementation trains.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from benchmarks.common import (
 from benchmarks.peers import IMPLEMENTATIONS, PEERS
 
 ROOT = Path(__file__).parent.parent
-# A BLAS's or OpenMP's idle threads may go on spinning for a while, on the cores of whoever is measured next.
+# Idle threads of BLAS or OpenMP may spin for a while, on the cores of the library that is measured next.
 SETTLE_SECONDS = 0.05
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class WorkerError(RuntimeError):
-    """A worker ended before it had answered."""
+    """A worker process ended before it answered."""
 
 
 def positive(text):
@@ -53,16 +53,16 @@ def parse_options():
         "--threads",
         choices=("one", "default"),
         default="one",
-        help="one: all on the same core, the default; default: nothing is set",
+        help="one (the default): all libraries on the same core; default: each library's own number",
     )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--rounds", type=positive, default=3, help="default 3")
-    parser.add_argument("--seconds", type=float, default=0.05, help="of a measurement, about; default 0.05")
+    parser.add_argument("--rounds", type=positive, default=3, help="measurements per cell; default 3")
+    parser.add_argument("--seconds", type=float, default=0.05, help="duration of a measurement, about; default 0.05")
     parser.add_argument("--K", type=positive, nargs="+", default=HIDDEN_LAYERS, help="numbers of hidden layers")
     parser.add_argument("--widths", type=positive, nargs="+", default=WIDTHS)
     parser.add_argument("--batches", type=positive, nargs="+", default=BATCH_SIZES, help="batch sizes")
     parser.add_argument("--peers", choices=PEERS, nargs="+", default=PEERS)
-    parser.add_argument("--json", type=Path, metavar="PATH", help="keep the seconds of every round in this file")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the seconds of every round to this file")
     options = parser.parse_args()
     if options.json and not options.json.parent.is_dir():
         parser.error(f"argument --json: there is no directory {str(options.json.parent)!r}")
@@ -70,13 +70,13 @@ def parse_options():
 
 
 def start_worker(name, options):
-    """Start an implementation's process, out of reach of the terminal's Ctrl-C: this process answers that."""
+    """Start the process of an implementation. Ctrl-C reaches only the parent process, which then ends the others."""
     command = [sys.executable, "-m", "benchmarks.worker", name, str(options.seconds)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     if options.threads == "default":
         return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
     cores = usable_cores()
-    pin({max(cores)})  # it starts with this process's cores, and JAX makes its threads as it is imported
+    pin({max(cores)})  # the worker inherits these cores, and JAX starts its threads at import
     try:
         return subprocess.Popen(command, cwd=ROOT, env=os.environ | ONE_THREAD, start_new_session=True, **pipes)
     finally:
@@ -91,7 +91,7 @@ def answer_of(name, worker):
 
 
 def importable(workers):
-    """Return the workers whose packages are there; say which are not."""
+    """Return the workers whose packages are installed; print the names of the others."""
     present = {}
     for name, worker in workers.items():
         missing = answer_of(name, worker)["missing"]
@@ -113,7 +113,7 @@ def measure(problem, workers, options):
                 worker.stdin.write(json.dumps(dataclasses.asdict(problem)) + "\n")
                 worker.stdin.flush()
             except BrokenPipeError:
-                pass  # answer_of says so
+                pass  # the worker ended; answer_of raises the error
             seconds[name].append(answer_of(name, worker)["seconds"])
     return seconds
 
@@ -129,15 +129,16 @@ def header(options, workers):
     left_out = [IMPLEMENTATIONS[name].title for name in options.peers if name not in workers]
     return (
         f"`{command}` on {machine(packages)}.\n\n"
-        f"Microseconds per step of minibatch gradient descent in {options.dtype} and, in brackets, GFLOP/s on the true "
-        f"sizes; for a peer then its time over fastbp's. Medians of {options.rounds} rounds. "
-        + ("All are kept to one core." if one else "Everyone has its own default number of threads.")
-        + (f" Not installed, so left out: {', '.join(left_out)}." if left_out else "")
+        f"Each cell has the microseconds per step of minibatch gradient descent in {options.dtype} and, in brackets, "
+        "the GFLOP/s without\npadding. The last number of a peer is the peer's time divided by fastbp's time. "
+        f"Medians of {options.rounds} rounds.\n"
+        + ("All libraries use one core." if one else "Each library uses its own default number of threads.")
+        + (f" Left out because not installed: {', '.join(left_out)}." if left_out else "")
     )
 
 
 def row(cell, flops, seconds):
-    """Return a line of the table, and the best peer's time over fastbp's."""
+    """Return a line of the table, and the time of the fastest peer divided by the time of fastbp."""
     medians = {name: statistics.median(rounds) for name, rounds in seconds.items()}
     own = medians.pop("fastbp")
     best = min(medians, key=medians.get)
@@ -148,9 +149,9 @@ def row(cell, flops, seconds):
 
 
 def summary(ratios):
-    """Return what the table comes to; `ratios` are the best peer's, by (K, width, batch)."""
+    """Return the lines below the table; `ratios` are those of the fastest peer, by (K, width, batch)."""
     cell = min(ratios, key=ratios.get)
-    lines = ["- least ratio to the best peer: {:.2f}×, at K {}, width {}, batch {}".format(ratios[cell], *cell)]
+    lines = ["- lowest ratio to the best peer: {:.2f}×, at K {}, width {}, batch {}".format(ratios[cell], *cell)]
     for title, chosen in {
         "batch 32 and 256": [ratio for (_, _, batch), ratio in ratios.items() if batch in (32, 256)],
         "width 16": [ratio for (_, width, _), ratio in ratios.items() if width == 16],
@@ -163,7 +164,7 @@ def summary(ratios):
 
 
 def compare(workers, options):
-    """Print the table, a line as soon as it is measured, and the summary; return the seconds."""
+    """Print each line of the table when it is measured, and then the summary; return the seconds."""
     titles = [IMPLEMENTATIONS[name].title for name in workers]
     columns = ["K", "width", "batch", *titles, "best peer"]
     print(f"{header(options, workers)}\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}", flush=True)

@@ -1,11 +1,13 @@
-"""fastbp.sklearn beside scikit-learn: `python -m benchmarks.drop_in`, which prints tables in Markdown.
+"""Compare fastbp.sklearn with scikit-learn: `python -m benchmarks.drop_in` prints Markdown tables.
 
-Both fit the same tables with the same parameters and the same `random_state`, in turns, in one process on one core with
-one thread. The difference is the largest over all that a fit leaves behind, relative to each array's largest number;
-the time is that of the whole `fit` call, the median of the rounds. Where the difference is more than rounding, it
-stands beside scikit-learn's own to itself with X a unit in the last place off: some fits blow up any rounding. Rows to
-validate on are stratified by three classes and more in scikit-learn too, as its documentation says and its code does
-not. This file must not know how either computes.
+Both packages fit the same tables with the same parameters and the same `random_state`, in turns, in one process with
+one thread. The difference is the largest one of all results of a fit, relative to the largest number of each array. The
+time is that of the whole `fit` call, as the median of the rounds.
+
+If a difference is larger than `ROUNDING`, the table also shows how much scikit-learn's own result changes when X
+changes in the last digit, because some fits amplify every rounding error. In this comparison, scikit-learn's held-out
+rows are stratified by three and more classes too, as scikit-learn documents. This file must not know how a fit is
+computed.
 """
 
 import argparse
@@ -45,7 +47,7 @@ def load(name):
 
 
 def learned(model, X):
-    """Return everything that a fit left behind, as arrays."""
+    """Return all results of a fit as arrays."""
     found = [getattr(model, name, None) for name in LEFT_BEHIND]
     predicted = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
     arrays = [np.asarray(one, float) for one in found if one is not None]
@@ -53,14 +55,14 @@ def learned(model, X):
 
 
 def difference(found, wanted):
-    """Return the largest difference of two arrays relative to the largest number; infinite if they differ in shape."""
+    """Return the largest difference of two arrays, relative to the largest number; infinity for different shapes."""
     if found.shape != wanted.shape:
         return np.inf
     return np.max(np.abs(found - wanted), initial=0) / np.max(np.abs(wanted), initial=1e-300)
 
 
 def compare(table, parameters, rounds):
-    """Return the largest difference, and how many times sooner fastbp's fit ends."""
+    """Return the largest difference, and the time of scikit-learn divided by the time of fastbp."""
     kind, X, y = table
     makers = [getattr(module, kind) for module in (neural_network, fastbp.sklearn)]
     seconds, left = ([], []), [None, None]
@@ -76,7 +78,7 @@ def compare(table, parameters, rounds):
 
 
 def sensitivity(table, parameters):
-    """Return the largest difference of scikit-learn to itself when X is changed by one unit in the last place."""
+    """Return the change of scikit-learn's results when X changes by one unit in the last place."""
     kind, X, y = table
     models = [getattr(neural_network, kind)(random_state=0, **parameters) for _ in range(2)]
     left = [learned(model.fit(rows, y), X) for model, rows in zip(models, (X, np.nextafter(X, np.inf)), strict=True)]
@@ -95,7 +97,7 @@ def stratify_as_documented():
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drop_in", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="fits for each figure; 3 if left out")
+    parser.add_argument("--rounds", type=int, default=3, help="fits per number; default 3")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--activations", nargs="+", choices=ACTIVATIONS, default=ACTIVATIONS)
     arguments = parser.parse_args()
@@ -104,9 +106,9 @@ def main():
     pin({min(usable_cores())})
     fastbp.sklearn.MLPRegressor(hidden_layer_sizes=2, max_iter=1).fit(
         np.zeros((4, 1)), np.zeros(4)
-    )  # loads what is compiled
+    )  # loads or compiles the kernels
     print(f"{machine(['fastbp', 'scikit-learn', 'numpy', 'scipy', 'numba'])}\n")
-    columns = ("table", "settings", "activation", "largest difference", "scikit-learn's to itself", "times sooner")
+    columns = ("table", "settings", "activation", "largest difference", "scikit-learn's own change", "times faster")
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     sooner, differences = {}, []
     with threadpool_limits(1):
@@ -122,7 +124,7 @@ def main():
                     print(f"| {name} | {setting} | {activation} | {found:.1e} | {own} | {times:.1f} |", flush=True)
             print(f"{setting} done", file=sys.stderr)
     print(f"\nLargest difference of {len(differences)} fits: {max(differences):.1e}.\n")
-    print("| settings | times sooner: least | median |\n| --- | --- | --- |")
+    print("| settings | times faster: lowest | median |\n| --- | --- | --- |")
     for setting, times in sooner.items():
         print(f"| {setting} | {min(times):.1f} | {statistics.median(times):.1f} |")
 

@@ -1,7 +1,7 @@
-"""The bits of some 200 fits: `python -m benchmarks.fingerprints`, to see that a change of the code changes no result.
+"""Print hashes of the results of about 180 fits: `python -m benchmarks.fingerprints`.
 
-Prints a line for each fit, a name and a hash of everything that it learned, and one hash of all at the end. Two commits
-compute the same if `diff` finds no difference between what they print on one machine. This file must not know how a
+The output has one line per fit, with a hash of all its results and a name, and a hash of all fits at the end. Two
+commits give the same results to the bit if their outputs on one machine are equal. This file must not know how a
 network is trained.
 """
 
@@ -48,7 +48,7 @@ SCHEDULES = {
 
 
 def digest(arrays):
-    """Return a short hash of the bits of some arrays."""
+    """Return a short hash of the bits of arrays."""
     found = hashlib.sha256()
     for array in arrays:
         found.update(np.ascontiguousarray(array).tobytes())
@@ -56,7 +56,7 @@ def digest(arrays):
 
 
 def network(hidden, y, loss, dtype="float32", activation="relu", **options):
-    """Fit a `Network` and return what it learned, and what it says."""
+    """Fit a `Network`; return its parameters, predictions, losses and gradients."""
     outputs = 3 if loss == "cross_entropy" else y.shape[1]
     net = fastbp.Network([5, *hidden, outputs], dtype, seed=1, activation=activation)
     history = net.fit(X, y, loss=loss, **{"epochs": 3, "batch_size": 20, **options})
@@ -105,7 +105,7 @@ def of_networks():
 
 
 def fitted(model, *args, **options):
-    """Fit one of scikit-learn's kind and return what it learned, and what it says."""
+    """Fit an estimator of `fastbp.sklearn`; return its parameters, predictions and curves."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(*args, **options)

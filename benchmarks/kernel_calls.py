@@ -1,6 +1,6 @@
-"""fastbp's kernels called again and again on a layer as wide as its input, and the same products by NumPy's BLAS.
+"""Repeated calls of fastbp's kernels for equal numbers of inputs and outputs, and of the same products with NumPy.
 
-This file must not know how anything is timed.
+This file must not know how time is measured.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ EQUATIONS = {
     "forward": "relu(β + Ω h)",
     "backward_input": "I[h > 0] ⊙ Ωᵀ g",
     "backward_parameters": "g hᵀ",
-    "descend": "Ω − η g hᵀ",
+    "sgd_update": "Ω − η g hᵀ",
 }
 
 
 class Calls(NamedTuple):
-    """A kernel and its operands."""
+    """A kernel with its arguments."""
 
     repeat: Callable  # repeat(times)
-    result: Callable  # result() returns the matrix that it writes
+    result: Callable  # result() returns the matrix that the kernel writes
 
 
 @entry
@@ -47,19 +47,19 @@ def repeat_backward_parameters(times, g, h, weights, biases):
 
 
 @entry
-def repeat_descend(times, g, h, weights):
+def repeat_sgd_update(times, g, h, weights):
     for _ in range(times):
         kernels.sgd_update_weights(g, h, 1e-30, 0.0, weights)
 
 
 def matrices(width, batch_size):
-    """Return h and g (batch_size, width), and a square matrix: Ωᵀ on the way forward, Ω on the way back."""
+    """Return h and g, (batch_size, width), and a square matrix: Ωᵀ for the forward pass, Ω for the backward pass."""
     rng = np.random.default_rng(0)
     return [rng.standard_normal((rows, width)) for rows in (batch_size, batch_size, width)]
 
 
 def fastbp_calls(kernel, width, batch_size, dtype):
-    """Return the calls of one of the kernels."""
+    """Return the calls of a kernel of fastbp."""
     h, g, weights = (panels_from(matrix, dtype) for matrix in matrices(width, batch_size))
     out = panels_from(np.zeros((batch_size, width)), dtype)
     biases = Panels(padded_rows(np.zeros((1, width)), dtype), 0, 1, width, lanes_of(dtype))
@@ -67,13 +67,13 @@ def fastbp_calls(kernel, width, batch_size, dtype):
         "forward": (repeat_forward, (h, weights, biases, out), out),
         "backward_input": (repeat_backward_input, (g, weights, h, out), out),
         "backward_parameters": (repeat_backward_parameters, (g, h, weights, biases), weights),
-        "descend": (repeat_descend, (g, h, weights), weights),
+        "sgd_update": (repeat_sgd_update, (g, h, weights), weights),
     }[kernel]
     return Calls(lambda times: repeat(times, *operands), lambda: matrix_from(written))
 
 
 def numpy_calls(kernel, width, batch_size, dtype):
-    """Return the calls of the product alone, without bias, mask or update."""
+    """Return the calls of NumPy's matrix product of a kernel, without bias, mask or update."""
     h, g, weights = (matrix.astype(dtype) for matrix in matrices(width, batch_size))
     left, right = {
         "forward": (h, weights),

@@ -1,7 +1,7 @@
-"""What the core that this process runs on can do, and how much of it a piece of work uses.
+"""The arithmetic peak of the core that this process runs on, and the fraction of the peak that a computation reaches.
 
-The peak is measured, by a loop of independent fused multiply-adds, next to each figure, since shared machines change
-their speed. This file must not know what is measured beside it.
+The peak is the speed of a loop of independent fused multiply-adds. It is measured just before each sample, because the
+speed of a shared machine changes. This file must not know what the samples are.
 """
 
 import statistics
@@ -28,13 +28,13 @@ def independent_fmas(times, x, out):
 @entry
 def dependent_steps(times, bits):
     for _ in range(times):
-        # A shift and then an addition: a cycle each, and no compiler can shorten the chain.
+        # A shift and an addition take one cycle each, and a compiler cannot shorten the chain.
         bits += bits >> np.uint64(1)
     return bits
 
 
 def peak_flops(dtype):
-    """Return the floating-point operations per second of a loop that does nothing else."""
+    """Return the floating-point operations per second of a loop of multiply-adds."""
     lanes, times = lanes_of(dtype), 500_000
     x, out = aligned_zeros(CHAINS * lanes, dtype), aligned_zeros(CHAINS * lanes, dtype)
     independent_fmas(1, x, out)
@@ -53,9 +53,9 @@ def clock_hertz():
 
 
 def beside_peak(cells, flops_of, seconds_of, dtype, rounds):
-    """Return the medians over rounds of each cell's seconds, and of its fraction of the peak measured next to it.
+    """Return the seconds of each cell and its fraction of the peak, as medians over rounds.
 
-    The cells take turns, round by round.
+    In each round, all cells take turns, and the peak is measured just before each cell.
     """
     found = {cell: [] for cell in cells}
     for _ in range(rounds):

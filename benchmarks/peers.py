@@ -1,8 +1,8 @@
-"""The same minibatch gradient descent by fastbp and by its peers, each as a good user of it would write it.
+"""The same minibatch gradient descent with fastbp and other libraries, each as an expert in the library would write it.
 
-All start from the same parameters, shuffle the rows anew for each epoch, and leave out what the others leave out:
-momentum, decay, validation. Where several ways were at hand the fastest is kept and a comment names the others.
-A package is imported by the function that needs it. This file must not know how anything is timed.
+All implementations start from the same parameters, shuffle the rows in each epoch, and use no momentum, no weight decay
+and no validation. The code is the fastest of the known ways, and comments name slower ways. Each function imports its
+own library. This file must not know how time is measured.
 """
 
 import itertools
@@ -14,13 +14,13 @@ import numpy as np
 
 from benchmarks.common import initial_parameters, step_flops, table
 
-LEARNING_RATE = 1e-6  # so slow that every round does the same work
+LEARNING_RATE = 1e-6  # so small that every round does the same work
 
 
 class Trainer(NamedTuple):
-    """A network and a table, ready to train."""
+    """A network with a table to train on."""
 
-    train: Callable  # train(epochs) returns when they are done
+    train: Callable  # train(epochs) returns when the epochs are done
     parameters: Callable  # parameters() returns Ω_i (outputs, inputs) and β_i (outputs,)
 
 
@@ -39,11 +39,11 @@ def fastbp_fit(problem, learning_rate, shuffle):
 
 
 def numpy_by_hand(problem, learning_rate, shuffle):
-    """Nothing is allocated in an epoch; parameters are views of one array and gradients of another."""
+    """An epoch allocates no memory. All parameters are views of one array, and all gradients of another array."""
     X, y = table(problem)
     batch_size, dtype, sizes = problem.batch_size, problem.dtype, problem.sizes
     weights, biases = initial_parameters(problem)
-    # Kept (inputs, outputs), so that the forward pass multiplies them as they lie.
+    # Weights have the shape (inputs, outputs), so the forward pass needs no transposition.
     parameters = np.concatenate([*(matrix.T.ravel() for matrix in weights), *biases])
     gradients = np.empty_like(parameters)
     Ω, β = _views(parameters, sizes)
@@ -57,8 +57,8 @@ def numpy_by_hand(problem, learning_rate, shuffle):
     batches = list(zip(_batches(shuffled_X, batch_size), _batches(shuffled_y, batch_size), strict=True))
     last = len(Ω)
 
-    # np.dot takes half a microsecond less than np.matmul; ones @ df is a faster sum over rows than np.sum; the sign of
-    # h ≥ 0 is ReLU's derivative, and in the network's own dtype, which a mask of bool would be converted to.
+    # np.dot is half a microsecond faster than np.matmul. ones @ df is a faster sum over rows than np.sum. The sign of
+    # h ≥ 0 is the derivative of ReLU; unlike a mask of bool, it needs no conversion to the network's dtype.
     def step(x, target):
         h[0] = x
         for i in range(last):
@@ -67,7 +67,7 @@ def numpy_by_hand(problem, learning_rate, shuffle):
             if i + 1 < last:
                 np.maximum(h[i + 1], 0, out=h[i + 1])
         np.subtract(h[last], target, out=df[last])
-        np.multiply(df[last], learning_rate / batch_size, out=df[last])  # so all gradients come out times the rate
+        np.multiply(df[last], learning_rate / batch_size, out=df[last])  # so the rate is in all gradients
         for i in reversed(range(last)):
             np.dot(h[i].T, df[i + 1], out=dΩ[i])
             np.dot(ones, df[i + 1], out=dβ[i])
@@ -81,7 +81,7 @@ def numpy_by_hand(problem, learning_rate, shuffle):
         for _ in range(epochs):
             if shuffle:
                 rng.shuffle(order)
-            np.take(X, order, axis=0, out=shuffled_X, mode="clip")  # "raise" would go through a buffer
+            np.take(X, order, axis=0, out=shuffled_X, mode="clip")  # "raise" would use a temporary buffer
             np.take(y, order, axis=0, out=shuffled_y, mode="clip")
             for x, target in batches:
                 step(x, target)
@@ -90,7 +90,7 @@ def numpy_by_hand(problem, learning_rate, shuffle):
 
 
 def _views(parameters, sizes):
-    """Return the matrices (inputs, outputs), and behind them the vectors, that lie in one array."""
+    """Return views of one array: first matrices, (inputs, outputs), and then vectors."""
     shapes = [*itertools.pairwise(sizes), *((size,) for size in sizes[1:])]
     ends = list(itertools.accumulate(int(np.prod(shape)) for shape in shapes))
     pieces = np.split(parameters, ends[:-1])
@@ -119,16 +119,16 @@ def sklearn_regressor(problem, learning_rate, shuffle):
         random_state=0,
         tol=0,
         n_iter_no_change=np.inf,
-        warm_start=True,  # else each call would draw the weights again
+        warm_start=True,  # otherwise each call would draw new weights
     )
 
     def fit(rows, epochs):
         with warnings.catch_warnings():
-            # It warns whenever it has run all the epochs that it was asked for, which is what is wanted here.
+            # A fit that makes all its epochs, as here, warns that it did not converge.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.set_params(max_iter=epochs).fit(X[:rows], y[:rows])
 
-    fit(problem.batch_size, epochs=1)  # makes the arrays that the parameters are put in
+    fit(problem.batch_size, epochs=1)  # creates the arrays of the parameters
     weights, biases = initial_parameters(problem)
     for i in range(len(weights)):
         model.coefs_[i][...] = weights[i].T
@@ -154,15 +154,15 @@ def torch_eager(problem, learning_rate, shuffle):
             layer.weight.copy_(torch.from_numpy(weights))
             layer.bias.copy_(torch.from_numpy(biases))
     model = torch.nn.Sequential(layers[0], *(part for layer in layers[1:] for part in (torch.nn.ReLU(), layer)))
-    # MSELoss is a mean over outputs too and lacks the ½; the rate makes up for both, which saves an operation.
+    # MSELoss is also a mean over outputs, and has no factor ½. The learning rate compensates both at no cost.
     loss_of, rate = torch.nn.MSELoss(), learning_rate * problem.sizes[-1] / 2
-    # Neither foreach nor fused: up to a tenth slower at the small networks, no faster at the large ones.
+    # foreach=True and fused=True are up to a tenth slower for small networks, and not faster for large ones.
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, foreach=False)
 
     def train(epochs):
         for _ in range(epochs):
             order = torch.randperm(problem.rows) if shuffle else torch.arange(problem.rows)
-            # Gathered once an epoch, which is faster than once a batch.
+            # Gathering once per epoch is faster than once per batch.
             shuffled = X.index_select(0, order), y.index_select(0, order)
             for x, target in zip(*(array.split(problem.batch_size) for array in shuffled), strict=True):
                 optimizer.zero_grad()
@@ -177,7 +177,7 @@ def torch_eager(problem, learning_rate, shuffle):
 
 
 def jax_scan(problem, learning_rate, shuffle):
-    """An epoch is one compiled call, whose parameters are donated."""
+    """An epoch is one compiled call, which reuses the memory of the parameters (donation)."""
     import jax
 
     jax.config.update("jax_platforms", "cpu")
@@ -186,10 +186,10 @@ def jax_scan(problem, learning_rate, shuffle):
     import jax.numpy as jnp
 
     X, y = (jnp.asarray(array) for array in table(problem))
-    # Kept (inputs, outputs), which is faster than the transpose.
+    # Weights have the shape (inputs, outputs), which is faster than the transpose.
     state = [(jnp.asarray(weights.T), jnp.asarray(b)) for weights, b in zip(*initial_parameters(problem), strict=True)]
     steps, batch_size = problem.steps, problem.batch_size
-    unroll = 4 if step_flops(problem.sizes, batch_size) < 1e6 else 1  # a third faster at batch 1; else only compiles
+    unroll = 4 if step_flops(problem.sizes, batch_size) < 1e6 else 1  # a third faster at batch 1
 
     def loss_of(parameters, x, target):
         h = x
@@ -213,8 +213,8 @@ def jax_scan(problem, learning_rate, shuffle):
     def train(epochs):
         nonlocal state
         for _ in range(epochs):
-            # NumPy's permutation: jax.random's, inside the compiled epoch, sorts, and a step of batch 256 through a
-            # small network then takes several times as long. A new array, since JAX may read it later, or not copy it.
+            # The permutation of jax.random sorts, so an epoch of a small network with batch size 256 would take several
+            # times as long. The array is new for each epoch, because JAX may read it later without a copy.
             state, _ = compiled(state, X, y, rng.permutation(order) if shuffle else order)
         jax.block_until_ready(state)
 
@@ -225,7 +225,7 @@ def jax_scan(problem, learning_rate, shuffle):
 
 
 class Implementation(NamedTuple):
-    """Who trains, under the name that the command line knows."""
+    """A library, with the function that prepares its training."""
 
     title: str
     package: str  # to install
@@ -244,5 +244,5 @@ PEERS = [name for name in IMPLEMENTATIONS if name != "fastbp"]
 
 
 def prepare(name, problem, learning_rate=LEARNING_RATE, shuffle=True):
-    """Return a Trainer; raise ImportError where the package is missing."""
+    """Return a Trainer; raise ImportError if the package is missing."""
     return IMPLEMENTATIONS[name].prepare(problem, learning_rate, shuffle)

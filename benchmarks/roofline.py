@@ -1,8 +1,9 @@
-"""How much of this core's arithmetic fastbp uses: `python -m benchmarks.roofline`.
+"""Measure the fraction of a core's arithmetic peak that fastbp reaches: `python -m benchmarks.roofline`.
 
-The peak is measured in the same run and next to each figure; the clock is measured beside it, which shows that the
-loop misses nothing. A step is all that `Network.fit` does: shuffling, gathering, forward, loss, backward, update. Only
-true sizes count as work; padding does not. Prints tables in Markdown: kernels, and whole steps.
+The peak is measured just before each sample. The clock is measured too, because operations per cycle show whether the
+loop that measures the peak is optimal. A step includes everything that `Network.fit` does: shuffling, gathering the
+rows, forward pass, loss, backward pass and update. Only operations on the true sizes count, without padding. The output
+is two Markdown tables: kernels and whole steps.
 """
 
 import argparse
@@ -51,13 +52,13 @@ def kernel_seconds(name, width, batch_size, dtype):
 
 @functools.cache
 def warm_trainer(problem):
-    """Return `train(epochs)`, and how many epochs last about SECONDS."""
+    """Return `train(epochs)`, and the number of epochs that takes about SECONDS."""
     train = prepare("fastbp", problem).train
     return train, warm_up(train, SECONDS)
 
 
 def step_seconds(sizes, batch_size, dtype):
-    """Return the seconds of one step within a fit of about SECONDS."""
+    """Return the seconds per step of a fit that takes about SECONDS."""
     problem = Problem(sizes, batch_size, dtype, ROWS // batch_size * batch_size)
     train, epochs = warm_trainer(problem)
     return seconds_of(train, epochs) / (epochs * problem.steps)
@@ -70,9 +71,9 @@ def print_peak(options, where):
     command = shlex.join(["python", "-m", "benchmarks.roofline", *sys.argv[1:]])
     print(f"`{command}` on {where}. One core, {options.dtype}, medians of {options.rounds} rounds.\n")
     print(
-        f"FMA peak: {peak:.0f} GFLOP/s, which is {a_cycle:.1f} operations a cycle; a chain of operations of one cycle"
+        f"FMA peak: {peak:.0f} GFLOP/s, which is {a_cycle:.1f} operations per cycle. The clock is "
+        f"{peak / a_cycle:.2f} GHz, measured by a chain of operations that\ntake one cycle each.\n"
     )
-    print(f"each shows a clock of {peak / a_cycle:.2f} GHz.\n")
 
 
 def print_kernels(options):
@@ -108,7 +109,7 @@ def print_steps(options):
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__.splitlines()[0])
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements per number; default 5")
     options = parser.parse_args()
     where = machine(["fastbp", "numba", "numpy"])
     pin({max(usable_cores())})

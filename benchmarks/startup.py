@@ -1,8 +1,8 @@
-"""The first second of a process: `python -m benchmarks.startup`, which prints a table in Markdown.
+"""Measure the first second of a process: `python -m benchmarks.startup` prints a Markdown table.
 
-Every figure is from a process of its own, by its own clock; the processes take turns, round by round, so that a machine
-that changes its speed changes it for all, and a figure is the median of its rounds. A cold process has an empty cache
-of compiled code, a warm one what a cold one has left. This file must not know how code is compiled or kept.
+Every sample is measured by a new process itself. The processes take turns in each round, so a change of the machine's
+speed affects all of them. A number is the median of its rounds. A cold process has an empty cache of compiled code. A
+warm process has the cache that a cold process filled. This file must not know how code is compiled or kept.
 """
 
 import argparse
@@ -37,7 +37,7 @@ IMPORTS = {
     "import sklearn.neural_network": ("sklearn", "import sklearn.neural_network"),
     "import jax": ("jax", "import jax"),
 }
-# What a process does before its clock starts, and what is timed.
+# The code that a process runs before the timing, and the code that is timed.
 FITS = {
     "import, first fit and predict, float32": ("", FIRST_FIT.format(dtype="float32")),
     "import, first fit and predict, float64": ("", FIRST_FIT.format(dtype="float64")),
@@ -55,7 +55,7 @@ print(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def seconds(before, timed, cache):
-    """Return the seconds that `timed` takes in a new process, by the wall and of CPU."""
+    """Return the wall-clock time and the CPU time of `timed` in a new process, in seconds."""
     done = subprocess.run(
         [sys.executable, "-c", TIMED, before, timed],
         env={**os.environ, "FASTBP_CACHE_DIR": cache},
@@ -70,7 +70,7 @@ def seconds(before, timed, cache):
 
 
 def measure(rounds):
-    """Return the rounds' seconds by title: an import's, and a fit's when cold and when warm."""
+    """Return the seconds of all rounds by title: of imports, and of fits in cold and in warm processes."""
     present = {title: code for title, (package, code) in IMPORTS.items() if importlib.util.find_spec(package)}
     imports = {title: [] for title in present}
     fits = {title: ([], []) for title in FITS}
@@ -88,14 +88,14 @@ def measure(rounds):
 
 
 def median(found):
-    """Return the medians of the wall's seconds and of the CPU's, as text."""
+    """Return the medians of the wall-clock times and of the CPU times, as text."""
     wall, cpu = (statistics.median(column) for column in zip(*found, strict=True))
     return f"{wall:.2f} ({cpu:.2f})"
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="processes for each figure; 5 if left out")
+    parser.add_argument("--rounds", type=int, default=5, help="processes per number; default 5")
     imports, fits = measure(parser.parse_args().rounds)
     print(f"{machine(['fastbp', 'numpy', 'numba', 'llvmlite', 'scikit-learn', 'torch', 'jax'])}\n")
     print("| seconds (of CPU) | cold | warm |\n| --- | --- | --- |")

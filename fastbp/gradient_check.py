@@ -1,6 +1,6 @@
-"""Backpropagation held against central differences, parameter by parameter.
+"""Comparison of the gradients by backpropagation with central differences, parameter by parameter.
 
-This file knows a network by its public face alone. It must not know kernels or how parameters lie in memory.
+This file uses only the public methods of a network. It must not know kernels or the memory layout of parameters.
 """
 
 import math
@@ -16,32 +16,32 @@ from fastbp._typing import Floats
 from fastbp.losses import Loss
 from fastbp.network import Network
 
-# A difference of two losses a step ε apart carries their rounding, a few units in the last place, over ε.
+# Bound of the rounding error of L, relative to L. A difference quotient with the step ε divides this error by ε.
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
-# ε ∝ ∛u makes a central difference's two errors, rounding ∝ u/ε and truncation ∝ ε², about equal.
+# ε ∝ ∛u makes the errors of a central difference about equal: the rounding error ∝ u/ε and the truncation error ∝ ε².
 _STEP = float(np.cbrt(np.finfo(np.float64).eps))
 
 
 @dataclass(frozen=True)
 class ArrayCheck:
-    """The verdict on one array of parameters.
+    """The result for one array of parameters.
 
     Attributes
     ----------
     name : str
         `Ω_i` or `β_i`.
     shape : tuple of int
-        The array's shape.
+        Shape of the array.
     checked : int
-        How many of its parameters were compared.
+        Number of parameters that were compared.
     kinks : int
-        How many more were tried and left out, because the loss has a kink there on both sides.
+        Number of parameters that were left out, because steps in both directions cross a kink of the loss.
     max_absolute_error, max_relative_error : float
-        The largest differences between backpropagation and central differences; 0 where nothing was compared.
+        Largest differences between backpropagation and difference quotients; 0 if no parameter was compared.
     resolution : float
-        The smallest absolute error that means anything: what the rounding of the losses leaves.
+        Largest absolute error that the rounding of the losses can explain.
     ok : bool
-        Whether the relative error is within the tolerance.
+        Whether the largest relative error is at most the tolerance.
     """
 
     name: str
@@ -56,16 +56,16 @@ class ArrayCheck:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The verdict on a network's gradients; `print` shows it as a table.
+    """The result of `check_gradients`; `print` shows a table.
 
     Attributes
     ----------
     loss : str
-        The loss's name.
+        Name of the loss.
     tolerance : float
-        The largest relative error allowed.
+        Largest allowed relative error.
     arrays : tuple of ArrayCheck
-        One for each array: Ω_0, β_0, Ω_1, β_1, …
+        One result per array: Ω_0, β_0, Ω_1, β_1, …
     """
 
     loss: str
@@ -74,7 +74,7 @@ class GradientCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether something was compared and all of it agrees."""
+        """Whether at least one parameter was compared, and all arrays are ok."""
         return any(array.checked for array in self.arrays) and all(array.ok for array in self.arrays)
 
     @property
@@ -83,7 +83,7 @@ class GradientCheck:
         return float(np.max([array.max_relative_error for array in self.arrays]))
 
     def __str__(self) -> str:
-        """Return the table, an array a line, and the verdict below it."""
+        """Return a table with one line per array, and a summary below the table."""
         lines: list[tuple[str, ...]]
         lines = [("array", "shape", "checked", "kinks", "resolution", "largest error", "relative", "")]
         for row in self.arrays:
@@ -115,53 +115,53 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare ∂L/∂Ω_i and ∂L/∂β_i by backpropagation with central differences of the loss.
 
-    For each parameter θ, (L(θ + ε) − L(θ − ε)) / 2ε stands against what `net.gradients` says. The network is left
-    as it is. A float32 network is checked through a float64 copy of it, gradients included: in float32 the
-    differences would be mostly rounding.
+    For each parameter θ, (L(θ + ε) − L(θ − ε)) / 2ε is compared with the gradient that `net.gradients` returns. The
+    network is not changed. For a float32 network, the gradients and the differences are those of a float64 copy,
+    because differences in float32 would consist mostly of rounding errors.
 
     Parameters
     ----------
     net : Network
-        The network to be checked.
+        Network to check.
     X : array_like of shape (n, D_0)
-        A batch; a few rows that differ are enough.
-    y : array_like
-        Its targets, as `net.loss` takes them.
+        Rows of a batch; a few different rows are enough.
+    y : array_like of shape (n, D_{K+1}) or (n,)
+        Targets, as in `net.loss`.
     loss : str or Loss, optional
-        Default: the loss of the network's last fit, or "squared_error" before a first fit.
+        Default: the loss of the network's last fit, or "squared_error" before the first fit.
     sample_weight : array_like of shape (n,), optional
-        The samples' weights, as `net.loss` takes them.
+        Weights of the rows, as in `net.loss`. Default: 1 for each row.
     epsilon : float, default 6.1e-6
-        The step is ε = `epsilon` · max(1, |θ|), over the largest |h_i| for a weight that multiplies numbers
-        above 1. The default is the cube root of float64's precision.
+        The step is ε = `epsilon` · max(1, |θ|). For a weight in Ω_i, ε is also divided by the largest |h_i|, if this
+        is larger than 1 (at most 1e6). The default is the cube root of the machine epsilon of float64.
     tolerance : float, default 1e-6
-        The largest relative error allowed.
+        Largest allowed relative error.
     max_per_array : int, default 500
-        In an array with more parameters than that, so many are drawn at random.
+        An array with more parameters than this is checked at this number of random parameters.
     seed : int, default 0
-        The seed of that draw.
+        Seed of the random choice of parameters.
 
     Returns
     -------
     GradientCheck
-        `.ok`, `.max_relative_error`, and a row for each array; `print` shows a table.
+        `ok`, `max_relative_error`, and one `ArrayCheck` per array.
 
     Raises
     ------
-    ValueError
-        If `epsilon`, `tolerance` or `max_per_array` is not positive, or the network refuses the batch.
+    TypeError, ValueError
+        If `epsilon`, `tolerance` or `max_per_array` is not positive, or the network rejects the batch.
 
     Notes
     -----
-    The relative error is |a − d| / max(|a|, |d|, r / tolerance), where r is the resolution that the rounding of the
-    losses leaves to a difference: slopes near it are not judged by their digits.
+    The relative error is |a − d| / max(|a|, |d|, r / tolerance), for the derivative a by backpropagation and the
+    difference quotient d. The resolution r is the error of d that the rounding of the losses can cause. So an absolute
+    error of at most r is always within the tolerance.
 
-    ReLU has a kink where f_i = 0. If no f_i changes sides between θ − ε and θ + ε, each is linear in θ between
-    them and there is no kink. If the sides change in one direction only, the other direction gives a one-sided
-    difference (−3 L(θ) + 4 L(θ ± ε) − L(θ ± 2ε)) / ±2ε of the same order; so a unit at f_i = 0 exactly is held
-    to the slides' convention, I[f_i > 0] = 0. If they change in both, the parameter counts as a kink and has
-    no part in the verdict. The kinks of `absolute_error` and `quantile` at ŷ = y, and of `huber`'s slope at
-    |ŷ − y| = δ, are treated alike.
+    ReLU has a kink at f_i = 0. If no f_i changes its sign between θ − ε and θ + ε, there is no kink between them. If
+    signs change in one direction only, the other direction gives the one-sided difference
+    (−3 L(θ) + 4 L(θ ± ε) − L(θ ± 2ε)) / ±2ε, of the same order. So a unit with f_i = 0 must have the derivative
+    I[f_i > 0] = 0. If signs change in both directions, the parameter counts as a kink and is not compared. The kinks of
+    `absolute_error` and `quantile` at ŷ = y, and of the slope of `huber` at |ŷ − y| = δ, are treated in the same way.
     """
     for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("max_per_array", max_per_array)):
         checks.positive(name, value)
@@ -173,7 +173,8 @@ def check_gradients(
     random = np.random.default_rng(seed)
     rows = []
     for i in range(len(probe.weights)):
-        # f_i moves by about ε whether a weight or a bias does. Beyond 1e6 a weight's step would be lost in the weight.
+        # So a step in a weight changes f_i by about ε, as a step in a bias does. Without the bound of 1e6, the step of
+        # a weight could vanish in rounding.
         largest = float(np.clip(np.max(np.abs(probe.trace.h[i])), 1, 1e6))
         for name, array, gradient, step in (
             (f"Ω_{i}", probe.weights[i], gradients.weights[i], epsilon / largest),
@@ -189,14 +190,14 @@ def check_gradients(
 
 
 class _Point(NamedTuple):
-    """The loss at one setting of the parameters, and on which side of every kink it lies."""
+    """The loss for some parameters, and for every kink, the side on which the network is."""
 
     loss: float
     sides: NDArray[np.int8]
 
 
 class _Probe:
-    """A float64 copy of the network whose parameters may be moved."""
+    """A float64 copy of the network, whose parameters may be changed."""
 
     def __init__(
         self, net: Network, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None, epsilon: float
@@ -210,7 +211,7 @@ class _Probe:
         self.trace = self.net.forward(X)
 
     def slope(self, array: Floats, place: int, step: float) -> float | None:
-        """Return the difference quotient of the loss along one parameter, None at a kink."""
+        """Return the difference quotient of the loss in one parameter; None at a kink."""
         theta = array.flat[place]
 
         def loss_without_kink(offset: float) -> float | None:
@@ -228,10 +229,10 @@ class _Probe:
         return None
 
     def rounding(self, gradients_of_f: Sequence[Floats]) -> float:
-        """Return what the rounding of L and of every f_i, carried on to L, can do to L."""
+        """Return a bound of the error of L by the rounding of L itself and of every f_i."""
         carried = 0.0
         for f, g in zip(self.trace.f, gradients_of_f, strict=True):
-            # Where ∂L/∂f_i is 0, a step of ε still makes it about ε a row, and the rounding of f_i counts.
+            # Where ∂L/∂f_i is 0, it becomes about ε / n after a step of ε, so the rounding of f_i counts there too.
             carried += float(np.sum(np.abs(f) * (np.abs(g) + self.epsilon / len(f))))
         return _ROUNDING * (abs(self.here.loss) + carried)
 
@@ -258,7 +259,7 @@ def _compared(
     tolerance: float,
     resolution: Floats,
 ) -> ArrayCheck:
-    """Return the verdict on one array from the slopes at some places in it."""
+    """Return the result for one array from the difference quotients at some places."""
     smooth = [i for i, slope in enumerate(slopes) if slope is not None]
     by_difference = np.array([slopes[i] for i in smooth], dtype=np.float64)
     by_backpropagation = gradient.flat[places[smooth]]

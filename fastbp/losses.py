@@ -1,8 +1,16 @@
-"""The losses that one may ask for, by name or as an object of this module.
+"""The losses: their names, parameters and properties.
 
-`fastbp.losses.huber(2.0)` and `"huber"` both stand for a loss. `kernels/losses.py` holds what a loss computes. This
-file holds what every caller has to know of a loss: the range of its targets, whether it takes classes, where its slope
-jumps, and what an output ŷ means. It must not know Numba.
+A loss is given by name, such as `"huber"`, or as an object of this module, such as `fastbp.losses.huber(2.0)`. For
+outputs ŷ and targets y, the loss of a sample is the sum over its outputs of
+
+- `squared_error`: ½ (ŷ − y)²
+- `binary_cross_entropy`: log(1 + exp(ŷ)) − y ŷ, for y in [0, 1]; the probability is σ(ŷ)
+- `cross_entropy`: −y log softmax(ŷ), for class numbers or rows of probabilities
+- `poisson`: exp(ŷ) − y ŷ, for y ≥ 0; the expected count is exp(ŷ)
+- `absolute_error`: |ŷ − y|
+- `huber(delta)` and `quantile(q)`, see these functions
+
+`kernels/losses.py` computes losses. This file must not know Numba.
 
 References
 ----------
@@ -32,27 +40,27 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Loss:
-    """A loss, its parameter, and the properties that decide how it is used. Make one by the names in `fastbp.losses`.
+    """A loss with its parameter and properties. Use the names in `fastbp.losses` and do not call this class.
 
     Attributes
     ----------
     name : str
-        What users call it.
+        Name for users.
     code : int
-        The number by which kernels know it.
-    parameter : float
-        The one number that some losses take: δ of `huber`, q of `quantile`, the largest −log p that counts of the two
-        cross-entropies (0 means that all of it counts). 0 where there is none.
-    parameter_name : str
-        What users call the parameter; empty where the loss takes none.
-    lowest, highest : float
-        The range of a target.
-    takes_classes : bool
-        Whether a target may be class numbers, and otherwise is a row of probabilities that add up to 1.
-    link : {"identity", "logistic", "softmax", "exp"}
-        The function that turns ŷ into the expected target.
-    kink : float or None
-        The distance |ŷ − y| at which the slope jumps or bends; None for a smooth loss.
+        Number for kernels.
+    parameter : float, default 0.0
+        Parameter of the loss: δ of `huber`, or q of `quantile`. For the two cross-entropies, an upper bound of −log p,
+        where 0 means no bound. 0 if the loss has no parameter.
+    parameter_name : str, default ""
+        Name of the parameter; empty if the loss has no parameter.
+    lowest, highest : float, default -inf and inf
+        Range of the targets.
+    takes_classes : bool, default False
+        Whether targets may be class numbers. If so, other targets must be rows of probabilities that add up to 1.
+    link : {"identity", "logistic", "softmax", "exp"}, default "identity"
+        Inverse link function, which turns ŷ into the expected target.
+    kink : float or None, default None
+        Distance |ŷ − y| at which the loss or its derivative has a kink; None for a smooth loss.
     """
 
     name: str
@@ -74,20 +82,20 @@ class Loss:
 
     @property
     def is_of_probabilities(self) -> bool:
-        """Whether the expected target is a probability."""
+        """Whether expected targets are probabilities."""
         return self.link in ("logistic", "softmax")
 
     def with_parameter(self, parameter: float) -> "Loss":
-        """Return the same loss with another parameter; raise ValueError if the loss takes none, or not this one."""
+        """Return the same loss with another parameter; raise ValueError if the parameter is not allowed."""
         made_by = {"huber": huber, "quantile": quantile}.get(self.name)
         return made_by(parameter) if made_by is not None else replace(self, parameter=float(parameter))
 
     def expectation(self, f: Array) -> Array:
-        """Return the expected target for outputs ŷ: ŷ, σ(ŷ), softmax(ŷ) or exp(ŷ), of shape (n, outputs)."""
+        """Return the expected targets for outputs ŷ, (n, outputs): ŷ, σ(ŷ), softmax(ŷ) or exp(ŷ)."""
         return inverse_link(self.link, f)
 
     def describe(self) -> dict[str, Any]:
-        """Return the loss as JSON can hold it; `from_description` takes it back."""
+        """Return the loss as a dictionary for JSON; `from_description` is the inverse."""
         return {"name": self.name, "parameter": self.parameter}
 
 
@@ -101,7 +109,7 @@ absolute_error = Loss("absolute_error", 5, kink=0.0)
 
 
 def huber(delta: float = 1.0) -> Loss:
-    """Return Huber's loss: ½ r² where |r| ≤ δ and δ (|r| − ½ δ) beyond, r = ŷ − y.
+    """Return the Huber loss of r = ŷ − y: ½ r² if |r| ≤ δ, and δ (|r| − ½ δ) otherwise.
 
     Parameters
     ----------
@@ -111,6 +119,7 @@ def huber(delta: float = 1.0) -> Loss:
     Returns
     -------
     Loss
+        A value for the argument `loss` of `Network` methods.
 
     Raises
     ------
@@ -126,21 +135,24 @@ def huber(delta: float = 1.0) -> Loss:
 
 
 def quantile(q: float = 0.5) -> Loss:
-    """Return the pinball loss, least at the q-quantile: q r where r = y − ŷ ≥ 0 and (q − 1) r elsewhere.
+    """Return the quantile loss (pinball loss) of r = y − ŷ: q r if r ≥ 0, and (q − 1) r otherwise.
+
+    The q-quantile of the targets minimises this loss.
 
     Parameters
     ----------
     q : float, default 0.5
-        The quantile, in (0, 1). At 0.5 the loss is half the absolute error.
+        Quantile, in (0, 1). For 0.5, the loss is half the absolute error.
 
     Returns
     -------
     Loss
+        A value for the argument `loss` of `Network` methods.
 
     Raises
     ------
     TypeError, ValueError
-        If `q` is not a number within (0, 1).
+        If `q` is not a number in (0, 1).
 
     References
     ----------
@@ -157,12 +169,12 @@ NAMES = tuple(_DEFAULTS)
 
 
 def resolve(loss: Any) -> Loss:
-    """Return a loss given by name (with its default parameter) or as an object.
+    """Return the loss with a name (and its default parameter), or return a `Loss` unchanged.
 
     Raises
     ------
     TypeError, ValueError
-        If it is neither a name of a loss nor a loss of this module.
+        If `loss` is neither the name of a loss nor a `Loss`.
     """
     if isinstance(loss, Loss):
         return loss
@@ -176,7 +188,7 @@ def resolve(loss: Any) -> Loss:
 
 
 def from_description(description: Any) -> Loss:
-    """Return the loss that `Loss.describe` described; raise ValueError where it describes none."""
+    """Return the loss that `Loss.describe` described; raise ValueError if the description is invalid."""
     if not isinstance(description, dict) or set(description) != {"name", "parameter"}:
         raise ValueError(f"loss must be the description of one, got {checks.shown(description)}")
     parameter = checks.not_negative("loss.parameter", description["parameter"])
@@ -184,7 +196,7 @@ def from_description(description: Any) -> Loss:
 
 
 def inverse_link(link: str, f: Array) -> Array:
-    """Return what outputs (n, C) stand for behind a link: themselves, σ, softmax or exp of them, in their dtype."""
+    """Return ŷ, σ(ŷ), softmax(ŷ) or exp(ŷ) of outputs ŷ, (n, C), in the dtype of ŷ."""
     if link == "softmax":
         return softmax(f)
     if link == "logistic":
@@ -194,7 +206,7 @@ def inverse_link(link: str, f: Array) -> Array:
 
 
 def softmax(f: Array) -> Array:
-    """Return exp(ŷ_c) / Σ exp(ŷ) of each row, (n, C), in the dtype of ŷ, without overflow."""
+    """Return exp(ŷ_c) / Σ exp(ŷ) for each row of ŷ, (n, C), in the dtype of ŷ, without overflow."""
     e = np.exp(f - f.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 

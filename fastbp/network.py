@@ -1,4 +1,4 @@
-"""`Network`, the face of the core: it checks arguments, owns memory and calls kernels. It holds no mathematics."""
+"""`Network`: checks arguments, owns memory and calls kernels. This file must not compute anything itself."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,26 +21,27 @@ from fastbp.runs.training_rows import checked_rows
 
 
 class Network(NetworkState):
-    """K hidden layers with ReLU between them, and a linear output: h_{i+1} = ReLU(β_i + Ω_i h_i), ŷ = β_K + Ω_K h_K.
+    """A multilayer perceptron: h_{i+1} = ReLU(β_i + Ω_i h_i) for K hidden layers, and the output ŷ = β_K + Ω_K h_K.
 
-    Weights are drawn from N(0, 2 / D_i) (He et al. 2015, "Delving deep into rectifiers", ICCV), for other activations
-    from N(0, 1 / D_i); biases are 0.
+    Initial weights are drawn from N(0, 2 / D_i) for ReLU (He et al. 2015, "Delving deep into rectifiers", ICCV), and
+    from N(0, 1 / D_i) for other activations. Initial biases are 0.
 
     Parameters
     ----------
     layer_sizes : sequence of int
-        (D_0, D_1, …, D_{K+1}): inputs, hidden widths, outputs. Two sizes make a linear model, K = 0.
+        (D_0, D_1, …, D_{K+1}): numbers of inputs, of units per hidden layer, and of outputs. Two sizes make a linear
+        model, K = 0.
     dtype : {"float32", "float64"}, default "float32"
-        What parameters are kept and computed in.
+        Dtype of the parameters and of all computations.
     seed : int, optional
-        Of the weights, and of the shuffling of `fit`. Left out, both differ from run to run.
+        Seed of the initial weights, and of shuffling and dropout in `fit`. Default: random.
     activation : {"relu", "identity", "tanh", "logistic"}, default "relu"
-        What stands between the layers. The logistic function is 1 / (1 + exp(−f)).
+        Activation of the hidden layers. The logistic function is 1 / (1 + exp(−f)).
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument is invalid.
 
     Examples
     --------
@@ -63,23 +64,25 @@ class Network(NetworkState):
     # --- what it computes -----------------------------------------------------------------------------------
 
     def predict(self, X: npt.ArrayLike, n_threads: int | None = None) -> Floats:
-        """Return ŷ.
+        """Return the outputs ŷ = f_K, before any link function of the loss.
 
         Parameters
         ----------
         X : array-like of shape (n, D_0)
+            Rows to predict.
         n_threads : int, optional
-            How many threads share the rows; left out, as many as pay, up to the cores that this process may use. The
-            result is the same to the bit.
+            Number of threads. Default: as many as save time, up to the number of available cores. The result does not
+            depend on this number.
 
         Returns
         -------
         ndarray of shape (n, D_{K+1})
+            In the dtype of the network.
 
         Raises
         ------
         TypeError, ValueError
-            If `X` is not finite numbers of that shape.
+            If `X` has a wrong shape, or contains anything else than finite numbers.
         """
         return self._predictor.predict(self._checkpoint.parameters, X, checks.thread_count(n_threads))
 
@@ -89,6 +92,7 @@ class Network(NetworkState):
         Parameters
         ----------
         X : array-like of shape (n, D_0)
+            Rows of a batch.
 
         Returns
         -------
@@ -97,7 +101,7 @@ class Network(NetworkState):
         Raises
         ------
         TypeError, ValueError
-            If `X` is not finite numbers of that shape.
+            If `X` has a wrong shape, or contains anything else than finite numbers.
         """
         x = checks.matrix("X", X, self._sizes[0], self._dtype)
         workspace = packing.workspace_for(self._sizes, len(x), self._dtype)
@@ -106,26 +110,27 @@ class Network(NetworkState):
         return Trace(f, packing.activation_matrices(workspace, len(x))[:-1])
 
     def predict_proba(self, X: npt.ArrayLike, n_threads: int | None = None) -> Floats:
-        """Return the probability of each class: softmax(ŷ), or σ(ŷ), by the loss that the network was trained with.
+        """Return probabilities: softmax(ŷ) after a fit with "cross_entropy", σ(ŷ) after "binary_cross_entropy".
 
         Parameters
         ----------
         X : array-like of shape (n, D_0)
+            Rows to predict.
         n_threads : int, optional
-            As for `predict`.
+            As in `predict`.
 
         Returns
         -------
         ndarray of shape (n, n_classes)
-            After "cross_entropy", one column an output. After "binary_cross_entropy" with one output, the columns of
-            class 0 and class 1; with several outputs, one column an output, the probability that its label is 1.
+            After "cross_entropy", one column per output. After "binary_cross_entropy" with one output, the columns are
+            class 0 and class 1. With several outputs, each column is the probability that the label of an output is 1.
 
         Raises
         ------
         ValueError
-            If the network was not trained with one of the two cross-entropies, or `X` is not as described.
+            If the network was not trained with one of these two losses, or `X` is invalid.
         TypeError
-            If `X` does not hold numbers.
+            If `X` does not contain numbers.
         """
         loss = self.trained_loss
         if loss is None or not loss.is_of_probabilities:
@@ -138,20 +143,20 @@ class Network(NetworkState):
     def loss(
         self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss | None = None, sample_weight: Any = None
     ) -> float:
-        """Return L, the (weighted) mean of the samples' losses.
+        """Return L, the weighted mean of the losses of the samples.
 
         Parameters
         ----------
         X : array-like of shape (n, D_0)
+            Rows of a batch.
         y : array-like of shape (n, D_{K+1})
-            Or (n,) where D_{K+1} = 1, or class numbers (n,) for `cross_entropy`.
+            Targets. The shape may be (n,) if D_{K+1} = 1, or for class numbers with "cross_entropy".
         loss : str or Loss, optional
-            Default: the loss of the last fit, or "squared_error" before a first fit.
-            "squared_error" ½ Σ (ŷ − y)²; "binary_cross_entropy", ŷ a logit and y in [0, 1]; "cross_entropy" of
-            softmax(ŷ); "poisson" Σ exp(ŷ) − y ŷ; "huber", "absolute_error" or "quantile". `losses.huber(delta)` and
-            `losses.quantile(q)` set their parameters.
+            "squared_error", "binary_cross_entropy", "cross_entropy", "poisson", "huber", "absolute_error", "quantile",
+            `losses.huber(delta)` or `losses.quantile(q)`. `fastbp.losses` has the formulas. Default: the loss of the
+            last fit, or "squared_error" before the first fit.
         sample_weight : array-like of shape (n,), optional
-            Not negative; all 1 when left out.
+            Weights of the rows, at least 0. Default: 1 for each row.
 
         Returns
         -------
@@ -160,28 +165,28 @@ class Network(NetworkState):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described.
+            If an argument is invalid.
         """
         resolved = self._resolved(loss)
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
         return evaluator(rows, self._checkpoint.parameters, resolved)()
 
     def _resolved(self, loss: str | Loss | None) -> Loss:
-        """Return the loss that is asked for, or else that of the last fit, or else the squared error."""
+        """Return the given loss, or by default that of the last fit, or else the squared error."""
         return losses.resolve(loss) if loss is not None else self.trained_loss or losses.squared_error
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss | None = None, sample_weight: Any = None
     ) -> Gradients:
-        """Return the loss and its gradient by backpropagation.
+        """Return the loss and its gradients by backpropagation.
 
-        ∂L/∂β_i = ∂L/∂f_i, ∂L/∂Ω_i = ∂L/∂f_i h_iᵀ and ∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i), as in the slides;
-        for another activation a, a'(f_{i-1}) stands for I[f_{i-1} > 0].
+        ∂L/∂β_i = ∂L/∂f_i, ∂L/∂Ω_i = ∂L/∂f_i h_iᵀ and ∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i). For another
+        activation a, the factor I[f_{i-1} > 0] is a'(f_{i-1}).
 
         Parameters
         ----------
         X, y, loss, sample_weight
-            As for `loss`.
+            As in `loss`.
 
         Returns
         -------
@@ -190,7 +195,7 @@ class Network(NetworkState):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described.
+            If an argument is invalid.
         """
         resolved = self._resolved(loss)
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
@@ -226,46 +231,47 @@ class Network(NetworkState):
         patience: int | None = None,
         restore_best: bool = True,
     ) -> History:
-        """Train by minibatch gradient descent, from where the network stands.
+        """Train by minibatch gradient descent, starting from the current parameters.
 
-        A second call with an equal optimizer goes on with that optimizer's moments and step count, so two fits of 5
-        epochs are one fit of 10 to the bit. (A schedule that spans a run spans each call by itself.) Another optimizer
-        starts afresh. One's own callable counts as equal to any other. Ctrl-C is answered between steps, every tenth of
-        a second; the network then stands where the last step left it.
+        A call with an equal optimizer continues with the moments and the step count of the last call. So two fits of 5
+        epochs equal one fit of 10 epochs to the bit, unless a schedule spans each call. A different optimizer starts
+        with new moments. Learning rates that are functions of the user count as equal. Ctrl-C ends the training within
+        about a tenth of a second, with the parameters of the last step.
 
         Parameters
         ----------
         X, y, loss, sample_weight
-            As for `loss`.
+            As in `loss`.
         optimizer : SGD or Adam, default SGD(learning_rate=0.01)
         batch_size : int, default 32
-            Rows a step; more than n means n.
+            Rows per step. A larger number than n means n.
         epochs : int, default 10
+            Number of passes over the rows.
         shuffle : bool, default True
-            Permute the rows anew for each epoch.
+            Whether each epoch takes the rows in a new random order.
         drop_last : bool, default False
-            Leave out an epoch's last batch where it is short.
+            Whether the last batch of an epoch is left out if it has fewer than `batch_size` rows.
         seed : int, optional
-            Restarts the random stream of the shuffling and the dropout. Left out, the stream goes on.
+            Restarts the random numbers of shuffling and dropout. Default: they continue.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Rows whose loss is taken after each epoch.
+            Rows whose loss is computed after each epoch.
         callback : callable, optional
-            Called with a `fastbp.results.Progress` after each epoch. Training ends if it returns True.
+            Called as `callback(progress)` with a `fastbp.Progress` after each epoch. Training ends if it returns True.
         n_threads : int, optional
-            How many threads make each step together. Left out, as many as make it fastest, up to the cores that this
-            process may use: one, where a step is too small to share. The result is the same to the bit.
+            Number of threads that share each step. Default: the fastest number, up to the number of available cores.
+            The result does not depend on this number.
         dropout : float, default 0.0
-            The share of hidden units that each step leaves out, in [0, 1) (Srivastava et al. 2014, "Dropout: a simple
-            way to prevent neural networks from overfitting", JMLR 15).
+            Probability in [0, 1) with which a step sets a hidden unit of a row to 0 (Srivastava et al. 2014, "Dropout:
+            a simple way to prevent neural networks from overfitting", JMLR 15).
         l2_penalty : float, default 0.0
-            λ: the training loss gains λ/2 Σ_i ‖Ω_i‖², on weights and not on biases. Its gradient goes through the
-            optimizer as that of the loss does, unlike the decoupled `weight_decay` of `Adam`.
+            λ ≥ 0 of the penalty λ/2 Σ_i ‖Ω_i‖² that is added to the training loss. Its gradient is a part of the
+            gradient that the optimizer gets, unlike the decoupled `weight_decay` of `Adam`.
         patience : int, optional
-            Epochs in a row without improvement after which training ends: of the validation loss, or of the training
-            loss where there is no `validation_data`. Left out, all epochs are made.
+            Training ends after this number of epochs in a row without improvement of the validation loss, or of the
+            training loss without `validation_data`. Default: training makes all epochs.
         restore_best : bool, default True
-            With `patience`, put the parameters of the best epoch back when training ends. The optimizer's state stays
-            that of the last step.
+            Whether a fit with `patience` ends with the parameters of its best epoch. The optimizer keeps the state of
+            the last step.
 
         Returns
         -------
@@ -274,10 +280,10 @@ class Network(NetworkState):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described; nothing is changed then.
+            If an argument is invalid. The network is then unchanged.
         DivergenceError
-            If a loss or a parameter is not finite; the network keeps its last finite parameters, or those of the best
-            epoch with `patience` and `restore_best`.
+            If a loss or a parameter is not finite. The network then keeps its last finite parameters, or the parameters
+            of the best epoch with `patience` and `restore_best`.
         """
         resolved = self._resolved(loss)
         optimizer = optimizers.checked(optimizer, self._dtype)
@@ -314,13 +320,13 @@ class Network(NetworkState):
         )
 
         def keep() -> None:
-            """Take the run's optimizer and random state over, once a step has changed the parameters."""
+            """Store the state of the optimizer and of the random numbers if a step has changed the parameters."""
             if run.step > begun.step:
                 begun.step = run.step
                 self._checkpoint = begun
 
         def after_epoch(progress: Progress) -> object:
-            keep()  # so that a callback can save a network that can be continued
+            keep()  # so that a callback can save a network whose training can be continued
             return callback(progress._replace(model=self)) if callback is not None else None
 
         try:

@@ -1,6 +1,6 @@
-"""The optimizers that one may ask for: what a step does with a gradient, by its numbers.
+"""The optimizers and their parameters.
 
-How a step is computed is in `kernels/steps.py`. This file must not know Numba, layers or how rows are drawn.
+`kernels/steps.py` computes their steps. This file must not know Numba, layers or the order of rows.
 """
 
 from abc import ABC, abstractmethod
@@ -14,20 +14,20 @@ from fastbp.schedules import LearningRate
 
 __all__ = ["SGD", "Adam", "Optimizer"]
 
-PLAIN_SGD, MOMENTUM, ADAM = range(3)  # the kinds of steps, as kernels know them
+PLAIN_SGD, MOMENTUM, ADAM = range(3)  # codes of the kinds of steps, for kernels
 _N_MOMENTS = {PLAIN_SGD: 0, MOMENTUM: 1, ADAM: 2}
 
 
 class Rule(NamedTuple):
-    """An optimizer as a kernel takes it. The learning rate comes apart from it, one a step."""
+    """The parameters of an optimizer for kernels, without the learning rate, which differs from step to step."""
 
     kind: int  # PLAIN_SGD, MOMENTUM or ADAM
-    weight_decay: float = 0.0  # λ, on weights and biases; Adam's is decoupled
-    penalty: float = 0.0  # α: L gains α/2 Σ_i ‖Ω_i‖²
+    weight_decay: float = 0.0  # λ, for weights and biases; decoupled for Adam
+    penalty: float = 0.0  # α of the penalty α/2 Σ_i ‖Ω_i‖² that is added to L
     is_penalty_shared: bool = False  # whether a batch's penalty is divided by its Σ w, as in scikit-learn
     momentum: float = 0.0  # μ
     nesterov: bool = False
-    is_rate_in_velocity: bool = False  # v ← μ v + η g, φ ← φ − v, as in scikit-learn: a later η does not rescale v
+    is_rate_in_velocity: bool = False  # v ← μ v + η g, φ ← φ − v, as in scikit-learn; a change of η does not rescale v
     beta_1: float = 0.0
     beta_2: float = 0.0
     epsilon: float = 0.0
@@ -35,27 +35,27 @@ class Rule(NamedTuple):
 
     @property
     def n_moments(self) -> int:
-        """How many numbers the optimizer keeps for each parameter."""
+        """Number of moments per parameter: 0, 1 or 2."""
         return _N_MOMENTS[self.kind]
 
 
 class Optimizer(ABC):
-    """How a step uses a gradient. Subclasses are frozen dataclasses of their numbers."""
+    """The base class of optimizers. Subclasses are frozen dataclasses."""
 
     learning_rate: LearningRate
 
     @property
     @abstractmethod
     def rule(self) -> Rule:
-        """The numbers that a kernel needs."""
+        """The parameters for kernels."""
 
     @property
     def smallest_number(self) -> float:
-        """The smallest number that must not become 0 in the parameters' dtype; 1 where there is no such number."""
+        """The smallest parameter that must not round to 0 in the network's dtype; 1 if there is none."""
         return 1.0
 
     def describe(self) -> dict[str, Any]:
-        """Return the optimizer as plain numbers and names, which JSON holds."""
+        """Return the optimizer as a dictionary for JSON."""
         numbers = {name: value.item() if isinstance(value, np.generic) else value for name, value in vars(self).items()}
         rate = schedules.describe(self.learning_rate)
         return {"optimizer": type(self).__name__, **numbers, "learning_rate": rate}
@@ -67,19 +67,19 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or schedule
-        η, a number or a callable from the step's number to one (see `fastbp.schedules`).
+    learning_rate : float or callable
+        η ≥ 0: a number, a schedule of `fastbp.schedules`, or a function from the step number (from 0) to a number.
     momentum : float, default 0.0
         μ in [0, 1).
     nesterov : bool, default False
-        Step along g + μ v instead of v; needs momentum.
+        Whether the step uses g + μ v in place of v (Nesterov's momentum). Needs `momentum` > 0.
     weight_decay : float, default 0.0
-        λ, on weights and biases alike.
+        λ ≥ 0, for weights and biases.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a number, or out of its range.
+        If an argument has a wrong type, or is out of its range.
 
     References
     ----------
@@ -102,7 +102,7 @@ class SGD(Optimizer):
 
     @property
     def rule(self) -> Rule:
-        """The numbers that a kernel needs."""
+        """The parameters for kernels."""
         kind = PLAIN_SGD if self.momentum == 0 else MOMENTUM
         decay, momentum, nesterov = float(self.weight_decay), float(self.momentum), bool(self.nesterov)
         return Rule(kind, weight_decay=decay, momentum=momentum, nesterov=nesterov)
@@ -112,21 +112,23 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam with decoupled weight decay (AdamW): φ ← φ − η λ φ − η m̂ / (√v̂ + ε).
 
+    m̂ and v̂ are the moving averages of g = ∂L/∂φ and of g², with bias correction.
+
     Parameters
     ----------
-    learning_rate : float or schedule, default 1e-3
-        η, a number or a callable from the step's number to one (see `fastbp.schedules`).
-    beta_1, beta_2 : float, defaults 0.9 and 0.999
-        How much of the running means m of g and v of g² is kept at a step, in [0, 1).
+    learning_rate : float or callable, default 1e-3
+        η ≥ 0: a number, a schedule of `fastbp.schedules`, or a function from the step number (from 0) to a number.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay rates of the moving averages of g and of g², in [0, 1).
     epsilon : float, default 1e-8
-        ε > 0.
+        ε > 0. It must not round to 0 in the dtype of the network.
     weight_decay : float, default 0.0
-        λ, on weights and biases alike.
+        λ ≥ 0, for weights and biases.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a number, or out of its range.
+        If an argument has a wrong type, or is out of its range.
 
     References
     ----------
@@ -149,7 +151,7 @@ class Adam(Optimizer):
 
     @property
     def rule(self) -> Rule:
-        """The numbers that a kernel needs."""
+        """The parameters for kernels."""
         decay, ε = float(self.weight_decay), float(self.epsilon)
         return Rule(ADAM, weight_decay=decay, beta_1=float(self.beta_1), beta_2=float(self.beta_2), epsilon=ε)
 
@@ -163,16 +165,16 @@ KINDS: tuple[type[Optimizer], ...] = (SGD, Adam)
 
 
 def checked(optimizer: Any, dtype: np.dtype[Any]) -> Optimizer:
-    """Return an optimizer, or raise unless it is one whose numbers `dtype` can hold."""
+    """Return an optimizer; raise unless it is one, and its epsilon is not 0 in `dtype`."""
     found: Optimizer = checks.instance("optimizer", optimizer, KINDS)
     if found.smallest_number < np.finfo(dtype).tiny:
         small = f"optimizer's epsilon {found.smallest_number} is too small for {dtype.name}"
-        raise ValueError(f"{small}: it would count as 0")
+        raise ValueError(f"{small}: epsilon would count as 0")
     return found
 
 
 def moments_of(description: Any) -> int:
-    """Return how many numbers a described optimizer keeps for each parameter; None, before a first fit, keeps none."""
+    """Return the number of moments per parameter of a described optimizer; 0 for None, before the first fit."""
     if description is None:
         return 0
     by_name = {kind.__name__: kind for kind in KINDS}

@@ -1,6 +1,6 @@
-"""What a fit or a network hands back: `Progress`, `Trace`, `Gradients`, `History`, `DivergenceError`.
+"""Results of networks and fits: `Progress`, `Trace`, `Gradients`, `History`, `DivergenceError`.
 
-This file must not know how any of them is computed.
+This file must not know how any of these is computed.
 """
 
 from dataclasses import dataclass, field
@@ -10,23 +10,23 @@ from fastbp._typing import Floats
 
 
 class Progress(NamedTuple):
-    """How far a fit has come: what a callback is called with after each epoch.
+    """The progress of a fit: the argument of a callback after each epoch.
 
     Attributes
     ----------
     epoch : int
-        The epoch that has ended, counted from 1. In the last call for a network of an ensemble: its best epoch.
+        Number of the epoch that has ended, from 1. If `is_over`, the number of the network's best epoch.
     loss : float
-        The epoch's mean training loss.
-    validation_loss : float
-        The loss of the rows held out after that epoch; in a fit of `fastbp.tabular`, their error by the metric. NaN
-        where no rows are held out.
-    network : int
-        Which network of an ensemble the epoch belongs to, counted from 0.
-    is_over : bool
-        Whether this is the last call for this network. Only fits of `fastbp.tabular` make such a call.
+        Mean training loss of the epoch.
+    validation_loss : float, default NaN
+        Loss of the held-out rows after the epoch. In a fit of `fastbp.tabular`, their error by the metric. NaN if no
+        rows are held out.
+    network : int, default 0
+        Number of the network in an ensemble, from 0.
+    is_over : bool, default False
+        Whether the training of this network is over. Only fits of `fastbp.tabular` make this additional call.
     model : Network, MLPClassifier, MLPRegressor or None
-        What is being trained, as it is after the epoch. None in a fit of `fastbp.tabular`.
+        The model after the epoch. None in a fit of `fastbp.tabular`.
     """
 
     epoch: int
@@ -43,9 +43,9 @@ class Trace(NamedTuple):
     Attributes
     ----------
     f : tuple of ndarray
-        f_0, …, f_K, each (n, D_{i+1}): β_i + Ω_i h_i, before ReLU.
+        f_0, …, f_K, each (n, D_{i+1}): f_i = β_i + Ω_i h_i, before the activation.
     h : tuple of ndarray
-        h_0 = x, h_1, …, h_K, each (n, D_i): h_i = ReLU(f_{i-1}).
+        h_0 = x, h_1, …, h_K, each (n, D_i): h_i = a(f_{i-1}), with the activation a.
     """
 
     f: tuple[Floats, ...]
@@ -58,12 +58,12 @@ class Trace(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The loss of a batch and its gradient.
+    """The loss of a batch and its gradients.
 
     Attributes
     ----------
     loss : float
-        L, the (weighted) mean of the samples' losses.
+        L, the weighted mean of the losses of the samples.
     weights : tuple of ndarray
         ∂L/∂Ω_i, each (D_{i+1}, D_i).
     biases : tuple of ndarray
@@ -83,20 +83,20 @@ class Gradients(NamedTuple):
 
 @dataclass
 class History:
-    """One entry an epoch.
+    """The history of a fit, with one entry per epoch in each list.
 
     Attributes
     ----------
     loss : list of float
-        The weighted mean training loss over the epoch's minibatches, each taken before its own step.
-        NaN where all rows that `drop_last` left in an epoch weigh 0.
+        Weighted mean of the training loss over the minibatches of the epoch, each computed before its own step. NaN if
+        all rows of an epoch have the weight 0, which can happen with `drop_last`.
     validation_loss : list of float
-        The weighted mean loss over the validation rows at the epoch's end; empty without `validation`.
+        Weighted mean loss of the validation rows at the end of the epoch. Empty without `validation_data`.
     learning_rate : list of float
-        The learning rate of the epoch's last step.
+        Learning rate of the last step of the epoch.
     seconds : list of float
-        The epoch's training time, in seconds; epochs that ran in one compiled call share its time evenly. The first
-        fit of a process also loads its compiled code, or compiles it, within its first epochs.
+        Training time of the epoch in seconds, without the time to load or compile code. Epochs that ran in one compiled
+        call share its time evenly.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -109,12 +109,12 @@ class History:
 
         Parameters
         ----------
-        ax : matplotlib axes, optional
-            Where to draw; the current axes of pyplot when left out.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. Default: the current axes of pyplot.
 
         Returns
         -------
-        matplotlib axes
+        matplotlib.axes.Axes
 
         Raises
         ------
@@ -136,18 +136,19 @@ class History:
 
 
 class DivergenceError(ValueError):
-    """Training left the range of finite numbers.
+    """A loss or a parameter became infinite or NaN.
 
-    The network keeps the last parameters that were finite, and the optimizer's state that belongs to them.
+    The network keeps its last finite parameters and the state of the optimizer at that step. With `patience` and
+    `restore_best`, it keeps the parameters of the best epoch instead.
 
     Attributes
     ----------
     epoch : int
-        The epoch, counted from 1, of the step that failed.
+        Number of the epoch of the failed step, from 1.
     learning_rate : float
-        Its learning rate.
+        Learning rate of the failed step.
     history : History
-        The epochs before.
+        The completed epochs.
     """
 
     def __init__(self, epoch: int, learning_rate: float, history: History) -> None:
@@ -158,6 +159,6 @@ class DivergenceError(ValueError):
 
     def __str__(self) -> str:
         return (
-            f"training diverged in epoch {self.epoch} at learning rate {self.learning_rate:g}; the network keeps its "
-            f"last finite parameters. A lower learning rate, or inputs scaled to about 1, usually helps"
+            f"training diverged in epoch {self.epoch} at learning rate {self.learning_rate:g}: a loss or a parameter "
+            f"is not finite. A lower learning rate, or inputs scaled to a standard deviation of 1, usually helps"
         )

@@ -1,11 +1,11 @@
-"""Learning-rate schedules: what `learning_rate` may be besides a number.
+"""Learning-rate schedules, for the argument `learning_rate` of an optimizer.
 
-A schedule is called with the number of a step, counted from 0 over all steps that an optimizer has made, and returns
-the learning rate of that step. Any callable will do. The schedules here take arrays of steps as well, learn the length
-of a run from the run, and compare equal when their numbers do, so that training goes on after a network was saved and
-loaded.
+A schedule is called with the number of a step and returns the learning rate of this step. The first step of an
+optimizer has the number 0. Any function may be a schedule. The schedules of this module also take arrays of step
+numbers. `Cosine` and `LogarithmicCosine` can take the number of steps from the fit. Two schedules are equal if their
+parameters are equal, so a network that was saved and loaded can continue its training.
 
-This file knows NumPy and `checks`. It must not know who steps.
+This file knows NumPy and `checks`. It must not know the optimizers.
 """
 
 from abc import ABC, abstractmethod
@@ -22,11 +22,11 @@ __all__ = ["Constant", "Cosine", "InverseScaling", "LogarithmicCosine", "Schedul
 
 Steps = npt.NDArray[np.int64]
 Rates = npt.NDArray[np.float64]
-LearningRate = float | Callable[[Any], Any]  # what an optimizer takes
+LearningRate = float | Callable[[Any], Any]  # a number, or a function of the step number
 
 
 def check_learning_rate(name: str, rate: Any) -> None:
-    """Raise unless `rate` is a finite number that is not negative, or can be called."""
+    """Raise unless `rate` is a finite number of at least 0, or callable."""
     if isinstance(rate, type):
         raise TypeError(f"{name} must be a number or a schedule, got the class itself: call {rate.__name__}(…)")
     if callable(rate):
@@ -44,37 +44,38 @@ def _check_steps(name: str, steps: Any) -> None:
 
 
 class Schedule(ABC):
-    """A learning rate that depends on the step."""
+    """The base class of schedules."""
 
     @property
     def takes_arrays(self) -> bool:
-        """Whether the schedule may be called with an array of steps: so are those of this module."""
+        """Whether the schedule may be called with an array of step numbers."""
         return False
 
     @abstractmethod
     def __call__(self, step: Any) -> Any:
-        """Return the learning rate of a step, or of each of an array of steps.
+        """Return the learning rate of each step.
 
         Parameters
         ----------
         step : int or ndarray of int
+            Step numbers, from 0.
 
         Returns
         -------
         ndarray of float64
-            Of the shape of `step`.
+            The rates, in the shape of `step`.
         """
 
     def over(self, first: int, steps: int) -> "Schedule":  # noqa: ARG002 (subclasses that span a run use both)
-        """Return the schedule for a run of `steps` steps that begins with step `first`.
+        """Return the schedule for a fit of `steps` steps that begins with step `first`.
 
-        A schedule that was given its own number of steps, or needs none, is returned as it is.
+        A schedule that does not take its number of steps from the fit is returned unchanged.
         """
         return self
 
 
 class _OfArrays(Schedule):
-    """A schedule that takes arrays of steps."""
+    """A schedule that takes arrays of step numbers."""
 
     @property
     def takes_arrays(self) -> bool:
@@ -88,6 +89,7 @@ class Constant(_OfArrays):
     Parameters
     ----------
     rate : float
+        Learning rate, at least 0.
 
     Raises
     ------
@@ -101,25 +103,27 @@ class Constant(_OfArrays):
         checks.not_negative("rate", self.rate)
 
     def __call__(self, step: Any) -> Rates:
-        """Return the rate of a step, or of each of an array of steps."""
+        """Return the learning rate of each step, in the shape of `step`."""
         return np.full(np.shape(step), self.rate, np.float64)
 
 
 @dataclass(frozen=True)
 class Step(_OfArrays):
-    """`initial * factor ** (step // every)`.
+    """A rate that is multiplied by `factor` after every `every` steps: `initial * factor ** (step // every)`.
 
     Parameters
     ----------
     initial : float
+        Learning rate of the first step, at least 0.
     every : int
-        Steps from one drop to the next.
+        Number of steps between two changes, at least 1.
     factor : float, default 0.1
+        Factor of each change, at least 0.
 
     Raises
     ------
     TypeError, ValueError
-        If a rate is not a finite number, or is negative, or `every` is not a whole number of at least 1.
+        If `initial` or `factor` is not a finite number of at least 0, or `every` is not an integer of at least 1.
     """
 
     initial: float
@@ -132,23 +136,25 @@ class Step(_OfArrays):
         _check_steps("every", self.every)
 
     def __call__(self, step: Any) -> Rates:
-        """Return the rate of a step, or of each of an array of steps."""
+        """Return the learning rate of each step, in the shape of `step`."""
         return np.asarray(self.initial * np.float64(self.factor) ** (np.asarray(step) // self.every))
 
 
 @dataclass(frozen=True)
 class InverseScaling(_OfArrays):
-    """`initial / (step + 1) ** power`.
+    """A rate that falls as a power of the step number: `initial / (step + 1) ** power`.
 
     Parameters
     ----------
     initial : float
+        Learning rate of the first step, at least 0.
     power : float, default 0.5
+        Exponent, at least 0.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a finite number, or is negative.
+        If an argument is not a finite number of at least 0.
     """
 
     initial: float
@@ -159,44 +165,46 @@ class InverseScaling(_OfArrays):
         checks.not_negative("power", self.power)
 
     def __call__(self, step: Any) -> Rates:
-        """Return the rate of a step, or of each of an array of steps."""
+        """Return the learning rate of each step, in the shape of `step`."""
         return np.asarray(self.initial / (np.asarray(step) + 1.0) ** self.power)
 
 
 class _WholeRun(_OfArrays):
-    """A schedule over a number of steps, which is that of the run where it is left out."""
+    """A schedule over a number of steps. Without this number, the schedule spans a fit."""
 
     steps: int | None
 
     def over(self, first: int, steps: int) -> Schedule:
-        """Return the schedule for a run of `steps` steps that begins with step `first`."""
+        """Return the schedule for a fit of `steps` steps that begins with step `first`."""
         if self.steps is not None:
             return self
         return _Later(replace(self, steps=steps), first)  # type: ignore[type-var]  # both subclasses are dataclasses
 
     def _share_done(self, step: Any) -> Rates:
-        """Return how much of the steps lies behind each step, from 0 to 1."""
+        """Return the fraction of the steps before each step, from 0 to 1."""
         if self.steps is None:
             name = type(self).__name__
-            raise ValueError(f"{name} does not know how many steps there are: give it steps, or hand it to a fit")
+            raise ValueError(f"{name} does not know how many steps there are: give it steps, or use it in a fit")
         return np.asarray(np.minimum(np.asarray(step) / self.steps, 1.0), np.float64)
 
 
 @dataclass(frozen=True)
 class Cosine(_WholeRun):
-    """Half a cosine wave from `initial` to `final` over `steps`, and `final` after.
+    """Half a cosine wave from `initial` to `final` over `steps` steps. The rate stays at `final` after them.
 
     Parameters
     ----------
     initial : float
+        Learning rate of the first step, at least 0.
     steps : int, optional
-        Left out, the wave spans each call of `fit`, whatever its batch size and number of epochs.
+        Number of steps, at least 1. Default: the schedule spans each call of `fit`.
     final : float, default 0.0
+        Learning rate at the end, at least 0.
 
     Raises
     ------
     TypeError, ValueError
-        If a rate is not a finite number, or is negative, or `steps` is not a whole number of at least 1.
+        If a rate is not a finite number of at least 0, or `steps` is not an integer of at least 1.
 
     References
     ----------
@@ -214,29 +222,31 @@ class Cosine(_WholeRun):
             _check_steps("steps", self.steps)
 
     def __call__(self, step: Any) -> Rates:
-        """Return the rate of a step, or of each of an array of steps."""
+        """Return the learning rate of each step, in the shape of `step`."""
         wave = 0.5 * (1 + np.cos(np.pi * self._share_done(step)))
         return np.asarray(self.final + (self.initial - self.final) * wave)
 
 
 @dataclass(frozen=True)
 class LogarithmicCosine(_WholeRun):
-    """`highest * (1 - cos(2π log₂(1 + (2**cycles - 1) t))) / 2`, t going from 0 to 1 over `steps`, and 0 after.
+    """Several waves from 0 to `highest` and back to 0. Each wave is twice as long as the wave before.
 
-    A wave from 0 to `highest` and back, `cycles` times, each twice as long as the one before.
+    The rate is `highest * (1 - cos(2π log₂(1 + (2**cycles - 1) t))) / 2`, where t goes from 0 to 1 over `steps` steps.
+    After these steps, the rate is 0.
 
     Parameters
     ----------
     highest : float
+        Largest learning rate, at least 0.
     steps : int, optional
-        Left out, the waves span each call of `fit`, whatever its batch size and number of epochs.
+        Number of steps, at least 1. Default: the schedule spans each call of `fit`.
     cycles : int, default 4
-        From 1 to 50.
+        Number of waves, from 1 to 50.
 
     Raises
     ------
     TypeError, ValueError
-        If `highest` is not a finite number, or is negative, or a count is not a whole number within its range.
+        If `highest` is not a finite number of at least 0, or `steps` or `cycles` is not an integer in its range.
 
     References
     ----------
@@ -255,26 +265,27 @@ class LogarithmicCosine(_WholeRun):
         checks.whole_number("cycles", self.cycles, 1, 50)
 
     def __call__(self, step: Any) -> Rates:
-        """Return the rate of a step, or of each of an array of steps."""
+        """Return the learning rate of each step, in the shape of `step`."""
         waves = 1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * self._share_done(step)))
         return np.asarray(self.highest * 0.5 * waves)
 
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A linear rise over the first `steps` steps to what `then` gives; `then` counts its steps from the rise's end.
+    """A linear rise of the rate over the first `steps` steps, and then the schedule `then`.
 
     Parameters
     ----------
-    then : float or schedule
-        A schedule that spans a run spans what the rise leaves of that run.
+    then : float or callable
+        Learning rate after the rise: a number of at least 0, or a schedule. The step numbers of the schedule begin at
+        0 after the rise. A schedule that spans a fit spans the rest of the fit.
     steps : int
+        Number of steps of the rise, at least 1.
 
     Raises
     ------
     TypeError, ValueError
-        If `then` is neither a finite number that is not negative nor a schedule, or `steps` is not a whole number of
-        at least 1.
+        If `then` is neither a finite number of at least 0 nor callable, or `steps` is not an integer of at least 1.
 
     References
     ----------
@@ -286,7 +297,7 @@ class WarmUp(Schedule):
 
     @property
     def takes_arrays(self) -> bool:
-        """Whether `then` takes arrays of steps too."""
+        """Whether the schedule may be called with an array of step numbers: whether `then` may."""
         return self.then.takes_arrays if isinstance(self.then, Schedule) else not callable(self.then)
 
     def __post_init__(self) -> None:
@@ -294,12 +305,12 @@ class WarmUp(Schedule):
         _check_steps("steps", self.steps)
 
     def over(self, first: int, steps: int) -> Schedule:
-        """Return the schedule for a run of `steps` steps that begins with step `first`."""
+        """Return the schedule for a fit of `steps` steps that begins with step `first`."""
         then = over_run(self.then, 0, max(steps - self.steps, 1))
         return self if then is self.then else _Later(replace(self, then=then), first)
 
     def __call__(self, step: Any) -> Rates:
-        """Return the rate of a step, or of each of an array of steps."""
+        """Return the learning rate of each step, in the shape of `step`."""
         steps = np.asarray(step)
         later = np.maximum(steps - self.steps, 0)
         rise = np.minimum((steps + 1) / self.steps, 1.0)
@@ -308,7 +319,7 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class _Later(Schedule):
-    """A schedule that counts its steps from step `first` on."""
+    """A schedule whose step 0 is the step `first` of the optimizer."""
 
     schedule: Schedule
     first: int
@@ -322,12 +333,12 @@ class _Later(Schedule):
 
 
 def over_run(learning_rate: LearningRate, first: int, steps: int) -> LearningRate:
-    """Return a learning rate for a run of `steps` steps that begins with step `first`; see `Schedule.over`."""
+    """Return a learning rate for a fit of `steps` steps that begins with step `first`; see `Schedule.over`."""
     return learning_rate.over(first, steps) if isinstance(learning_rate, Schedule) else learning_rate
 
 
 def describe(learning_rate: LearningRate) -> Any:
-    """Return a schedule as plain numbers and names, which JSON holds; one of the user's own is just "custom"."""
+    """Return a learning rate as JSON can hold it. Every function of the user is described as "custom"."""
     if isinstance(learning_rate, Constant | Step | InverseScaling | _WholeRun | WarmUp):
         numbers = {name: None if value is None else describe(value) for name, value in vars(learning_rate).items()}
         return {"schedule": type(learning_rate).__name__, **numbers}

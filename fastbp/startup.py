@@ -1,4 +1,4 @@
-"""Compile all kernels ahead of time, test them against NumPy, and report the state of the compile cache.
+"""Compile all kernels ahead of time, test them against NumPy, and report the state of the cache of compiled code.
 
 May import `network`, `runs`, `kernels` and `machine`. It must not know the terminal.
 """
@@ -28,14 +28,14 @@ ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
 def warmup(
     dtypes: Sequence[npt.DTypeLike] = DTYPES, progress: Callable[[str, str], object] | None = None
 ) -> Path | None:
-    """Compile all functions that networks of these dtypes need, for example while an image is built.
+    """Compile all functions that networks of these dtypes need, for example while a container image is built.
 
     Functions that are in the cache are loaded and not compiled again.
 
     Parameters
     ----------
-    dtypes : dtype or list of dtypes, default ("float32", "float64")
-        Dtypes of the networks. Five functions are compiled for each dtype.
+    dtypes : str or sequence of dtypes, default ("float32", "float64")
+        Dtypes of the networks: a name such as "float32", or a sequence of dtypes. Each dtype has five functions.
     progress : callable, optional
         Called before each function with the names of the dtype and the function, such as "float32" and "train".
 
@@ -47,7 +47,7 @@ def warmup(
     Raises
     ------
     TypeError, ValueError
-        If a dtype is neither float32 nor float64.
+        If `dtypes` is neither a name nor a sequence, or a dtype is neither float32 nor float64.
     """
     for dtype in [checks.float_dtype(dtype) for dtype in ([dtypes] if isinstance(dtypes, str) else dtypes)]:
         for name, call in _first_calls(dtype):
@@ -68,16 +68,16 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
 
 
 class SelfTest(NamedTuple):
-    """How a small network compares with the same network in NumPy.
+    """The comparison of a small network with the same network in NumPy.
 
     Attributes
     ----------
     difference : float
-        The largest difference between two gradients, relative to the largest number in the gradient.
+        Largest difference between an array of gradients and NumPy's, relative to the largest number of this array.
     is_right : bool
         Whether the difference is within rounding errors.
     speedup : float
-        The time of a training step in NumPy, divided by the time of a training step here.
+        Time of a training step in NumPy, divided by the time of a training step in fastbp.
     """
 
     difference: float
@@ -91,8 +91,9 @@ def self_test(dtype: str, seconds: float = 0.5) -> SelfTest:
     Parameters
     ----------
     dtype : {"float32", "float64"}
+        Dtype of the network.
     seconds : float, default 0.5
-        Duration of the timing, one half for each side.
+        Duration of the timing in seconds, half of it for NumPy.
 
     Returns
     -------
@@ -120,7 +121,7 @@ def self_test(dtype: str, seconds: float = 0.5) -> SelfTest:
 
 
 def _numpy_gradients(weights: list[Floats], biases: list[Floats], X: Floats, y: Floats) -> list[Floats]:
-    """Return ∂L/∂Ω_i and then ∂L/∂β_i of the squared error, in NumPy."""
+    """Return all ∂L/∂Ω_i, and then all ∂L/∂β_i, of the squared error, computed with NumPy."""
     h = [X]
     for Ω, β in zip(weights[:-1], biases[:-1], strict=True):
         h.append(np.maximum(h[-1] @ Ω.T + β, 0))
@@ -140,8 +141,9 @@ class Diagnosis(NamedTuple):
     Attributes
     ----------
     versions : dict of str to str
-        By name of the package.
+        Versions by name of the package.
     cpu : str
+        Name of the CPU, and a hash of its features.
     features : list of str
         The features of the CPU that the kernels use.
     cores : int
@@ -149,18 +151,19 @@ class Diagnosis(NamedTuple):
     place : Path or None
         The directory that holds the compiled code.
     place_is_writable : bool
+        Whether this directory is writable.
     bytes : int
-        Size of the compiled code.
+        Size of the compiled code in bytes.
     kept : dict of str to dict of str to float
-        By dtype and function: the seconds of compilation that the cache saves.
+        Seconds that the compilation of each function took, by dtype and name of the function.
     missing : dict of str to list of str
-        By dtype: the functions that are not in the cache.
+        Names of the functions that are not in the cache, by dtype.
     older : list of Path
-        The directories of other versions, CPUs or settings.
+        Directories with compiled code of other versions, CPUs or settings.
     older_bytes : int
-        Size of these directories.
+        Size of these directories in bytes.
     problems : list of str
-        One sentence each.
+        Problems, one sentence each.
     """
 
     versions: dict[str, str]
@@ -178,7 +181,12 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose() -> Diagnosis:
-    """Inspect the CPU and the compile cache. Nothing is compiled."""
+    """Inspect the CPU and the cache of compiled code. Nothing is compiled.
+
+    Returns
+    -------
+    Diagnosis
+    """
     place = jit.cache_directory()
     kept: dict[str, dict[str, float]] = {dtype: {} for dtype in DTYPES}
     size, problems = 0, list(cache.warned.values())

@@ -1,9 +1,10 @@
-"""The slides' toy example: one neuron with a ReLU and a cross-entropy, every line of both passes.
+"""The toy example of the slides: forward and backward pass of one neuron with ReLU and cross-entropy, line by line.
 
-This file knows the seven lines of that example. It must not know networks, kernels or Numba.
+The slides are "Backpropagation" by Alireza Aghamohammadi (28 April 2024). This file knows the seven lines of the
+example. It must not know networks, kernels or Numba.
 """
 
-# ruff: noqa: N815 -- ∂L/∂h_1 is dL_dh_1 in ASCII, capital L and all
+# ruff: noqa: N815 -- dL_dh_1 stands for ∂L/∂h_1, where L is a capital letter
 
 import math
 from collections.abc import Sequence
@@ -17,14 +18,14 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class WorkedExample:
-    """Every number of the slides' toy example; `print` shows it line by line.
+    """All numbers of the toy example; `print` shows them line by line.
 
     Attributes
     ----------
     x, weight : float or ndarray of shape (D,)
-        The input x and the weight Ω_0.
+        Input x and weight Ω_0.
     y, bias : float
-        The target y and the bias β_0.
+        Target y and bias β_0.
     f_0, h_1, L : float
         The forward pass: the pre-activation, the activation and the loss.
     dL_dh_1, dL_df_0, dL_dbeta_0 : float
@@ -46,7 +47,7 @@ class WorkedExample:
     dL_dOmega_0: float | Vector
 
     def __str__(self) -> str:
-        """Return both passes, each line with its number on the slide, its formula and its value."""
+        """Return both passes. Each line has its number on the slide, its formula and its value."""
         x, y, weight, bias, f_0, h_1, dL_dh_1, dL_df_0 = (
             _text(value)
             for value in (self.x, self.y, self.weight, self.bias, self.f_0, self.h_1, self.dL_dh_1, self.dL_df_0)
@@ -71,39 +72,39 @@ class WorkedExample:
 
 
 def worked_example(x: ArrayLike, y: float, weight: ArrayLike, bias: float) -> WorkedExample:
-    """Work through the slides' toy example.
+    """Compute the toy example of the slides.
 
-    The forward pass is (1) f_0 = β_0 + Ω_0·x, (2) h_1 = ReLU(f_0), (3) L = −y log h_1 − (1 − y) log(1 − h_1);
-    the backward pass goes through the same lines in the other direction.
+    The forward pass is (1) f_0 = β_0 + Ω_0·x, (2) h_1 = ReLU(f_0), (3) L = −y log h_1 − (1 − y) log(1 − h_1). The
+    backward pass takes the same lines in reverse order.
 
     Parameters
     ----------
     x : float or array_like of shape (D,)
-        The input.
+        Input.
     y : float
-        The target, from 0 to 1.
+        Target, from 0 to 1.
     weight : float or array_like of shape (D,)
-        Ω_0, of the shape of `x`: on the slide, the row vector that multiplies the column x.
+        Ω_0, of the shape of `x`. On the slide, it is the row vector that multiplies the column x.
     bias : float
         β_0.
 
     Returns
     -------
     WorkedExample
-        Every line's value as a field; `print` it to see formulas and numbers.
+        The value of each line as a field; `print` shows formulas and numbers.
 
     Raises
     ------
     ValueError
-        If an argument is not finite or of the wrong shape, if `y` is outside [0, 1], or if h_1 is outside
-        (0, 1), where the loss takes the logarithm of a number that has none.
+        If an argument is not finite or has a wrong shape, if `y` is outside [0, 1], if h_1 is outside (0, 1), where
+        the loss is undefined, or if a number overflows.
     TypeError
-        If an argument is not a real number or an array of them.
+        If an argument is neither a real number nor an array of real numbers.
 
     Notes
     -----
-    The slides "Backpropagation" by Alireza Aghamohammadi (28 April 2024), "Toy Example". A ReLU does not keep
-    h_1 below 1, which this loss needs; in practice a sigmoid and `binary_cross_entropy` take its place.
+    See "Toy Example" in the slides "Backpropagation" by Alireza Aghamohammadi (28 April 2024). This loss needs h_1 < 1,
+    which a ReLU does not guarantee. In practice, use a sigmoid with `binary_cross_entropy`.
 
     Examples
     --------
@@ -129,7 +130,7 @@ def worked_example(x: ArrayLike, y: float, weight: ArrayLike, bias: float) -> Wo
     with np.errstate(over="ignore", invalid="ignore"):
         dL_dOmega_0 = dL_df_0 * x
     if not np.all(np.isfinite([dL_df_0, *np.ravel(dL_dOmega_0)])):
-        raise ValueError(f"the gradient overflows: h_1 = {h_1!r} is too near to 0 for this x; raise bias")
+        raise ValueError(f"the gradient overflows: h_1 = {h_1!r} is too close to 0 for this x; raise bias")
     return WorkedExample(
         x=_field(x),
         y=y,
@@ -159,7 +160,7 @@ def _numbers(name: str, value: ArrayLike, dimensions: tuple[int, ...]) -> Vector
 
 
 def _check_activation(f_0: float, h_1: float) -> None:
-    """Raise an error that says which logarithm does not exist when h_1 is outside (0, 1)."""
+    """Raise an error with the undefined logarithm if h_1 is outside (0, 1)."""
     if not math.isfinite(f_0):
         raise ValueError("f_0 = β_0 + Ω_0·x overflows: make x or weight smaller")
     if h_1 <= 0:
@@ -176,7 +177,7 @@ def _check_activation(f_0: float, h_1: float) -> None:
 
 
 def _field(array: Vector) -> float | Vector:
-    """Return a scalar as a float and a vector as it is, made read-only like the fields around it."""
+    """Return a scalar as a float, and a vector as a read-only array."""
     if array.ndim == 0:
         return float(array)
     array.flags.writeable = False
@@ -184,7 +185,7 @@ def _field(array: Vector) -> float | Vector:
 
 
 def _text(value: float | Vector) -> str:
-    """Return a number, or a vector with its middle left out where it is long, as part of a formula."""
+    """Return a number or a vector as part of a formula; a long vector is shortened in the middle."""
     if isinstance(value, np.ndarray):
         numbers = [f"{number:.6g}" for number in value]
         if len(numbers) > 6:
@@ -195,7 +196,7 @@ def _text(value: float | Vector) -> str:
 
 
 def _aligned(lines: Sequence[tuple[str, str, float | Vector]]) -> list[str]:
-    """Return the lines, each formula = numbers = result, with the equals signs one under another."""
+    """Return the lines as formula = numbers = result, with aligned equals signs."""
     formula = max(len(line[0]) for line in lines)
     numbers = max(len(line[1]) for line in lines)
     return [f"{left:<{formula}} = {middle:<{numbers}} = {_text(result).strip('()')}" for left, middle, result in lines]

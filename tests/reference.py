@@ -26,7 +26,7 @@ def backward_parameters(g, h):
     return g.T @ h, g.sum(0)
 
 
-def descend(g, h, learning_rate, weight_decay, weights, biases):
+def sgd_update(g, h, learning_rate, weight_decay, weights, biases):
     weights_gradient, biases_gradient = backward_parameters(g, h)
     return (
         weights - learning_rate * (weights_gradient + weight_decay * weights),

@@ -156,6 +156,25 @@ def test_a_replaced_file_keeps_its_permissions(target, mode):
 
 
 @posix
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+@pytest.mark.parametrize("name", ["file", "new"])
+def test_given_permissions_hold_whatever_the_umask_and_from_the_first_byte_on(target, name, umask):
+    def chunks():
+        (temporary,) = target.parent.glob(".fastbp-*.tmp")
+        modes.append(stat.S_IMODE(temporary.stat().st_mode))
+        yield b"secret"
+
+    modes = []
+    before = os.umask(umask)
+    try:
+        replace_file(target.parent / name, chunks(), permissions=0o600)
+    finally:
+        os.umask(before)
+    modes.append(stat.S_IMODE((target.parent / name).stat().st_mode))
+    assert modes == [0o600, 0o600]
+
+
+@posix
 @pytest.mark.parametrize("there", [True, False])
 def test_a_symbolic_link_stays_a_link_to_the_new_content(tmp_path, there):
     (tmp_path / "real").mkdir()

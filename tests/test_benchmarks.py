@@ -1,11 +1,12 @@
 """Every implementation does the same descent: the same parameters, to rounding, after unshuffled epochs."""
 
+import ast
 import sys
 
 import numpy as np
 import pytest
 
-from benchmarks import bench_training
+from benchmarks import bench_training, drill
 from benchmarks.common import BATCH_SIZES, HIDDEN_LAYERS, WIDTHS, Problem, cell_problem, initial_parameters, step_flops
 from benchmarks.kernel_calls import fastbp_calls, numpy_calls
 from benchmarks.peers import IMPLEMENTATIONS, prepare
@@ -95,3 +96,15 @@ def test_a_peer_that_is_not_installed_is_a_skipped_cell(monkeypatch):
     monkeypatch.setattr(bench_training, "pin_to_one_core", lambda: None)
     with pytest.raises(NotImplementedError, match="jax is not installed"):
         bench_training.Implementations().setup("jax", 2, 16)
+
+
+def test_the_drill_finds_the_line_that_it_slows_down(tmp_path):
+    path = tmp_path / drill.FILE
+    path.parent.mkdir(parents=True)
+    source = (drill.ROOT / drill.FILE).read_text(encoding="utf-8")
+    path.write_text(source, encoding="utf-8")
+    drill.slow_down(tmp_path)
+    slowed = path.read_text(encoding="utf-8")
+    assert len(slowed.splitlines()) == len(source.splitlines()) + 1
+    calls = [node for node in ast.walk(ast.parse(slowed)) if isinstance(node, ast.Call)]
+    assert sum(ast.unparse(call.func) == "linear_relu_forward" for call in calls) == 2

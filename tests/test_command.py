@@ -18,6 +18,7 @@ import fastbp
 from fastbp.command.options import MetricName
 from fastbp.command.progress import TrainingProgress
 from fastbp.results import Progress
+from fastbp.tables import reading
 from fastbp.tabular import TableModel
 from fastbp.tabular.settings import CLASS_METRICS, NUMBER_METRICS
 from fastbp.tabular.training import build as building
@@ -201,6 +202,13 @@ def test_ctrl_c_before_the_first_epoch_keeps_an_older_model(monkeypatch: pytest.
     result = command("train", write_table(), "--target", "kind")
     assert (result.exit_code, Path("model.fastbp").read_text()) == (130, "older")
     assert "interrupted" in result.stderr
+
+
+@pytest.mark.usefixtures("_default_sigint")
+def test_ctrl_c_outside_a_training_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "read_table", lambda _: signal.raise_signal(signal.SIGINT))
+    result = command("train", write_table(), "--target", "kind")
+    assert (result.exit_code, result.stderr) == (130, "fastbp: interrupted\n")
 
 
 def test_the_toy_example_is_printed_line_by_line() -> None:

@@ -35,7 +35,7 @@ TRAIN_ERRORS = {
         ["--target", "b"],
         "too many to be classes",
     ),
-    "no column beside the target": ("a\n1\n2\n3\n4\n5\n", ["--target", "a"], "no column beside"),
+    "no column besides the target": ("a\n1\n2\n3\n4\n5\n", ["--target", "a"], "no column besides"),
     "a metric of another task": (
         "x",
         ["--target", "kind", "--metric", "rmse"],
@@ -80,6 +80,8 @@ TRAIN_ERRORS = {
     "an unknown option": ("x", ["--target", "kind", "--epoch", "3"], "--epoch"),
     "a model in no directory": ("x", ["--target", "kind", "--model", "none/model.fastbp"], "no directory none"),
     "a directory for a model": ("x", ["--target", "kind", "--model", "."], "it is a directory"),
+    "standard output for a model": ("x", ["--target", "kind", "--model", "-"], "--model takes the name of a file"),
+    "standard output for a report": ("x", ["--target", "kind", "--report", "-"], "--report takes the name of a file"),
     "the table for a model": ("x", ["--target", "kind", "--model", "table.csv"], "would replace the file"),
 }
 

@@ -80,14 +80,14 @@ def test_probabilities_and_intervals_can_be_added(model: Path) -> None:
     assert frame.columns[-2:] == ["p_big", "p_small"]
     np.testing.assert_allclose(frame["p_big"] + frame["p_small"], 1)
     np.testing.assert_allclose(frame.select("p_big", "p_small").max_horizontal(), frame["confidence"])
-    assert "--coverage is for regression, and the target 'kind' is for classification" in error(
+    assert "--coverage is for regression, and the model of 'kind' is for classification" in error(
         "predict", model, "table.csv", "--coverage", 0.9
     )
     run("train", "table.csv", "--target", "price", *FEW)
     frame = pl.read_csv(run("predict", model, "table.csv", "--coverage", 0.8).encode())
     assert (frame["lower"] < frame["prediction"]).all()
     assert (frame["prediction"] < frame["upper"]).all()
-    assert "--probabilities is for classification, and the target 'price' is for regression" in error(
+    assert "--probabilities is for classification, and the model of 'price' is for regression" in error(
         "predict", model, "table.csv", "--probabilities"
     )
     assert "--coverage: coverage must be at most" in error("predict", model, "table.csv", "--coverage", 0.999)
@@ -103,9 +103,11 @@ def test_a_model_is_evaluated_on_a_table_with_answers(model: Path) -> None:
     frame = pl.read_csv("table.csv", infer_schema=False)
     frame.rename({"kind": "truth"}).write_csv("renamed.csv")
     assert "40 rows" in run("evaluate", model, "renamed.csv", "--target", "truth")
-    assert "no column 'kind'" in error("evaluate", model, "renamed.csv")
+    assert "no column 'kind'" in (message := error("evaluate", model, "renamed.csv"))
+    assert "--target" in message
+    assert "--target" not in error("evaluate", model, "renamed.csv", "--target", "kind")
     frame.with_columns(kind=pl.lit("huge")).write_csv("other.csv")
-    assert "'huge', which is no class known" in error("evaluate", model, "other.csv")
+    assert "'huge', which is not a class of the training rows" in error("evaluate", model, "other.csv")
 
 
 def test_a_model_is_described_with_the_settings_that_it_used(model: Path) -> None:

@@ -3,17 +3,22 @@
 import multiprocessing
 import pickle
 import signal
+import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 
 from fastbp.results import DivergenceError, Progress
 from fastbp.tabular.encoding.target import Classes, Quantity
+from fastbp.tabular.training import pool
 from fastbp.tabular.training.folds import folds
-from fastbp.tabular.training.parts import EncodedRows, Recipe, Task, Workload
+from fastbp.tabular.training.judging import better_of
+from fastbp.tabular.training.parts import EncodedRows, Member, Recipe, Task, Trained, Workload
 from fastbp.tabular.training.pool import train_all
 from fastbp.tabular.training.recipe import train_task
 
@@ -52,7 +57,7 @@ def test_rows_of_a_group_are_held_out_together():
         assert not set(groups[rows]) & set(np.delete(groups, rows))
         assert 30 <= len(rows) <= 90
     np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), np.arange(300))
-    with pytest.raises(ValueError, match="one group alone"):
+    with pytest.raises(ValueError, match="only one group"):
         folds(300, 5, 5, 0, groups=np.zeros(300))
 
 
@@ -261,6 +266,36 @@ def test_ctrl_c_cancels_what_an_executor_has_not_begun():
     assert all(future.cancelled() for future in executor.waiting)
 
 
+class LosingQueue(SimpleQueue):
+    """Ctrl-C comes right after the last report of a network has been taken, so the report is lost."""
+
+    is_lossy = True
+
+    def get(self):
+        event = super().get()
+        if self.is_lossy and not (isinstance(event, Progress) and not event.is_over):
+            self.is_lossy = False
+            raise KeyboardInterrupt
+        return event
+
+
+@pytest.mark.parametrize("kind", [None, ThreadPoolExecutor])
+def test_ctrl_c_at_the_end_of_a_network_neither_loses_nor_waits_for_the_network(monkeypatch, kind):
+    monkeypatch.setattr(pool, "SimpleQueue", LosingQueue)
+    found = []
+
+    def train_two():
+        with nullcontext() if kind is None else kind(2) as executor:
+            found.append(train_all(workload(), tasks(2), n_threads=2, executor=executor))
+
+    thread = threading.Thread(target=train_two, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert found[0].is_interrupted
+    assert len(found[0].trained) >= 1
+
+
 def test_an_error_of_a_network_is_raised():
     with pytest.raises(RuntimeError, match="out of luck"):
         train_all(workload(FailingClasses), tasks(3), n_threads=2)
@@ -280,3 +315,28 @@ def test_divergence_everywhere_is_an_error():
     wild = replace(RECIPE, metric="rmse", learning_rate=1e30, hidden_layer_sizes=(64, 64), batch_size=8)
     with pytest.raises(DivergenceError):
         train_all(workload(Quantity, wild), tasks(), n_threads=2)
+
+
+# --- the better one of two networks -----------------------------------------------------------------------------
+
+
+def members(outputs, sees_bins=(True, False)):
+    rows = np.arange(len(outputs[0]))
+    networks = [Trained(None, 1, output[:, np.newaxis], [0.0], [0.0], None) for output in outputs]
+    return [Member(network, rows, bins) for network, bins in zip(networks, sees_bins, strict=True)]
+
+
+def test_two_networks_for_a_quantile_are_compared_by_the_quantile_loss():
+    y = np.random.default_rng(0).random(200)
+    high, centre = np.full(200, 0.9), np.full(200, 0.5)  # the absolute error of 0.5 is smaller
+    shared = replace(workload(Quantity, replace(RECIPE, metric="quantile", quantile=0.9)), rows=EncodedRows(y, y, y**0))
+    assert [member.sees_bins for member in better_of(members((high, centre)), shared)] == [True]
+
+
+def test_two_networks_are_compared_by_the_weighted_errors_of_the_rows():
+    rng = np.random.default_rng(0)
+    y, weights = rng.standard_normal(200), np.where(np.arange(200) < 40, 4.9, 0.025)
+    right_for_few, right_for_many = np.where(weights > 1, y, y + 1), np.where(weights > 1, y + 1, y)
+    shared = replace(workload(Quantity, replace(RECIPE, metric="rmse")), rows=EncodedRows(y, y, weights))
+    kept = better_of(members((right_for_few, right_for_many)), shared)
+    assert [member.sees_bins for member in kept] == [True]

@@ -277,7 +277,7 @@ def start_cold_with_many_types():
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no list of open files")
-def test_threads_that_compile_take_turns_and_give_every_turn_back(tmp_path):
+def test_threads_that_compile_take_turns_and_release_every_lock(tmp_path):
     assert call("start_cold_with_many_types()", FASTBP_CACHE_DIR=tmp_path) == [32 * [2], 8, []]
 
 

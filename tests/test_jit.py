@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import fastbp
 from fastbp.kernels import entries as training
+from fastbp.machine import compiler
 from fastbp.machine.jit import OPTIONS
 
 
@@ -33,3 +36,26 @@ def test_one_compilation_serves_every_shape_of_network():
         net.predict(X)
     assert len(training.train.signatures) <= max(before[0], 1)
     assert len(training.predict.signatures) <= max(before[1], 1)
+
+
+def call_at_every_depth(depth):
+    """Call a function with a large frame many times, from each of many frames on top of one another."""
+    for _ in range(500):
+        leaf()
+    if depth > 0:
+        call_at_every_depth(depth - 1)
+
+
+def leaf(a=0, b=0, c=0, d=0, e=0, f=0, g=0, h=0, i=0, j=0, k=0, l=0, m=0, n=0, o=0, p=0):  # noqa: E741
+    return [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+
+
+def test_calls_with_room_ask_the_system_for_no_memory_at_any_depth():
+    resource = pytest.importorskip("resource")
+
+    def page_faults(_):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        call_at_every_depth(300)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert compiler.call_with_room(page_faults, None) < 250

@@ -122,16 +122,16 @@ def test_gradient_with_respect_to_parameters_equals_its_twin(n, inputs, outputs,
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n", "inputs", "outputs"), CASES)
-def test_fused_descent_equals_its_twin(n, inputs, outputs, dtype):
+def test_fused_sgd_update_equals_its_twin(n, inputs, outputs, dtype):
     p = Problem(n, inputs, outputs, dtype)
     weights, biases = p.panels(p.weights.T), p.row(p.biases)
-    few_weights = p.panels(p.weights.T)
+    by_rows = p.panels(p.weights.T)
     sgd_update_weights(p.panels(p.g), p.panels(p.h), 0.3, 0.1, weights)
-    sgd_update_weights_small_batch(p.panels(p.g), p.panels(p.h), 0.3, 0.1, few_weights)
+    sgd_update_weights_small_batch(p.panels(p.g), p.panels(p.h), 0.3, 0.1, by_rows)
     sgd_update_biases(p.panels(p.g), 0.3, 0.1, biases)
-    wanted_weights, wanted_biases = reference.descend(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
+    wanted_weights, wanted_biases = reference.sgd_update(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
     magnitude = np.abs(p.weights) + np.abs(p.g.T) @ np.abs(p.h)
-    for stepped in (weights, few_weights):
+    for stepped in (weights, by_rows):
         p.assert_close(matrix_from(stepped), wanted_weights.T, n + 4, magnitude.T)
         assert_padding_is_zero(stepped)
     p.assert_close(matrix_from(biases)[0], wanted_biases, n + 4, np.abs(p.biases) + np.abs(p.g).sum(0))
@@ -171,7 +171,7 @@ def test_kernels_of_narrow_outputs_equal_their_twins(n, inputs, outputs, dtype):
     narrow.narrow_backward_parameters(g, h, of_weights, of_biases)
     narrow.narrow_sgd_update(g, h, 0.3, 0.1, 0.1, weights, biases)
     wanted = reference.backward_parameters(p.g, p.h)
-    stepped = reference.descend(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
+    stepped = reference.sgd_update(p.g, p.h, 0.3, 0.1, p.weights, p.biases)
     magnitudes = np.abs(p.g.T) @ np.abs(p.h), np.abs(p.g).sum(0)
     for got, twin, magnitude in zip((of_weights, of_biases), wanted, magnitudes, strict=True):
         p.assert_close(matrix_from(got).reshape(twin.shape), twin, n, magnitude)

@@ -137,6 +137,18 @@ def test_nan_is_seen_in_the_loss(name):
         assert not math.isfinite(compute(loss, f, y, np.ones(2), "float64")[0])
 
 
+@pytest.mark.parametrize("code", [-1, len(losses.NAMES)])
+@pytest.mark.parametrize("kernel", [loss_and_gradient, narrow_loss_and_gradient])
+def test_an_unknown_code_is_an_error(kernel, code):
+    f, y, out = (panels_from(np.ones((2, 2)), "float64") for _ in range(3))
+    with pytest.raises(ValueError, match="no loss has this code"):
+        kernel(code, 0.0, f, y, np.ones(16), 0, 2.0, np.zeros(2), 0, out)
+
+
+def test_codes_count_the_losses():
+    assert [losses.resolve(name).code for name in losses.NAMES] == list(range(len(losses.NAMES)))
+
+
 def test_losses_are_found_by_name_and_their_parameters_set():
     assert losses.resolve("huber") == losses.huber(1.0)
     assert losses.resolve("quantile") == losses.quantile(0.5)

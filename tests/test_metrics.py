@@ -87,6 +87,22 @@ def test_scores_have_those_of_the_best_constant_as_baseline():
     assert scores["auc"] == 0.5
 
 
+@pytest.mark.parametrize("weights", [np.ones(201), RNG.random(201)], ids=["equal weights", "weights"])
+def test_no_constant_number_has_a_better_score_than_the_baseline(weights):
+    truth = RNG.exponential(size=201)
+    values = RNG.exponential(size=201)
+    scores = [*metrics.number_scores(values, truth, weights), *metrics.quantile_scores(values, truth, weights, 0.8)]
+    baselines = {score["metric"]: score["baseline"] for score in scores}
+    constants = [np.full(201, constant) for constant in np.linspace(0, 4, 2001)]
+    for metric, loss in {
+        "rmse": metrics.rmse,
+        "mae": metrics.mae,
+        "quantile_loss": lambda *rows: metrics.quantile_loss(*rows, 0.8),
+    }.items():
+        losses = [loss(constant, truth, weights) for constant in constants]
+        np.testing.assert_allclose(baselines[metric], min(losses), rtol=1e-4)
+
+
 def test_a_quantile_has_its_loss_and_the_share_below_as_scores():
     truth, w = RNG.random(1000), np.ones(1000)
     loss, share = metrics.quantile_scores(np.full(1000, 0.8), truth, w, 0.8)

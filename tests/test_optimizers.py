@@ -6,7 +6,7 @@ import reference
 
 import fastbp
 from fastbp.kernels.packing import aligned_zeros
-from fastbp.kernels.steps import adam_step, momentum_step, step_sizes_of
+from fastbp.kernels.steps import Block, adam_step, momentum_step, step_sizes_of
 
 SIZE = 48  # whole lines of either dtype
 
@@ -26,7 +26,8 @@ def test_momentum_equals_its_twin(nesterov, dtype):
     wanted_φ, wanted_v = φ.astype(float), v.astype(float)
     for _ in range(20):
         g = buffer(rng.standard_normal(SIZE), dtype)
-        momentum_step(rule, step_sizes_of(rule, 0.1, 1, 1.0), 1.0, 0.0, φ, g, v, 0, SIZE)
+        block = Block(φ, g, v, buffer(0, dtype), 0, SIZE, factor=1.0, penalty=0.0)
+        momentum_step(rule, step_sizes_of(rule, 0.1, 1, 1.0), block)
         wanted_φ, wanted_v = reference.momentum_step(wanted_φ, g, wanted_v, 0.1, 0.8, nesterov, 0.05)
     tolerance = 200 * np.finfo(dtype).eps
     np.testing.assert_allclose(φ, wanted_φ, rtol=tolerance, atol=tolerance)
@@ -41,7 +42,8 @@ def test_adam_equals_its_twin(dtype):
     wanted = φ.astype(float), m.astype(float), v.astype(float)
     for step in range(1, 21):
         g = buffer(rng.standard_normal(SIZE), dtype)
-        adam_step(rule, step_sizes_of(rule, 0.1, step, 1.0), 1.0, 0.0, φ, g, m, v, 0, SIZE)
+        block = Block(φ, g, m, v, 0, SIZE, factor=1.0, penalty=0.0)
+        adam_step(rule, step_sizes_of(rule, 0.1, step, 1.0), block)
         wanted = reference.adam_step(wanted[0], g, *wanted[1:], 0.1, 0.8, 0.95, 1e-6, 0.05, step)
     tolerance = 200 * np.finfo(dtype).eps
     for got, expected in zip((φ, m, v), wanted, strict=True):

@@ -60,7 +60,7 @@ def test_the_command_warms_up_once_and_says_where(tmp_path):
     assert told.returncode == 0, told.stdout
     lines = dict(line.split(maxsplit=1) for line in told.stdout.splitlines())
     assert lines["cache"].startswith(str(place))
-    assert lines["float32"].startswith("hit: train (")
+    assert lines["float32"].startswith("compiled: train (")
     assert lines["float64"] == "to be compiled: train, predict, evaluate, differentiate, trace"
     assert lines["problems"] == "none"
 

@@ -32,6 +32,7 @@ from fastbp.tabular.encoding.inputs import Encoding
 from fastbp.tabular.encoding.target import Classes, Quantity
 from fastbp.tabular.settings import Settings
 from fastbp.tabular.training import build as building
+from fastbp.tabular.training import pool
 from fastbp.tabular.training.build import build
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.parts import TrainingData
@@ -146,6 +147,8 @@ def test_an_argument_that_is_no_table_says_why(X, error, message) -> None:
 
 def test_missing_labels_and_numbers_are_errors() -> None:
     table = frame(10)
+    with pytest.raises(ValueError, match="y must hold numbers"):
+        TabularRegressor(**FEW).fit(table, ["a", "b"] * 5)
     with pytest.raises(ValueError, match="missing labels"):
         TabularClassifier(**FEW).fit(table, ["a", None] * 5)
     with pytest.raises(ValueError, match="NaN"):
@@ -353,11 +356,27 @@ def test_networks_of_a_later_wave_that_diverge_are_dropped_with_a_notice(monkeyp
     monkeypatch.setattr(building, "train_all", fails_later)
     model = TabularClassifier(**FEW | {"n_estimators": 4}).fit(*load_iris(return_X_y=True))
     assert 1 <= len(model.model_.networks) <= 2
-    assert "left the finite numbers" in model.notices_[0]
+    assert model.notices_ == ("all further networks diverged, and are dropped",)
+
+
+def test_a_kind_of_network_that_diverges_at_once_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_task = pool.train_task
+
+    def diverges_with_bins(workload, task, watch):
+        if task.sees_bins:
+            raise DivergenceError(1, 0.5, History())
+        return train_task(workload, task, watch)
+
+    monkeypatch.setattr(pool, "train_task", diverges_with_bins)
+    model = TabularClassifier(**FEW | {"n_estimators": 4}).fit(*load_iris(return_X_y=True))
+    assert [network["sees_bins"] for network in model.model_.about["networks"]] == [False] * 4
+    assert model.notices_ == ("1 network diverged in its first epoch, and is dropped",)
 
 
 def test_validation_data_are_held_out_from_all_networks() -> None:
     X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match="validation_data holds no rows"):
+        TabularClassifier(**FEW).fit(X, y, validation_data=(X[:0], y[:0]))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         TabularClassifier(**FEW).fit(X, y, validation_data=(X, y[1:]))
     with pytest.raises(ValueError, match=r"validation_data must be \(X, y\) or \(X, y, sample_weight\)"):
@@ -385,7 +404,7 @@ def test_weights_of_validation_data_count_in_the_scores() -> None:
 def test_validation_data_whose_weights_are_all_0_are_an_error() -> None:
     table, y = frame_of({"a": np.arange(20) % 7}), cells_of("y", np.arange(20.0))
     data = TrainingData(table, y, Quantity.learn(y), validation=(table, y, np.zeros(20)))
-    with pytest.raises(ValueError, match="sample_weight of validation_data is 0 for all but 0 of the rows; one row"):
+    with pytest.raises(ValueError, match="sample_weight of validation_data is 0 for all but 0 of the rows"):
         build(data, Settings())
 
 
@@ -488,7 +507,7 @@ def test_a_setting_that_does_not_fit_the_target_is_an_error(labels, settings, me
 def test_a_margin_is_the_conformal_quantile_of_the_residuals() -> None:
     model = TableModel((), Encoding((), ()), Quantity("y", 0, 1, 0, 1), 9, residuals=np.arange(1.0, 10.0))
     assert [model.margin(coverage) for coverage in (0.9, 0.8, 0.5, 0.01)] == [9, 8, 5, 1]
-    with pytest.raises(ValueError, match=r"coverage must be at most 0\.9, as the model knows 9 residuals"):
+    with pytest.raises(ValueError, match=r"coverage must be at most 0\.9, because the model has 9 residuals"):
         model.margin(0.91)
 
 

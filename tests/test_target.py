@@ -93,10 +93,27 @@ def test_no_predicted_quantity_leaves_the_range_of_the_training_rows() -> None:
 
 
 def test_a_label_or_a_kind_that_was_not_there_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'y' holds 'c', which is no class known"):
+    with pytest.raises(ValueError, match="'y' holds 'c', which is not a class"):
         Classes("y", ("a", "b")).encode(cells_of("y", ["a", "c"]))
-    with pytest.raises(ValueError, match="'y' held numbers in training and holds text"):
+    with pytest.raises(ValueError, match="held numbers in training, and column 'y' holds text"):
         Quantity("y", 0.0, 1.0, 0.0, 1.0).encode(cells_of("y", ["a", "c"]))
+
+
+def test_truth_values_are_known_by_their_texts_too() -> None:
+    target = Classes.learn(cells_of("y", [True, False]))
+    np.testing.assert_array_equal(target.encode(cells_of("y", ["true", "False", "TRUE"])), [1, 0, 1])
+    with pytest.raises(ValueError, match="'y' holds 'yes'"):
+        target.encode(cells_of("y", ["true", "yes"]))
+
+
+def test_the_largest_number_of_the_training_rows_is_restored_exactly() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        column = cells_of("y", np.minimum(rng.uniform(1, 100), rng.normal(30, 10, 50)))
+        target = Quantity.learn(column)
+        assert target.truth(target.encode(column)).max() <= target.highest
+    beyond = cells_of("y", [target.highest + 5])
+    np.testing.assert_allclose(target.truth(target.encode(beyond)), [target.highest + 5])
 
 
 # --- the mathematics of each kind -------------------------------------------------------------------------------
@@ -140,16 +157,18 @@ def test_a_part_of_the_rows_keeps_the_classes_and_has_a_mean_of_its_own() -> Non
 
 def test_errors_that_choose_an_epoch_are_those_of_the_metric() -> None:
     errors = [CLASSES.validation_error(LOGITS, NUMBERS, WEIGHTS, metric, 0.5) for metric in CLASSES.metric_names]
-    p, refined = softmax(LOGITS), CLASSES.row_errors(LOGITS, NUMBERS, WEIGHTS, "log_loss")
+    p, refined = softmax(LOGITS), CLASSES.row_errors(LOGITS, NUMBERS, WEIGHTS, "log_loss", 0.5)
     wanted = [np.average(refined, weights=WEIGHTS), 1 - metrics.accuracy(p, NUMBERS, WEIGHTS)]
     np.testing.assert_allclose(errors, [*wanted, 1 - metrics.auc(p, NUMBERS, WEIGHTS)], rtol=1e-6)
     y, output = np.zeros(40), LOGITS[:, :1]
     errors = [QUANTITY.validation_error(output, y, WEIGHTS, metric, 0.9) for metric in QUANTITY.metric_names]
     wanted = [metrics.rmse(output[:, 0], y, WEIGHTS), metrics.mae(output[:, 0], y, WEIGHTS)]
     np.testing.assert_allclose(errors, [*wanted, metrics.quantile_loss(output[:, 0], y, WEIGHTS, 0.9)])
-    for metric, power in (("rmse", 2), ("mae", 1), ("quantile", 1)):
-        row_errors = QUANTITY.row_errors(output, y, WEIGHTS, metric)
+    for metric, power in (("rmse", 2), ("mae", 1)):
+        row_errors = QUANTITY.row_errors(output, y, WEIGHTS, metric, 0.9)
         np.testing.assert_allclose(row_errors, np.abs(output[:, 0]) ** power, rtol=1e-6)
+    row_errors = QUANTITY.row_errors(output, y, WEIGHTS, "quantile", 0.9)
+    np.testing.assert_allclose(row_errors, np.abs(output[:, 0]) * np.where(output[:, 0] < 0, 0.9, 0.1), rtol=1e-6)
 
 
 def test_classes_are_calibrated_and_answered_with_probabilities() -> None:
@@ -217,7 +236,7 @@ def test_rows_without_a_target_are_left_out_with_a_notice() -> None:
     [
         (table(50), "kin", r"no column 'kin' \(did you mean 'kind'\?\)"),
         (table(50), "zzz", "it has 'x', 'y', 'kind'"),
-        (table(50).without("x", "kind"), "y", "no column beside"),
+        (table(50).without("x", "kind"), "y", "no column besides"),
         (table(50, [None] * 50), "y", "missing in every row"),
         (table(1), "y", "1 row with a target"),
         (table(4), "y", "4 rows with a target"),

@@ -142,7 +142,8 @@ def test_those_who_wait_are_let_go_when_one_will_not_come():
     barrier, counts, came = new_barrier(), np.zeros(16, np.int64), []
     count_together(ThreadGroup(0, 1, new_barrier()), 1, counts)  # compiled before the clock runs
     waiting = [
-        threading.Thread(target=lambda k=k: came.append(count_together(ThreadGroup(k, 3, barrier), 5, counts))) for k in (0, 1)
+        threading.Thread(target=lambda k=k: came.append(count_together(ThreadGroup(k, 3, barrier), 5, counts)))
+        for k in (0, 1)
     ]
     for thread in waiting:
         thread.start()

@@ -137,7 +137,11 @@ def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
     run = table, plan, state, workspace
     assert training.train(*run, np.full(15, 0.01), np.zeros(15), ALONE) == 15
     arrays[0] = arrays[0] * arrays[-1]  # V, which the network keeps
-    got = (*packing.weight_matrices(state.parameters), *packing.bias_vectors(state.parameters), state.input_factors.factors[:d])
+    got = (
+        *packing.weight_matrices(state.parameters),
+        *packing.bias_vectors(state.parameters),
+        state.input_factors.factors[:d],
+    )
     for a, wanted in zip(got, arrays, strict=True):
         np.testing.assert_allclose(a, wanted, rtol=1e-9, atol=1e-11)
     assert not state.input_factors.factors[d:].any()
@@ -200,6 +204,48 @@ def test_denormal_weights_do_not_slow_a_run():
     X, y = np.zeros((32, 1)), np.zeros(32)
     net.fit(X, y, optimizer=fastbp.SGD(0.5, weight_decay=1.0), epochs=200)
     assert net.weights[0] == 0
+
+
+def with_code(run, loss, activation):
+    """Return a run whose loss and activation have these codes."""
+    table, plan, state, workspace = run
+    parameters = state.parameters._replace(activation=activation)
+    return table, plan._replace(loss=loss), state._replace(parameters=parameters), workspace
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "activation", "message"),
+    [(-1, 0, "no loss"), (len(losses.NAMES), 0, "no loss"), (0, -1, "no activation"), (0, 99, "no activation")],
+)
+def test_an_unknown_code_is_an_error_and_changes_nothing(loss, activation, message, dtype):
+    run = with_code(make_run((3, 5, 2), fastbp.Adam(0.1), dtype), loss, activation)
+    table, _, state, workspace = run
+    before = [array.copy() for array in (state.parameters.data, state.mean, state.random, state.counts)]
+    order, gradients = np.arange(table.rows), packing.zero_parameters((3, 5, 2), dtype)
+    whole = packing.workspace_for((3, 5, 2), table.rows, dtype)
+    alone_in_two = ThreadGroup(0, 2, new_barrier())  # for which no other thread comes
+    for group in (ALONE, alone_in_two):
+        with pytest.raises(ValueError, match=f"{message} has this code"):
+            training.train(*run, np.full(10, 0.01), np.zeros(10), group)
+    with pytest.raises(ValueError, match=f"{message} has this code"):
+        training.evaluate(table, state.parameters, workspace, order, loss, 0.0)
+    with pytest.raises(ValueError, match=f"{message} has this code"):
+        training.differentiate(table, state.parameters, gradients, whole, order, loss, 0.0, True)
+    after = state.parameters.data, state.mean, state.random, state.counts
+    assert all(map(np.array_equal, before, after))
+    denormal = np.float32(1e-30) * np.float32(1e-10)
+    assert denormal > 0  # so flush-to-zero is off
+
+
+@pytest.mark.parametrize("activation", [-1, len(activations.NAMES)])
+def test_a_forward_pass_through_an_unknown_activation_is_an_error(activation):
+    _, _, state, workspace = make_run((3, 5, 2), fastbp.SGD(0.1), "float32")
+    parameters = state.parameters._replace(activation=activation)
+    with pytest.raises(ValueError, match="no activation has this code"):
+        training.predict(np.zeros((4, 3), np.float32), parameters, workspace, np.zeros((4, 2), np.float32))
+    with pytest.raises(ValueError, match="no activation has this code"):
+        training.trace(packing.padded_rows(np.zeros((4, 3)), "float32"), parameters, workspace, np.arange(4))
 
 
 @pytest.mark.parametrize("kind", [optimizers.PLAIN_SGD, optimizers.MOMENTUM, optimizers.ADAM])

@@ -35,7 +35,10 @@ class _OneLineErrors(TyperGroup):
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         try:
-            sys.exit(super().main(*args, **options | {"standalone_mode": False}))
+            exit_code = super().main(*args, **options | {"standalone_mode": False})
+            if exit_code == _INTERRUPTED:  # new versions of typer return this code after Ctrl-C
+                raise KeyboardInterrupt
+            sys.exit(exit_code)
         except _UsageError as error:
             _fail(error.format_message())
         except ModuleNotFoundError as error:
@@ -78,7 +81,7 @@ def _fastbp(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Train multilayer perceptrons on a small table, and predict with them."""
+    """Train multilayer perceptrons on a table, and predict with them."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -117,7 +117,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="File to write to. A name in .parquet gives Parquet, a name in .gz compressed text. "
+        help="File to write to. The ending .parquet gives Parquet, and .gz gives compressed text. "
         "Default: standard output.",
         show_default=False,
     ),
@@ -147,7 +147,7 @@ Answers = Annotated[
 # --- of `warmup` ----------------------------------------------------------------------------------------------------
 
 Dtype = Annotated[
-    DtypeName | None, typer.Option(help="Number format of the networks. Default: both.", show_default=False)
+    DtypeName | None, typer.Option(help="Floating-point type of the networks. Default: both.", show_default=False)
 ]
 
 
@@ -182,33 +182,33 @@ def widths_of(text: str) -> tuple[int, ...]:
 
 
 def check_metric(target: "TargetColumn", metric: str | None) -> None:
-    """Raise a `ValueError` unless a metric that was given fits the target."""
+    """Raise a `ValueError` if a metric was given that does not fit the target."""
     if metric is not None and metric not in target.metric_names:
         known = ", ".join(target.metric_names)
         raise ValueError(f"--metric must be one of {known} for {target.task} of {target.name!r}, not {metric}")
 
 
 def check_positive(option: str, number: float | None) -> None:
-    """Raise a `ValueError` unless an option that was given is positive and finite."""
+    """Raise a `ValueError` if a number was given that is not positive and finite."""
     if number is not None and not 0 < number < math.inf:
         raise ValueError(f"{option} must be positive and finite, not {number}")
 
 
 def check_share(option: str, share: float | None) -> None:
-    """Raise a `ValueError` unless an option that was given lies between 0 and 1, both excluded."""
+    """Raise a `ValueError` if a share was given that does not lie between 0 and 1, both excluded."""
     if share is not None and not 0 < share < 1:
         raise ValueError(f"{option} must lie between 0 and 1, not {share}")
 
 
 def check_quantile(quantile: float | None, metric: str | None) -> None:
-    """Raise a `ValueError` if --quantile is out of range, or if nothing would use it."""
+    """Raise a `ValueError` if --quantile is out of range, or if the metric does not use a quantile."""
     check_share("--quantile", quantile)
     if quantile is not None and metric != "quantile":
         raise ValueError("--quantile is only used with --metric quantile")
 
 
 def check_output(option: str, output: Path, sources: Sequence[Path], devices: bool = False) -> None:
-    """Raise a `ValueError` unless `output` can be written and replaces none of the files that are read.
+    """Raise a `ValueError` unless `output` is a file that can be written and that is none of the files that are read.
 
     Parameters
     ----------
@@ -222,6 +222,8 @@ def check_output(option: str, output: Path, sources: Sequence[Path], devices: bo
     """
     from fastbp.tables.writing import check_writable
 
+    if output == STDIN:
+        raise ValueError(f"{option} takes the name of a file, not standard output")
     for source in sources:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"{option} {output} would replace the file that is read")

@@ -26,7 +26,7 @@ def predict(
     """Write a table with the predictions of a model added as new columns.
 
     The new columns are `prediction` and, for classification, `confidence`: the probability of the predicted class. The
-    other columns stay as they are, and a text table keeps its separator. The table need not hold the target.
+    other columns stay as they are, and a text table keeps its separator. The table may lack the target.
     """
     options.check_share("--coverage", coverage)
 
@@ -58,23 +58,32 @@ def evaluate(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score a model on a table that holds the true values, next to the best constant prediction."""
+    """Score a model on a table that holds the true values, next to the best constant prediction.
+
+    Scores on the training rows are too good: use other rows.
+    """
     from fastbp.command.texts import lines_text, print_notes, score_lines, source_name
+    from fastbp.report.words import counted
     from fastbp.tables.reading import read_table
     from fastbp.tabular.encoding.frames import frame_of
+    from fastbp.tabular.encoding.inputs import suggestion
     from fastbp.tabular.model import TableModel
     from fastbp.tabular.training import judging
 
     loaded = TableModel.load(model)
     table = read_table(data)
     name = target or loaded.target.name
+    if target is None and name not in table.cells.columns:
+        hint = f"{suggestion(name, table.cells.columns)}: --target names the column of the true values"
+        raise ValueError(f"the table has no column {name!r}{hint}")
     as_text = loaded.encoding.categories | ({name} if loaded.target.has_texts else frozenset())
     scores, n_rows, notices = judging.evaluate(loaded, frame_of(table.values(as_text)), name)
     print_notes([*table.notices, *notices], quiet)
     if as_json:
         typer.echo(json.dumps({"rows": n_rows, "scores": scores}))
     else:
-        typer.echo(lines_text([("table", f"{source_name(data)}, {n_rows:,} rows"), *score_lines("scores", scores)]))
+        size = f"{source_name(data)}, {counted(n_rows, 'row')}"
+        typer.echo(lines_text([("table", size), *score_lines("scores", scores)]))
 
 
 def inspect(model: options.Model, as_json: options.AsJson = False) -> None:
@@ -87,12 +96,12 @@ def inspect(model: options.Model, as_json: options.AsJson = False) -> None:
 
 
 def _check_task(model: "TableModel", probabilities: bool, coverage: float | None) -> None:
-    """Raise a `ValueError` if a model of this task cannot give what an option asks for."""
+    """Raise a `ValueError` if an option asks for something that the model cannot give."""
     wanted_tasks = (("--probabilities", probabilities, "classification"), ("--coverage", coverage, "regression"))
     for option, value, task in wanted_tasks:
         if value and model.target.task != task:
             name = model.target.name
-            raise ValueError(f"{option} is for {task}, and the target {name!r} is for {model.target.task}")
+            raise ValueError(f"{option} is for {task}, and the model of {name!r} is for {model.target.task}")
     if coverage:
         with options.named("--coverage"):
             model.margin(coverage)

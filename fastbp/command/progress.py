@@ -1,4 +1,4 @@
-"""How far a command has come, on stderr: a bar on a terminal, a line every few seconds in a log.
+"""The progress of a command on stderr: a bar on a terminal, a line every few seconds in a log.
 
 May import `results` and `report.words`. It must not know how networks are trained or kernels are compiled.
 """
@@ -70,9 +70,9 @@ class TrainingProgress:
         if self._log is not None:
             self._log.stop(is_well=error is None)
         if self._bar.disable:
-            return  # some versions of rich end a line although none was begun
+            return  # without a bar, some versions of rich print an empty line here
         if error is not None:
-            self._bar.live.transient = True  # the bar of a failed training vanishes: only its error is left
+            self._bar.live.transient = True  # the bar of a failed training is removed, and only the error is left
             self._bar.live.stop()
         else:
             self._bar.stop()

@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from fastbp.command.options import STDIN
-from fastbp.report.words import metric_words, score_words, settings_words
+from fastbp.report.words import counted, metric_words, score_words, settings_words
 from fastbp.tables.reading import Table
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, NumberColumn
 from fastbp.tabular.encoding.inputs import Encoding
@@ -68,7 +68,7 @@ def table_text(name: str, table: Table, data: TrainingData) -> str:
     if isinstance(data.target, Classes):
         counts = np.bincount(data.target.encode(data.column), minlength=data.target.n_outputs)
     target = f"{data.target.name}, {_target_text(data.target, data.reason, counts)}"
-    size = f"{name}, {table.cells.height:,} rows, {table.cells.width:,} columns"
+    size = f"{name}, {counted(table.cells.height, 'row')}, {counted(table.cells.width, 'column')}"
     return lines_text([("table", size), ("target", target)])
 
 
@@ -78,7 +78,7 @@ def training_text(model: TableModel, seconds: float) -> str:
     epochs = sum(network["epochs"] for network in about["networks"])
     lines = [("inputs", text) for text in _input_texts(model.encoding)]
     lines.append(("networks", _networks_text(model)))
-    lines.append(("trained", f"{model.n_rows:,} rows, {epochs:,} epochs in all, {seconds:.2f} s"))
+    lines.append(("trained", f"{counted(model.n_rows, 'row')}, {counted(epochs, 'epoch')} in all, {seconds:.2f} s"))
     lines += score_lines("held out", about["scores"], about["rows_held_out"])
     return lines_text(lines)
 
@@ -91,7 +91,7 @@ def inspection_text(model: TableModel) -> str:
     lines = [
         ("version", f"fastbp {about['version']}"),
         ("target", f"{target.name}, {_target_text(target)}"),
-        ("trained", f"{model.n_rows:,} rows"),
+        ("trained", counted(model.n_rows, "row")),
         *score_lines("held out", about["scores"], about["rows_held_out"]),
         ("networks", _networks_text(model)),
         ("epochs", f"best epoch of each network: {best}"),
@@ -118,19 +118,19 @@ def model_summary(model: TableModel) -> dict[str, Any]:
 
 def column_text(column: Column) -> str:
     """Describe how one column is encoded."""
-    inputs = f"{column.width} input{'s' * (column.width != 1)}"
+    inputs = counted(column.width, "input")
     if isinstance(column, CategoryColumn):
         return f"{column.name}, category, {inputs}: {_listed(column.levels)}"
     if isinstance(column, DateColumn):
         periods = f" with its phase in the {', '.join(column.periods)}" if column.periods else ""
         return f"{column.name}, date{periods}, {inputs}"
     missing = ", some missing" * column.marks_missing
-    scale = f"median {column.median:.5g}, interquartile range {column.scale:.5g}"
+    scale = f"median {column.median:.5g}, scale {column.scale:.5g}"
     return f"{column.name}, number{missing}, {inputs}: {scale}"
 
 
 def score_lines(label: str, scores: Sequence[dict[str, Any]], n_rows: int | None = None) -> list[Line]:
-    """Return the scores of a model, each before the score of the best constant prediction, and a line that says so.
+    """Return the scores of a model, each with the score of the best constant prediction in parentheses.
 
     Parameters
     ----------
@@ -138,12 +138,12 @@ def score_lines(label: str, scores: Sequence[dict[str, Any]], n_rows: int | None
     scores : sequence of dict
         With the keys "metric", "value" and "baseline".
     n_rows : int, optional
-        The number of rows that were scored, where no other line tells it.
+        Number of rows that were scored. Default: the number is not shown.
     """
     texts = [
         f"{metric_words(score['metric'])} {score_words(score)} ({score_words(score, 'baseline')})" for score in scores
     ]
-    rows = [] if n_rows is None else [f"{n_rows:,} rows"]
+    rows = [] if n_rows is None else [counted(n_rows, "row")]
     return [(label, ", ".join([*rows, *texts])), ("", "(in parentheses: the best constant prediction)")]
 
 
@@ -207,8 +207,8 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
     for dtype, kept in diagnosis.kept.items():
         hits = [f"{name} ({seconds:.1f} s saved)" for name, seconds in kept.items()]
         missing = diagnosis.missing[dtype]
-        parts = ["hit: " + ", ".join(hits)] * bool(hits) + ["to be compiled: " + ", ".join(missing)] * bool(missing)
-        functions.append((dtype, "; ".join(parts)))
+        parts = [("compiled", hits), ("to be compiled", missing)]
+        functions.append((dtype, "; ".join(f"{label}: {', '.join(names)}" for label, names in parts if names)))
     paths = []  # not wrapped, so that a path can be copied
     if diagnosis.older:
         folders = ", ".join(sorted({str(path.parent) for path in diagnosis.older}))

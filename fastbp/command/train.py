@@ -1,4 +1,4 @@
-"""The sub-command `train`: a table is read, networks are trained, and a model, its scores and a report are handed out.
+"""The sub-command `train`: read a table, train networks, save a model, print its scores and write a report.
 
 May import every other folder, inside functions where they are slow to import. It must not hold any rule about tables
 or networks.

@@ -1,4 +1,4 @@
-"""Put bytes in a file's place, whole or not at all.
+"""Atomic replacement of a file: completely or not at all.
 
 This file knows the file system. It must not know what the bytes mean.
 """
@@ -11,36 +11,40 @@ import stat
 from collections.abc import Iterable
 
 
-def replace_file(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """Write the chunks to `path`; whoever opens it sees the old file or the new one, never a part.
+def replace_file(
+    path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview], permissions: int | None = None
+) -> None:
+    """Write the chunks to `path`. Other processes see either the old file or the complete new file.
 
-    The bytes go to a temporary file in the same directory, which takes the target's place once it is on the
-    disk. A process that is killed meanwhile leaves the old file as it was (and perhaps a `.fastbp-*.tmp`
-    beside it). A symbolic link stays a link: the file it points at is replaced. A file that was there keeps
-    its permissions; a new one gets those that the umask allows.
+    The bytes are written to a temporary file in the same directory. When the bytes are on the disk, the temporary file
+    replaces the target. If the process is killed before, the old file is unchanged, but a temporary file
+    `.fastbp-*.tmp` may remain. If `path` is a symbolic link, the file that the link points to is replaced.
 
     Parameters
     ----------
     path : path-like
-        Where to write.
+        File to write.
     chunks : iterable of bytes or memoryview
-        The new content, piece after piece.
+        Parts of the content, in order.
+    permissions : int, optional
+        Permissions of the file, for example 0o600, for any umask. Default: the permissions of the file that is
+        replaced; for a new file, those that the umask allows.
 
     Raises
     ------
     ValueError
-        If `path` is there and is not a regular file: a device or a pipe is not to be replaced by a file.
+        If `path` exists and is not a regular file, such as a device or a pipe.
     OSError
-        If the file cannot be written, is read-only, or is a directory. The error names `path`, and nothing is
-        left behind.
+        If the file cannot be written, is read-only, or is a directory. The error names `path`, and no temporary file
+        remains.
     """
     try:
         target = os.path.realpath(path)
-        permissions = _permissions_of_old_file(target)
+        old_permissions = _permissions_of_old_file(target)
         directory = os.path.dirname(target)
         temporary = os.path.join(directory, f".fastbp-{secrets.token_hex(8)}.tmp")
         try:
-            _write(temporary, chunks, permissions)
+            _write(temporary, chunks, old_permissions if permissions is None else permissions)
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -52,7 +56,7 @@ def replace_file(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryvi
 
 
 def _permissions_of_old_file(target: str) -> int | None:
-    """Return the permissions of the file to be replaced, None without one; refuse what must stay."""
+    """Return the permissions of the file to replace, or None if there is no file; raise if it must not be replaced."""
     try:
         old = os.stat(target)
     except FileNotFoundError:
@@ -60,17 +64,20 @@ def _permissions_of_old_file(target: str) -> int | None:
     if stat.S_ISDIR(old.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(old.st_mode):
-        raise ValueError(f"cannot write the file {target!r}: what is there is not a regular file")
+        raise ValueError(f"cannot write the file {target!r}: it exists and is not a regular file")
     effective = os.access in os.supports_effective_ids
-    if not os.access(target, os.W_OK, effective_ids=effective):  # os.replace would not ask
+    if not os.access(target, os.W_OK, effective_ids=effective):  # os.replace ignores this permission
         raise PermissionError(errno.EACCES, "the file there is read-only")
     return stat.S_IMODE(old.st_mode)
 
 
 def _write(path: str, chunks: Iterable[bytes | memoryview], permissions: int | None) -> None:
-    with open(path, "xb") as file:
+    def create(path: str, flags: int) -> int:
+        return os.open(path, flags, 0o666 if permissions is None else 0o600)  # others can never read a private file
+
+    with open(path, "xb", opener=create) as file:
         if permissions is not None:
-            os.chmod(path, permissions)  # before the first byte: a private file is private from the start
+            os.chmod(path, permissions)
         for chunk in chunks:
             file.write(chunk)
         file.flush()
@@ -78,8 +85,8 @@ def _write(path: str, chunks: Iterable[bytes | memoryview], permissions: int | N
 
 
 def _sync_directory(directory: str) -> None:
-    # Without this the new name itself may be lost when the power fails. Windows cannot open a directory and
-    # some network file systems refuse to sync one; the file is whole either way.
+    # Otherwise a power failure may undo the replacement. Windows cannot open a directory, and some network file systems
+    # cannot sync one. The file is complete in any case.
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:

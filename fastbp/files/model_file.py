@@ -1,13 +1,16 @@
-"""Model files: named arrays and a dictionary of metadata, written whole or not at all.
+"""Model files: named arrays and a dictionary of metadata, written completely or not at all.
 
 This file knows bytes, NumPy arrays and the file system. It must not know networks, optimizers or tables.
 
-A model file is a safetensors file (https://huggingface.co/docs/safetensors): the header's length as eight
-little-endian bytes, a JSON header that gives each tensor's dtype, shape and place, padded with spaces so that
-the data begins on an 8-byte boundary, then the tensors' bytes without a hole. The header's `__metadata__`, a
-map of strings to strings, holds `format`, `sha256`, `format_version`, `fastbp_version`, and `metadata`, which
-is JSON once more. The checksum is that of the whole file with the checksum's own 64 digits taken as zeros, so
-there is no byte that it does not guard. It finds damage, not malice: nothing in the file is signed.
+A model file is a safetensors file (https://huggingface.co/docs/safetensors). It consists of
+
+1. the length of the header, as eight little-endian bytes;
+2. a JSON header with the dtype, shape and offsets of each tensor, padded with spaces to a multiple of 8 bytes;
+3. the bytes of the tensors, without gaps.
+
+`__metadata__` in the header maps strings to strings: `format`, `sha256`, `format_version`, `fastbp_version` and
+`metadata`, which is JSON text. The checksum `sha256` is that of the whole file, where the 64 digits of the checksum are
+replaced by zeros. So the checksum covers every byte. It detects damage but no attacks, because the file is not signed.
 """
 
 import hashlib
@@ -49,31 +52,31 @@ class _Entry(NamedTuple):
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and metadata to `path`, whole or not at all.
+    """Write tensors and metadata to `path`, completely or not at all.
 
     Parameters
     ----------
     path : path-like
-        Where to write; see `fastbp.atomic_file.replace_file` for links, permissions and a kill in the middle.
+        File to write. `fastbp.files.atomic.replace_file` describes links, permissions and interruptions.
     tensors : dict of str to ndarray
-        Arrays of float64, float32, int64, uint64, uint8 or bool, of any shape and memory order. Every bit
-        of a float is kept, a NaN's payload included.
+        Arrays of float64, float32, int64, uint64, uint8 or bool, of any shape and memory order. Every bit of a float
+        is kept, also the payload of a NaN.
     metadata : dict
-        Whatever JSON can hold and give back equal: strings as keys, lists and no tuples, no NaN or infinity.
+        Data that JSON restores unchanged: keys are strings, sequences are lists, and numbers are finite.
 
     Raises
     ------
     TypeError
-        If a tensor is no array of these dtypes, or `metadata` is not something that JSON can hold.
+        If a tensor is not an array of these dtypes, or JSON cannot hold `metadata`.
     ValueError
-        If a tensor's name cannot stand in a header, if `metadata` would not come back equal, or if `path` is
-        there and is not a regular file.
+        If the name of a tensor is not allowed, if JSON would change `metadata`, or if `path` exists and is not a
+        regular file.
     OSError
-        If the file cannot be written; nothing is left behind.
+        If the file cannot be written. No temporary file remains.
     """
     arrays = {name: _little_endian(name, tensor) for name, tensor in tensors.items()}
-    # The widest items first: each tensor then begins at a multiple of its item size, as a reader that maps
-    # the file into memory needs it.
+    # The widest items first, so that each tensor begins at a multiple of its item size. Readers that map the file into
+    # memory need this.
     order = sorted(arrays, key=lambda name: -arrays[name].itemsize)
     buffers = [_bytes_of(arrays[name]) for name in order]
     header = _header(arrays, order, metadata)
@@ -82,10 +85,10 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], met
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `write` wrote.
+    """Read a file that `write` wrote.
 
-    Every size in the header is held against the file's real size before memory is taken for it, so a damaged
-    or hostile header cannot ask for more memory than the file has bytes.
+    Every size in the header is compared with the size of the file before memory is allocated. So a damaged or malicious
+    header cannot request more memory than the file has bytes.
 
     Parameters
     ----------
@@ -95,16 +98,17 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     Returns
     -------
     tensors : dict of str to ndarray
-        In the order in which they were written; each owns its memory, in native byte order.
+        Arrays in the order in which they were written. Each owns its memory and has native byte order.
     metadata : dict
+        The metadata that was written.
 
     Raises
     ------
     ValueError
-        If the file is truncated, altered, longer than its header says, of a newer format version, or no model
-        file at all. The message names the file and says which.
+        If the file is truncated, changed, longer than its header says, of a newer format version, or not a model file.
+        The message names the file and the reason.
     OSError
-        If the file cannot be opened or read; `FileNotFoundError` if it is not there.
+        If the file cannot be opened or read; `FileNotFoundError` if it does not exist.
     """
     with open(path, "rb") as file:
         try:
@@ -118,7 +122,7 @@ def _little_endian(name: str, tensor: NDArray[Any]) -> NDArray[Any]:
     if not isinstance(name, str):
         raise TypeError(f"a tensor's name must be a string, got {name!r}")
     if name == "__metadata__":
-        raise ValueError("tensor '__metadata__': the format keeps this name for itself")
+        raise ValueError("tensor '__metadata__': the format reserves this name")
     if not isinstance(tensor, np.ndarray):
         raise TypeError(f"tensor {name!r} must be a NumPy array, got {type(tensor).__name__}")
     dtype = tensor.dtype.newbyteorder("<")
@@ -134,7 +138,7 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 def _header(arrays: dict[str, NDArray[Any]], order: list[str], metadata: Mapping[str, Any]) -> bytes:
-    """Return the length and the padded JSON header, with zeros where the checksum goes."""
+    """Return the length and the padded JSON header, with zeros in place of the checksum."""
     begin, offsets = 0, {}
     for name in order:
         offsets[name] = [begin, begin + arrays[name].nbytes]
@@ -158,24 +162,24 @@ def _header(arrays: dict[str, NDArray[Any]], order: list[str], metadata: Mapping
         raise ValueError("a tensor's name must be valid Unicode") from error
     text += b" " * (-(_LENGTH_BYTES + len(text)) % 8)
     if len(text) > _LARGEST_HEADER:
-        raise ValueError(f"names and metadata take {len(text)} bytes, the format allows {_LARGEST_HEADER}")
+        raise ValueError(f"names and metadata take {len(text)} bytes; the format allows {_LARGEST_HEADER}")
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
 
 
 def _encoded(metadata: Mapping[str, Any]) -> str:
-    """Return the metadata as JSON, or raise an error where JSON would give back something else."""
+    """Return the metadata as JSON text; raise if JSON would change the metadata."""
     try:
         text = json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"metadata must be what JSON can hold: {error}") from error
+        raise kind(f"JSON cannot hold the metadata: {error}") from error
     if json.loads(text) != metadata:
-        raise ValueError("metadata would not come back equal from JSON: keys must be strings, sequences lists")
+        raise ValueError("JSON would change the metadata: keys must be strings, and sequences must be lists")
     return text
 
 
 def _digest(header: bytes, buffers: Iterable[memoryview]) -> str:
-    """Return the SHA-256 of a whole file whose header holds zeros in the checksum's place."""
+    """Return the SHA-256 of a whole file with zeros in place of the checksum."""
     sha = hashlib.sha256(header)
     for buffer in buffers:
         sha.update(buffer)
@@ -193,28 +197,28 @@ def _read(file: BinaryIO) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     arrays = {entry.name: _read_tensor(file, entry) for entry in in_file}
     undigested = raw.replace(about["sha256"].encode(), _NO_DIGEST, 1)
     if _digest(undigested, map(_bytes_of, arrays.values())) != about["sha256"]:
-        raise ValueError("its checksum does not fit its content: the file was altered or damaged")
+        raise ValueError("its checksum does not match its content: the file was changed or damaged")
     native = {e.name: arrays[e.name].astype(e.dtype.newbyteorder("="), copy=False) for e in entries}
     return native, _json_object(about["metadata"])
 
 
 def _raw_header(file: BinaryIO, size: int) -> bytes:
-    """Return the length and the header as they stand in the file."""
+    """Return the length and the header as bytes of the file."""
     if size == 0:
         raise ValueError("it is empty")
     start = file.read(_LENGTH_BYTES + 1)
     if len(start) <= _LENGTH_BYTES or start[-1:] != b"{":
-        raise ValueError(f"it is no fastbp model, or was cut off at once (it begins with {start!r})")
+        raise ValueError(f"it is no fastbp model, or was cut off at the beginning (it begins with {start!r})")
     length = int.from_bytes(start[:-1], "little")
     if not 2 <= length <= _LARGEST_HEADER:
         raise ValueError(f"it claims a header of {length} bytes; 2 to {_LARGEST_HEADER} are possible")
     if length > size - _LENGTH_BYTES:
-        raise ValueError(f"it is truncated: {size} bytes cannot hold a header of {length}")
+        raise ValueError(f"it is truncated: {size} bytes cannot hold a header of {length} bytes")
     return start + file.read(length - 1)
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """Parse a JSON object; duplicate keys and the constants that JSON does not have are errors."""
+    """Parse a JSON object; duplicate keys, NaN and infinities are errors."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
@@ -235,7 +239,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _about(about: object) -> dict[str, str]:
-    """Return the header's own metadata after a look at whose file this is, and of which version."""
+    """Return `__metadata__`; raise unless the file is a fastbp model of this format version."""
     if not isinstance(about, dict) or about.get("format") != "fastbp":
         raise ValueError("it is not a fastbp model (a safetensors file of another program)")
     missing = [key for key in ("sha256", "format_version", "fastbp_version", "metadata") if key not in about]
@@ -251,17 +255,17 @@ def _about(about: object) -> dict[str, str]:
 
 
 def _entry(name: str, entry: object) -> _Entry:
-    """Return one checked line of the header: its shape, its dtype and its place agree."""
+    """Return one entry of the header; raise unless its dtype, shape and offsets are consistent."""
     label = f"tensor {reprlib.repr(name)}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{label} must have dtype, shape and data_offsets, and nothing else")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in DTYPES:
-        raise ValueError(f"{label} has the dtype {reprlib.repr(code)}, wanted one of {', '.join(DTYPES)}")
+        raise ValueError(f"{label} has the dtype {reprlib.repr(code)}; allowed are {', '.join(DTYPES)}")
     if not _are_sizes(shape) or len(shape) > _MOST_AXES:
-        raise ValueError(f"{label} has no possible shape: {reprlib.repr(shape)}")
+        raise ValueError(f"{label} has an impossible shape: {reprlib.repr(shape)}")
     if not _are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"{label} has no possible data_offsets: {reprlib.repr(offsets)}")
+        raise ValueError(f"{label} has impossible data_offsets: {reprlib.repr(offsets)}")
     wanted, got = math.prod(shape) * DTYPES[code].itemsize, offsets[1] - offsets[0]
     if wanted != got:
         raise ValueError(f"{label}: {code} of shape {reprlib.repr(shape)} takes {wanted} bytes, not {got}")
@@ -273,19 +277,19 @@ def _are_sizes(value: object) -> bool:
 
 
 def _check_places(entries: list[_Entry], data_size: int) -> None:
-    """Check that the tensors, sorted by place, fill the data without overlap or hole."""
+    """Raise unless the tensors, sorted by offset, fill the data without overlaps or gaps."""
     end = 0
     for entry in entries:
         if entry.begin != end:
             raise ValueError(
                 f"tensor {reprlib.repr(entry.name)} begins at byte {entry.begin} of the data; "
-                f"what stands before it ends at {end}"
+                f"the data before it end at byte {end}"
             )
         end = entry.end
     if end > data_size:
-        raise ValueError(f"it is truncated: {end} bytes of data are promised, {data_size} are there")
+        raise ValueError(f"it is truncated: its header describes {end} bytes of data, but there are {data_size}")
     if end < data_size:
-        raise ValueError(f"{data_size - end} bytes follow the last tensor; nothing may")
+        raise ValueError(f"{data_size - end} bytes follow the last tensor, which must end the file")
 
 
 def _read_tensor(file: BinaryIO, entry: _Entry) -> NDArray[Any]:

@@ -61,30 +61,30 @@ def _make_steps(
     source: TrainingRowAddresses,
     plan: Plan,
     learner: Learner,
-    rows: RowOrder,
+    order: RowOrder,
     workspace: Workspace,
     learning_rates: npt.NDArray[np.float64],
     n_steps: int,
     tally: Tally,
     group: ThreadGroup,
 ) -> int:
-    """Make so many steps; return how many were made, or ABANDONED. All arrays are addresses."""
+    """Make at most so many steps, and return what `train` returns. All arrays are addresses."""
     φ, rule, counts = learner.parameters, plan.rule, tally.counts
     thread, n_threads, barrier = group
     step, first = counts[STEP], counts[ROW]
     steps_before = step
     for k in range(n_steps):
         if first == 0 and plan.shuffled and thread == 0 and counts[STALE] <= plan.patience:
-            shuffle_rows(rows)
-        # Now the parameters and the order are ready.
+            shuffle_rows(order)
+        # When all threads are here, the last step is complete and the order of the rows is ready.
         if not wait_for_all(barrier, n_threads) or counts[STALE] > plan.patience:
             break
         n = smaller(plan.batch_size, plan.rows - first)
-        dropout = Dropout(1 - plan.dropout, rows.random[0] + np.uint64(step) * np.uint64(0xBF58476D1CE4E5B9))
+        dropout = Dropout(1 - plan.dropout, order.random[0] + np.uint64(step) * np.uint64(0xBF58476D1CE4E5B9))
         batch = batch_for(n, workspace.lanes, thread, n_threads, dropout)
-        weight = batch_weight(source, rows.order, first, n)
+        weight = batch_weight(source, order.rows, first, n)
         if batch.rows.n > 0:
-            load_batch(source, rows.order, first, batch.rows, workspace)
+            load_batch(source, order.rows, first, batch.rows, workspace)
             forward_pass(φ, workspace, batch.rows, dropout)
             batch_loss(workspace, batch.rows, weight, plan.loss, plan.loss_parameter)
         sizes = step_sizes_of(rule, learning_rates[k], step + 1, weight)
@@ -96,8 +96,8 @@ def _make_steps(
         first = first + n if first + n < plan.rows else 0
         if thread == 0:
             count_step(tally, plan, step, first, n, weight, loss, penalty)
-    finished = wait_for_all(barrier, n_threads)  # so that no thread steps any more
-    return step - steps_before if finished else ABANDONED
+    is_complete = wait_for_all(barrier, n_threads)  # no thread steps any more
+    return step - steps_before if is_complete else ABANDONED
 
 
 @entry
@@ -106,26 +106,22 @@ def train(
     plan: Plan,
     state: State,
     workspace: Workspace,
-    learning_rates: npt.NDArray[np.float64],  # one for each step to make
+    learning_rates: npt.NDArray[np.float64],  # η of each step to make
     epoch_losses: npt.NDArray[np.float64],  # written: the mean loss of each epoch that ends here
-    group: ThreadGroup,  # each of its threads makes the same call, but for its own number
+    group: ThreadGroup,  # each of its threads makes the same call, with its own number
 ) -> int:
-    """Make one step per learning rate; return how many were made.
+    """Make one step for each learning rate, and return how many steps were made.
 
-    They are fewer if a batch's loss was not finite, or if the epochs without improvement have outlasted the patience.
-    ABANDONED, where a thread of the crew did not come.
+    The call ends earlier if a batch's loss is not finite, or if more epochs in a row than the plan's patience do not
+    improve. The call returns ABANDONED if a thread of the group did not come.
     """
-    # Taken apart once: each look into a tuple of arrays counts references, which costs a small network's step much.
-    parameters, gradients, mean, square, order, random, counts, sums, rate_factors, input_factors = state
     check_loss(plan.loss)
+    # State is taken apart once, into addresses: a look into a tuple of arrays counts references.
+    parameters, gradients, mean, square, order, random, counts, sums, rate_factors, input_factors = state
     check_activation(parameters.activation)
     mode = flush_denormals()
-    φ, factors, has_factors = (
-        addresses_of(parameters),
-        input_factor_addresses(input_factors),
-        input_factors.factors.size > 0,
-    )
-    of_φ = parameters_in(pointer(gradients), φ)
+    φ, has_factors = addresses_of(parameters), input_factors.factors.size > 0
+    of_φ, factors = parameters_in(pointer(gradients), φ), input_factor_addresses(input_factors)
     learner = Learner(φ, of_φ, pointer(mean), pointer(square), plan.rule, pointer(rate_factors), factors, has_factors)
     row_order = RowOrder(pointer(order), order.size, pointer(random), random.size > MERSENNE_TWISTER)
     tally = Tally(pointer(counts), pointer(sums), pointer(epoch_losses), counts[EPOCH])

@@ -71,7 +71,7 @@ def no_input_factors(dtype: npt.DTypeLike) -> InputFactors:
 
 
 def input_factors_of(parameters: Parameters, rate: float) -> InputFactors:
-    """Return a factor of 1 for each input of a network with these parameters, to be learned with the rate η · `rate`."""
+    """Return a factor of 1 for each input of a network, to be learned at `rate` times the learning rate."""
     data = parameters.data
     weights = aligned_zeros(parameters.biases_at[0], data.dtype)
     weights[:] = data[: weights.size]

@@ -76,7 +76,7 @@ class Workspace(NamedTuple):
     line_losses: npt.NDArray[np.float64]  # Σ w ℓ of each line of samples
 
 
-# --- addresses instead of arrays ------------------------------------------------------------------------------
+# --- addresses instead of arrays ----------------------------------------------------------------------------
 
 
 @jitable
@@ -133,7 +133,7 @@ def workspace_addresses(workspace: Workspace) -> Workspace:
     )
 
 
-# --- places in a matrix ---------------------------------------------------------------------------------------
+# --- places in a matrix -------------------------------------------------------------------------------------
 
 
 @jitable
@@ -184,7 +184,7 @@ def input_block(weights: Panels, block: int, lanes: int) -> Panels:
     return Panels(weights.data, weights.at + block * lanes * lanes, rows, weights.columns, weights.stride)
 
 
-# --- the parameters of a layer --------------------------------------------------------------------------------
+# --- the parameters of a layer ------------------------------------------------------------------------------
 
 
 @jitable
@@ -212,7 +212,7 @@ def biases_of(parameters: Parameters, i: int) -> Panels:
     return Panels(parameters.data, parameters.biases_at[i], 1, parameters.sizes[i + 1], parameters.lanes)
 
 
-# --- the matrices of a batch ----------------------------------------------------------------------------------
+# --- the matrices of a batch --------------------------------------------------------------------------------
 
 
 @jitable

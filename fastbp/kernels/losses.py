@@ -85,10 +85,11 @@ def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Lin
         return poisson(f, y)
     if loss == _HUBER:
         return huber_loss(f, y, parameter)
-    if loss == _ABSOLUTE_ERROR or loss == _QUANTILE:  # noqa: PLR1714 (`in` would be one more function to compile)
-        value, derivative = quantile_loss(f, y, 0.5 if loss == _ABSOLUTE_ERROR else parameter)
-        scale = 2.0 if loss == _ABSOLUTE_ERROR else 1.0
-        return value * scale, derivative * scale
+    if loss == _ABSOLUTE_ERROR:
+        value, derivative = quantile_loss(f, y, 0.5)
+        return value * 2.0, derivative * 2.0
+    if loss == _QUANTILE:
+        return quantile_loss(f, y, parameter)
     return f * np.nan, f * np.nan  # `check_loss` has raised before
 
 

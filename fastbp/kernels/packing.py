@@ -49,7 +49,7 @@ def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Floats:
     return room[first : first + size]
 
 
-# --- rows -----------------------------------------------------------------------------------------------------
+# --- rows ---------------------------------------------------------------------------------------------------
 
 
 def padded_rows(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Floats:
@@ -68,7 +68,7 @@ def target_rows(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Floats:
     return padded_rows(matrix, dtype)
 
 
-# --- matrices in panels ---------------------------------------------------------------------------------------
+# --- matrices in panels -------------------------------------------------------------------------------------
 
 
 def panels_from(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Panels:
@@ -103,7 +103,7 @@ def matrix_from(panels: Panels) -> Floats:
     return lines.swapaxes(0, 1).reshape(panels.rows, lines.shape[0] * lines.shape[2])[:, : panels.columns].copy()
 
 
-# --- parameters -----------------------------------------------------------------------------------------------
+# --- parameters ---------------------------------------------------------------------------------------------
 
 
 def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike, activation: int = 0) -> Parameters:
@@ -144,7 +144,7 @@ def write_parameters(parameters: Parameters, weights: Sequence[Floats], biases: 
         write_panels(vector[None, :], biases_of(parameters, i))
 
 
-# --- workspaces -----------------------------------------------------------------------------------------------
+# --- workspaces ---------------------------------------------------------------------------------------------
 
 
 def workspace_for(

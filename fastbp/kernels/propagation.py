@@ -92,7 +92,7 @@ def share_of_panels(workspace: Workspace, i: int, thread: int, n_threads: int) -
     return PanelRange(panels * place // n_threads, panels * (place + 1) // n_threads)
 
 
-# --- forward --------------------------------------------------------------------------------------------------
+# --- forward ------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -129,7 +129,7 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: RowRange)
         _linear(parameters, workspace, i, rows, gradients_of(workspace, i + 1, rows))
 
 
-# --- backward -------------------------------------------------------------------------------------------------
+# --- backward -----------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -221,7 +221,7 @@ def input_gradient(parameters: Parameters, workspace: Workspace, rows: RowRange)
             backward_linear_input(g, Ω, panel_of(out, block, lanes))
 
 
-# --- some panels of a layer's parameters ----------------------------------------------------------------------
+# --- some panels of a layer's parameters --------------------------------------------------------------------
 
 
 @inlined

@@ -1,6 +1,6 @@
-"""What a run of minibatch gradient descent needs: its plan, which stays the same, and its state, which each step changes.
+"""A run of minibatch gradient descent: its plan, which stays the same, and its state, which each step changes.
 
-A run is a function of these buffers, so a run can be stopped after any step and continued to the bit, and many runs can
+A run is a function of these buffers. So a run can be stopped after any step and continued to the bit, and many runs can
 go side by side. This file must not know how a step is computed.
 """
 

@@ -20,7 +20,7 @@ MERSENNE_TWISTER = 624  # words of its state; one more number says how many of t
 class RowOrder(NamedTuple):
     """The order in which an epoch takes the rows, and what draws it. All arrays are addresses."""
 
-    order: Integers
+    rows: Integers  # (n,)
     n: int
     random: RandomState
     is_numpys: bool  # whether the random state is NumPy's Mersenne Twister
@@ -102,9 +102,9 @@ def shuffle_like_numpy(order: Integers, n: int, state: RandomState) -> None:
 
 
 @inlined
-def shuffle_rows(rows: RowOrder) -> None:
+def shuffle_rows(order: RowOrder) -> None:
     """Draw a new order of the rows."""
-    if rows.is_numpys:
-        shuffle_like_numpy(rows.order, rows.n, rows.random)
+    if order.is_numpys:
+        shuffle_like_numpy(order.rows, order.n, order.random)
     else:
-        shuffle(rows.order, rows.n, rows.random)
+        shuffle(order.rows, order.n, order.random)

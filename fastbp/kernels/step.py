@@ -28,6 +28,7 @@ from fastbp.kernels.layout import (
 from fastbp.kernels.losses import loss_and_gradient, narrow_loss_and_gradient
 from fastbp.kernels.propagation import (
     Batch,
+    PanelRange,
     SGDUpdate,
     backward_layer,
     backward_pass,
@@ -47,17 +48,17 @@ from fastbp.optimizers import PLAIN_SGD, Rule
 class Learner(NamedTuple):
     """What a step changes of a network, and the rule by which it does. All arrays are addresses."""
 
-    parameters: Parameters
-    gradients: Parameters
-    mean: Floats
-    square: Floats
+    parameters: Parameters  # φ
+    gradients: Parameters  # ∂L/∂φ; not for plain SGD
+    mean: Floats  # Adam's m, or the velocity v
+    square: Floats  # Adam's v
     rule: Rule
-    rate_factors: npt.NDArray[np.float64]
+    rate_factors: npt.NDArray[np.float64]  # of η, for each layer's weights and biases
     input_factors: InputFactors
     has_input_factors: bool
 
 
-# --- the batch ------------------------------------------------------------------------------------------------
+# --- the batch ----------------------------------------------------------------------------------------------
 
 
 @njit
@@ -96,7 +97,7 @@ def batch_weight(source: TrainingRowAddresses, order: Integers, first: int, coun
     return total
 
 
-# --- the loss -------------------------------------------------------------------------------------------------
+# --- the loss -----------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -122,7 +123,7 @@ def total_loss(workspace: Workspace, count: int) -> float:
 
 @njit
 def penalty_of(rule: Rule, parameters: Parameters, weight: float) -> float:
-    """½ α Σ_i ‖Ω_i‖², times the batch's Σ w unless the batch shares it: a loss counts by its weight, so its penalty too."""
+    """½ α Σ_i ‖Ω_i‖², to be added to a batch's Σ w ℓ: times Σ w, unless the rule divides α by Σ w."""
     total = zero_line(parameters.data)
     for i in range(parameters.n_layers):
         for at in range(parameters.weights_at[i], parameters.biases_at[i], parameters.lanes):
@@ -132,7 +133,22 @@ def penalty_of(rule: Rule, parameters: Parameters, weight: float) -> float:
     return 0.5 * rule.penalty * share * np.float64(sum_lanes(total))
 
 
-# --- the step -------------------------------------------------------------------------------------------------
+# --- the step -----------------------------------------------------------------------------------------------
+
+
+@inlined
+def _block_of(
+    learner: Learner,
+    parameters: Floats,  # the buffer of the weights or of the biases
+    at: int,  # where those of the layer begin
+    size: int,  # of one panel
+    panels: PanelRange,
+    factor: float,
+    penalty: float,
+) -> Block:
+    """Return some panels of a layer's weights or biases as a block."""
+    first, end = at + panels.first * size, at + panels.end * size
+    return Block(parameters, learner.gradients.data, learner.mean, learner.square, first, end, factor, penalty)
 
 
 @inlined
@@ -151,33 +167,42 @@ def _step_layer(
     s, has_factors = learner.input_factors, learner.has_input_factors and i == 0
     if has_factors:
         differentiate_input_factors(s, weights_of(learner.gradients, 0))
-    gradients, mean, square = learner.gradients.data, learner.mean, learner.square
-    at, panel = weights_span(φ, i)
-    first, end, factor = at + panels.first * panel, at + panels.end * panel, learner.rate_factors[2 * i]
-    weights = s.weights if has_factors else φ.data
-    step_block(rule, sizes, Block(weights, gradients, mean, square, first, end, factor, sizes.penalty))
-    at, panel = φ.biases_at[i], φ.lanes
-    first, end, factor = at + panels.first * panel, at + panels.end * panel, learner.rate_factors[2 * i + 1]
-    step_block(rule, sizes, Block(φ.data, gradients, mean, square, first, end, factor, 0.0))
+    at, size = weights_span(φ, i)
+    Ω, factor = s.weights if has_factors else φ.data, learner.rate_factors[2 * i]
+    step_block(rule, sizes, _block_of(learner, Ω, at, size, panels, factor, sizes.penalty))
+    at, factor = φ.biases_at[i], learner.rate_factors[2 * i + 1]
+    step_block(rule, sizes, _block_of(learner, φ.data, at, φ.lanes, panels, factor, 0.0))
     if has_factors:
         end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
         step_block(rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, 0.0))
         fold_input_factors(s, weights_of(φ, 0))
 
 
+@njit
+def _backward_together(parameters: Parameters, workspace: Workspace, batch: Batch, barrier: Integers) -> float:
+    """∂L/∂f_i of all rows, by several threads. Return Σ w ℓ, or NaN if a thread did not come.
+
+    When all threads have come, all gradients are ready, and no thread needs the old weights any more.
+    """
+    if batch.rows.n > 0:
+        backward_pass(parameters, workspace, batch)
+    return total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan
+
+
 @inlined
 def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes: StepSizes, barrier: Integers) -> float:
-    """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ is not finite."""
+    """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ is not finite.
+
+    A thread alone steps each layer right after the layer's backward pass, while the layer is in the nearest cache.
+    Several threads finish the backward pass of all layers first.
+    """
     φ, rule, is_alone = learner.parameters, learner.rule, batch.n_threads == 1
     weight_decay, is_fused = rule.weight_decay + sizes.penalty, is_alone and rule.kind == PLAIN_SGD
     update = SGDUpdate(sizes.learning_rate, weight_decay, rule.weight_decay, is_fused)
-    if not is_alone and batch.rows.n > 0:
-        backward_pass(φ, workspace, batch)
-    # From here on, the gradients of all threads are ready, and no thread needs the old weights.
-    loss = total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan
+    loss = total_loss(workspace, batch.all_rows.n) if is_alone else _backward_together(φ, workspace, batch, barrier)
     if np.isfinite(loss):
         for i in range(φ.n_layers - 1, -1, -1):
-            if is_alone and i > 0:  # so that the layer's step finds what it needs in the nearest cache
+            if is_alone and i > 0:
                 backward_layer(φ, workspace, i, batch, update)
             _step_layer(learner, workspace, i, batch, sizes, update)
     return loss

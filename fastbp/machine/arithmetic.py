@@ -1,6 +1,6 @@
-"""Arithmetic of lines and tiles, as of arrays: a line meets a tile row by row, a number meets every lane.
+"""Arithmetic with lines and tiles, by the rules of arrays: a line applies to each row of a tile, a number to each lane.
 
-With `line`, `denormals` and `barrier`, the only file that knows LLVM; it must not know what is computed with it.
+This file generates LLVM code. It must not know what is computed with lines.
 """
 
 import operator
@@ -16,7 +16,7 @@ from fastbp.machine.line import Line, Lines, Tile, address_of, load_value, pack,
 
 
 def _call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
-    """Call the LLVM intrinsic `name`, declared by hand: llvmlite's `declare_intrinsic` takes no vector types."""
+    """Declare and call an LLVM intrinsic of vectors: llvmlite's `declare_intrinsic` takes no vector types."""
     vector = vectors[0].type
     width = 32 if isinstance(vector.element, ir.FloatType) else 64
     function_type = ir.FunctionType(vector, [vector] * len(vectors))
@@ -33,13 +33,13 @@ def _by_rows(builder: ir.IRBuilder, signature: Any, values: Any, compute: Callab
 
 
 def _fma_from_memory(tile: Tile, array: types.Array, line: Line, spacing: int) -> Any:
-    """Type and generate `tile[r] + array[at + r * spacing] * line`: an outer product added to a tile."""
+    """Return the type and the code of `tile[r] + array[at + r * spacing] * line`: an outer product added to a tile."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         sums, array_value, at, factor = values
         rows = []
         for row in range(tile.rows):
-            # One broadcast from memory, which x86 folds into the fma itself.
+            # A broadcast from memory, which x86 makes a part of the fma instruction.
             pointer = address_of(context, builder, array, array_value, at, row * spacing)
             number = splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
             rows.append(_call(builder, "fma", number, factor, builder.extract_value(sums, row)))
@@ -90,7 +90,7 @@ def fma(_context: Any, a: Lines, b: Lines, c: Lines) -> Any:
 
 @intrinsic
 def relu(_context: Any, lines: Lines) -> Any:
-    """Return max(0, x). NaN stays NaN, so that no divergence hides behind a unit that looks dead."""
+    """Return max(0, x). NaN stays NaN: otherwise a diverged unit would look like an inactive one."""
 
     def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
@@ -159,7 +159,7 @@ def power_of_two(_context: Any, lines: Lines) -> Any:
 
 @intrinsic
 def exponent(_context: Any, lines: Lines) -> Any:
-    """Return n, lane by lane, where x = 2^n m with 1 ≤ m < 2; x must be positive and normal."""
+    """Return n, lane by lane, where x = 2^n m with 1 ≤ m < 2, for positive and normal x."""
     bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
     integers = ir.VectorType(ir.IntType(bits), lines.lanes)
 
@@ -178,9 +178,10 @@ def exponent(_context: Any, lines: Lines) -> Any:
 
 @intrinsic
 def random_lanes(_context: Any, line: Line, _key: types.Integer, _share: types.Float) -> Any:
-    """Return a line like the given one with 1 in about this share (below 1) of its lanes, drawn by the key, else 0.
+    """Return a line of zeros and ones, of the given line's dtype. Each lane is 1 with the probability `share`, below 1.
 
-    Each lane hashes the key's halves and its own number by MurmurHash3's last step (Appleby 2011).
+    The key decides the draw: each lane hashes the two halves of the key and its own number, by the finalizer of
+    MurmurHash3 (Appleby 2011).
     """
     integers = ir.VectorType(ir.IntType(32), line.lanes)
 
@@ -209,7 +210,7 @@ def random_lanes(_context: Any, line: Line, _key: types.Integer, _share: types.F
 
 @intrinsic
 def keep_lanes(_context: Any, lines: Lines, _count: types.Integer, _other: types.Float) -> Any:
-    """Return the lines with their first `count` lanes as they are, and a number in all the others."""
+    """Return the lines with a number instead of every lane after the first `count` lanes."""
     integers = ir.VectorType(ir.IntType(32), lines.lanes)
 
     def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
@@ -224,7 +225,7 @@ def keep_lanes(_context: Any, lines: Lines, _count: types.Integer, _other: types
 
 @intrinsic
 def sum_lanes(_context: Any, line: Line) -> Any:
-    """Return the sum of a line's lanes, a number: half added to half, and so on."""
+    """Return the sum of a line's lanes, a number. The upper half is added to the lower half, again and again."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         vector, lanes = values[0], line.lanes
@@ -240,7 +241,7 @@ def sum_lanes(_context: Any, line: Line) -> Any:
 
 @intrinsic
 def sum_rows(_context: Any, tile: Tile) -> Any:
-    """Return the line that is the sum of a tile's rows, added two by two."""
+    """Return the sum of a tile's rows, a line. Rows are added in pairs, again and again."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         rows = [builder.extract_value(values[0], row) for row in range(tile.rows)]
@@ -255,13 +256,14 @@ def sum_rows(_context: Any, tile: Tile) -> Any:
 def transpose(_context: Any, square: Tile) -> Any:
     """Return the transpose of a tile with as many rows as lanes.
 
-    First within quarters of a register, which every CPU does in a cycle, then quarters among registers: a third less
-    time than shuffles across the whole register, which overwrite an operand and so need copies.
+    The first stages move lanes within quarters of a register, which takes every CPU one cycle. The last stages move
+    whole quarters between registers. Shuffles across the whole register take a half longer: they overwrite one of their
+    operands, which has to be copied before.
     """
     lanes, quarter = square.lanes, 16 // square.bytes  # lanes of 128 bits
 
     def pair(size: int) -> tuple[list[int], list[int]]:
-        """Return the lanes of two rows whose quarters' lower (and upper) halves alternate, `size` lanes at a time."""
+        """Return the lanes of two rows in turn, `size` at a time: the lower halves of quarters, then the upper."""
         low = [
             row + first + group + i
             for first in range(0, lanes, quarter)
@@ -290,17 +292,17 @@ def transpose(_context: Any, square: Tile) -> Any:
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """Return the greater, lane by lane; `a` where either is NaN."""
+    """Return the greater number, lane by lane, or the number of `a` if one of the two is NaN."""
     return np.where(a <= b, b, a)
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """Return the less, lane by lane; `a` where either is NaN."""
+    """Return the smaller number, lane by lane, or the number of `a` if one of the two is NaN."""
     return np.where(a >= b, b, a)
 
 
 def _binary(function: Callable[..., Any], compute: Callable[[ir.IRBuilder, Any, Any], Any]) -> None:
-    """Teach Numba `function(a, b)` where a line or tile meets a line, a tile or a number."""
+    """Teach Numba `function(a, b)` for a line or a tile together with a line, a tile or a number."""
 
     @type_callable(function)
     def type_function(_context: Any) -> Any:

@@ -1,8 +1,9 @@
-"""Where threads wait for one another within compiled code: a barrier of LLVM's atomic operations.
+"""A barrier for threads within compiled code, made of LLVM's atomic operations.
 
-A thread that waits looks for some microseconds, as the others of a step are that close behind, and then lets any
-other thread run between looks, so that more threads than cores finish too. With `line`, `arithmetic` and
-`denormals`, the only file that knows LLVM; it must not know what the threads do.
+A waiting thread first spins for some microseconds, as the other threads of a step usually arrive within that time. Then
+it lets other threads run between two looks at the barrier, so that more threads than cores finish too.
+
+This file generates LLVM code. It must not know what the threads compute.
 """
 
 import platform
@@ -18,7 +19,7 @@ from numba.extending import intrinsic
 from fastbp.machine.jit import njit
 from fastbp.machine.line import address_of
 
-_LOOKS = 400  # before a waiting thread lets others run: some 10 µs
+_SPINS = 400  # looks at the barrier before a waiting thread lets others run: some 10 µs
 _ARRIVED, _ROUND, _ABANDONED = 0, 8, 16  # each on a cache line of its own
 _INT32 = ir.IntType(32)
 _IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
@@ -26,26 +27,26 @@ _IS_ARM = platform.machine().lower() in {"aarch64", "arm64"}
 
 
 class ThreadGroup(NamedTuple):
-    """One of the threads that do a step together, as compiled code knows it."""
+    """The threads that make a step together, as one of them sees the group."""
 
-    thread: int  # its number, from 0
-    n_threads: int  # how many there are
+    thread: int  # the number of this thread, from 0
+    n_threads: int
     barrier: npt.NDArray[np.int64]
 
 
 def new_barrier() -> npt.NDArray[np.int64]:
-    """Return a barrier at which nobody waits."""
+    """Return a barrier without waiting threads."""
     return np.zeros(24, np.int64)
 
 
 def abandon(barrier: npt.NDArray[np.int64]) -> None:
-    """Let every thread go that waits or will wait, as one that they wait for will not come."""
+    """Let every thread go on that waits at the barrier or will wait there: one of the threads will not come."""
     barrier[_ABANDONED] = 1
 
 
 @intrinsic
 def _add(_context: Any, array: types.Array, _at: types.Integer, _number: types.Integer) -> Any:
-    """Return array[at], to which `number` is added in the same moment."""
+    """Return array[at] and add `number` to it, in one atomic operation."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         place = address_of(context, builder, array, values[0], values[1], 0)
@@ -56,7 +57,7 @@ def _add(_context: Any, array: types.Array, _at: types.Integer, _number: types.I
 
 @intrinsic
 def _read(_context: Any, array: types.Array, _at: types.Integer) -> Any:
-    """Return array[at] as another thread last wrote it, and see all that it wrote before."""
+    """Return array[at]. Everything that the thread which wrote it had written before is visible from then on."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         place = address_of(context, builder, array, values[0], values[1], 0)
@@ -67,7 +68,7 @@ def _read(_context: Any, array: types.Array, _at: types.Integer) -> Any:
 
 @intrinsic
 def _write(_context: Any, array: types.Array, _at: types.Integer, _number: types.Integer) -> Any:
-    """Set array[at], for other threads to see after all that was written before."""
+    """Set array[at]. A thread that reads it sees everything that this thread wrote before."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         place = address_of(context, builder, array, values[0], values[1], 0)
@@ -79,7 +80,7 @@ def _write(_context: Any, array: types.Array, _at: types.Integer, _number: types
 
 @intrinsic
 def _pause(_context: Any) -> Any:
-    """Tell the core that this is a waiting loop, so that it leaves its resources to the other hyperthread."""
+    """Tell the core that this is a waiting loop, so that the core leaves its resources to the other hyperthread."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> Any:
         hints = [ir.Constant(_INT32, 1)] if _IS_ARM else []  # ARM's hint 1 is YIELD
@@ -94,7 +95,7 @@ def _pause(_context: Any) -> Any:
 
 @intrinsic
 def _let_others_run(_context: Any) -> Any:
-    """Give the rest of this thread's time slice to any other that is ready."""
+    """Give the rest of this thread's time slice to another thread that is ready to run."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> Any:
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
@@ -107,7 +108,7 @@ def _let_others_run(_context: Any) -> Any:
 
 @njit
 def wait_for_all(barrier: npt.NDArray[np.int64], count: int) -> bool:
-    """Wait until `count` threads are here; return False if the barrier was abandoned."""
+    """Wait until `count` threads have come to the barrier. Return False if the barrier was abandoned."""
     if count == 1:
         return True
     if _read(barrier, _ABANDONED) != 0:
@@ -117,12 +118,12 @@ def wait_for_all(barrier: npt.NDArray[np.int64], count: int) -> bool:
         _write(barrier, _ARRIVED, 0)
         _write(barrier, _ROUND, this_round + 1)
         return True
-    looks = 0
+    spins = 0
     while _read(barrier, _ROUND) == this_round:
         if _read(barrier, _ABANDONED) != 0:
             return False
-        looks += 1
-        if looks < _LOOKS:
+        spins += 1
+        if spins < _SPINS:
             _pause()
         else:
             _let_others_run()

@@ -1,11 +1,12 @@
 """Where compiled code is kept from one process to the next, and what makes it the right code.
 
-Numba's own cache knows a function by its source file alone: it runs old code after an edit of a callee or an upgrade,
-stumbles over a damaged file, and mixes up files when two processes write at once. Here the directory is named by a
-hash of everything that goes into compiled code; each function and signature has a file of its own, sealed by a
-checksum and put in place whole; and of processes that start cold at once, one compiles while the others wait.
+Numba's own cache knows a function by its source file alone. After an edit of a callee, or after an upgrade, it runs old
+code; it fails on a damaged file; and it mixes up files if two processes write at once. Here a directory is named by a
+hash of everything that decides compiled code. Each function and signature has a file of its own, which has a checksum
+and is written whole or not at all. If several processes need the same code at once, one compiles and the others wait.
 
-Whatever is wrong with the cache, code is compiled afresh, with one warning. This file must not know what is compiled.
+If anything is wrong with the cache, code is compiled afresh, with one warning. This file must not know what the
+compiled code computes.
 """
 
 import functools
@@ -32,6 +33,8 @@ import numpy as np
 from numba.core import config, serialize
 from numba.core.compiler import CompileResult
 
+from fastbp.files.atomic import replace_file
+
 if sys.platform != "win32":
     import fcntl
 
@@ -39,11 +42,11 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 SUFFIX = ".code"
-WAIT_SECONDS = 120.0  # for another process that compiles the same
+WAIT_SECONDS = 120.0  # at most, for another process that compiles the same function
 _POLL_SECONDS = 0.05
-# The folders and files that decide machine code: an edit of any of them must not find the code of before.
+# The folders and files that decide machine code. After an edit of any of them, no older code is found.
 _SOURCES = ("kernels", "machine", "activations", "losses", "optimizers")
-_SETTINGS = (  # Numba's, that change the code it makes
+_SETTINGS = (  # of Numba, which change machine code
     "OPT",
     "CPU_NAME",
     "CPU_FEATURES",
@@ -60,25 +63,25 @@ _SETTINGS = (  # Numba's, that change the code it makes
     "LLVM_REFPRUNE_FLAGS",
 )
 
-warned: dict[str, str] = {}  # what there was to warn of in this process, by its kind
+warned: dict[str, str] = {}  # the warnings of this process, one for each kind of problem
 
-# Numba's inner parts that this file builds on; where they are gone, `jit.entry` has Numba's own cache.
+# Whether Numba has the inner parts that this file needs. If not, `jit.entry` uses Numba's own cache.
 IS_SUPPORTED = hasattr(CompileResult, "_reduce") and hasattr(CompileResult, "_rebuild")
 
 
-# --- the place ----------------------------------------------------------------------------------------------
+# --- the directory ------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def cpu() -> str:
-    """Return the CPU that code is compiled for: its name, and a hash of its features."""
+    """Return the name of the CPU that code is compiled for, and a hash of its features."""
     features = config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()
     digest = hashlib.sha256(features.encode()).hexdigest()[:8]
     return f"{config.CPU_NAME or llvm.get_host_cpu_name()} {digest}"
 
 
 def _stamp(options: str) -> str:
-    """Name the code that is compiled: by the sources that decide it, versions, CPU, and settings in force."""
+    """Return a hash of everything that decides compiled code: sources, versions, the CPU, settings and options."""
     versions = sys.implementation.cache_tag, sys.version, np.__version__, numba.__version__, llvmlite.__version__
     settings = [f"{name}={getattr(config, name, None)}" for name in _SETTINGS]
     digest = hashlib.sha256(repr((versions, cpu(), settings, options)).encode())
@@ -89,7 +92,7 @@ def _stamp(options: str) -> str:
 
 
 def _sources(folder: "Traversable", path: str) -> Iterator[tuple[str, bytes]]:
-    """Yield every file of Python code in a folder and below it: its path, and its bytes."""
+    """Yield the path and the bytes of each Python file in a folder and in the folders below it."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         name = f"{path}/{entry.name}"
         if entry.is_dir() and entry.name != "__pycache__":
@@ -99,7 +102,7 @@ def _sources(folder: "Traversable", path: str) -> Iterator[tuple[str, bytes]]:
 
 
 def roots() -> Iterator[Path]:
-    """Yield where caches may be, the best first: `FASTBP_CACHE_DIR`, the user's caches, a temporary directory."""
+    """Yield the places for a cache, the best first: `FASTBP_CACHE_DIR`, the user's caches, a temporary directory."""
     if chosen := os.environ.get("FASTBP_CACHE_DIR"):
         yield Path(chosen).absolute()
     with suppress(RuntimeError):  # no home directory
@@ -110,7 +113,7 @@ def roots() -> Iterator[Path]:
 
 
 def _user_caches() -> Path:
-    """Return where this system keeps a user's caches."""
+    """Return the directory of a user's caches on this system."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -120,7 +123,7 @@ def _user_caches() -> Path:
 
 @functools.cache
 def directory(options: str) -> Path | None:
-    """Make and return the directory for code compiled with these options, or None; warn if it is not the best one."""
+    """Make and return the directory of code compiled with these options, or None. Warn if the chosen one is no use."""
     problems = []
     stamp = _stamp(options)
     for root in roots():
@@ -140,7 +143,7 @@ def directory(options: str) -> Path | None:
 
 
 def _check_trust(place: Path) -> None:
-    """Raise unless nobody else can write here: what is loaded from a cache is run."""
+    """Raise if another user can write to the directory: what is loaded from a cache is run."""
     if sys.platform != "win32":
         status = place.lstat()
         if not stat.S_ISDIR(status.st_mode):
@@ -150,7 +153,7 @@ def _check_trust(place: Path) -> None:
 
 
 def warn_once(kind: str, message: str) -> None:
-    """Warn, once a process for each kind of problem, however many files or functions have it."""
+    """Warn once in a process for each kind of problem, even if many files or functions have it."""
     if kind not in warned:
         warned[kind] = message
         warnings.warn(message, RuntimeWarning, stacklevel=2)
@@ -159,55 +162,52 @@ def warn_once(kind: str, message: str) -> None:
 # --- a file -------------------------------------------------------------------------------------------------
 
 
-class Kept(NamedTuple):
-    """What the first line of a file of compiled code says."""
+class CodeHeader(NamedTuple):
+    """The first line of a file of compiled code."""
 
     function: str
     signature: str
     cpu: str
     seconds: float  # that compiling took
-    digest: str  # of all that follows
+    digest: str  # of all bytes after the first line
 
 
-def write_code(path: Path, kept: Kept, code: bytes) -> None:
-    """Put a file in its place, whole or not at all."""
-    descriptor, name = tempfile.mkstemp(prefix=path.stem, suffix=".tmp", dir=path.parent)  # for the owner alone
+def write_code(path: Path, header: CodeHeader, code: bytes) -> None:
+    """Write a file of compiled code, whole or not at all. Only the owner may read or write the file."""
+    replace_file(path, [json.dumps(header._asdict()).encode() + b"\n", code], permissions=0o600)
+
+
+def read_code(path: Path) -> tuple[CodeHeader, bytes]:
+    """Return the header and the code of a file. Raise ValueError if the file is damaged."""
+    first_line, _, code = path.read_bytes().partition(b"\n")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(kept._asdict()).encode() + b"\n")
-            file.write(code)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def read_code(path: Path) -> tuple[Kept, bytes]:
-    """Return a file's first line and its code, or raise ValueError if it is damaged."""
-    head, _, code = path.read_bytes().partition(b"\n")
-    try:
-        kept = Kept(**json.loads(head))
+        header = CodeHeader(**json.loads(first_line))
     except (ValueError, TypeError) as error:
-        raise ValueError("its head cannot be read") from error
-    if kept.digest != _digest(code):
+        raise ValueError("its header cannot be read") from error
+    if header.digest != _digest(code):
         raise ValueError("its content is not what was written")
-    return kept, code
+    return header, code
 
 
 def _digest(code: bytes) -> str:
     return hashlib.sha256(code).hexdigest()
 
 
-class _Turn:
-    """The turn to compile one function, which one process has of all those with the same cache."""
+class CompileLock:
+    """A lock that one process holds while it compiles a function, of all processes with the same cache.
+
+    Parameters
+    ----------
+    path : Path
+        The file of the lock.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
-    def take(self) -> bool:
-        """Wait for it, but not for ever; return whether somebody else had it first."""
+    def acquire(self) -> bool:
+        """Wait for the lock, but not for ever. Return whether another process held it before."""
         waited = False
         if sys.platform != "win32":
             try:
@@ -220,16 +220,16 @@ class _Turn:
                     except BlockingIOError:
                         waited = True
                         time.sleep(_POLL_SECONDS)
-            except OSError:  # a read-only directory, or a file system without locks: each for itself
+            except OSError:  # a read-only directory, or a file system without locks: this process compiles too
                 pass
-            self.give_back()
+            self.release()
         return waited
 
-    def give_back(self) -> None:
-        """Let the next process have its turn."""
+    def release(self) -> None:
+        """Let the next process take the lock."""
         if self._descriptor is not None:
             if sys.platform != "win32":
-                with suppress(OSError):  # a copy of the descriptor, in a forked process, would hold it on
+                with suppress(OSError):  # closing is not enough: a forked process has a copy of the descriptor
                     fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
@@ -239,27 +239,27 @@ class _Turn:
 
 
 class Cache:
-    """One function's compiled code, in the shape in which a Numba dispatcher wants its cache.
+    """The compiled code of one function, with the methods that a Numba dispatcher calls on its cache.
 
     Parameters
     ----------
     function : callable
-        The function as it was written.
+        The function in Python.
     place : Path or None
-        Where to keep its code, if there is a place.
+        The directory for the compiled code, if there is one.
     """
 
     def __init__(self, function: Callable[..., Any], place: Path | None) -> None:
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._place = place
         self._source = function.__code__.co_code
-        with suppress(OSError):  # a function that was typed in has no file, nor has one in a zipped package
+        with suppress(OSError):  # a function from a prompt has no file, nor has a function in a zipped package
             self._source += Path(function.__code__.co_filename).read_bytes()
-        self._of_thread = threading.local()  # its turn, and when it began to compile
+        self._of_thread = threading.local()  # its lock, and when it began to compile
 
     @property
     def cache_path(self) -> str | None:
-        """The directory."""
+        """The directory of the compiled code."""
         return None if self._place is None else str(self._place)
 
     def path(self, signature: Any) -> Path | None:
@@ -268,12 +268,12 @@ class Cache:
         return None if self._place is None else self._place / f"{self._name.rpartition('.')[2]}-{digest}{SUFFIX}"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """Return what is kept for a signature; None, and the turn to compile, if there is nothing."""
+        """Return the compiled code for a signature. If there is none, take the lock and return None."""
         path = self.path(signature)
         result = self._load(path, target_context)
         if result is None and path is not None:
-            turn = self._of_thread.turn = _Turn(path.with_suffix(".lock"))
-            if turn.take():
+            lock = self._of_thread.lock = CompileLock(path.with_suffix(".lock"))
+            if lock.acquire():
                 result = self._load(path, target_context)
         if result is None:
             announce(self._place is not None)
@@ -281,22 +281,22 @@ class Cache:
         return result
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep what was compiled for a signature."""
+        """Write the code that was compiled for a signature to the cache."""
         path = self.path(signature)
         if path is None:
             return
         seconds = time.perf_counter() - self._of_thread.started
         try:
             code = serialize.dumps(result._reduce())
-            write_code(path, Kept(self._name, str(signature), cpu(), round(seconds, 2), _digest(code)), code)
-        except Exception as error:  # pickling what Numba gives can raise anything
+            write_code(path, CodeHeader(self._name, str(signature), cpu(), round(seconds, 2), _digest(code)), code)
+        except Exception as error:  # pickling Numba's objects can raise anything
             warn_once("save", f"fastbp could not keep compiled code in {self._place} ({error})")
 
     def release(self) -> None:
-        """Let other processes go on: this thread has compiled, or failed to."""
-        turn = self._of_thread.__dict__.pop("turn", None)
-        if turn is not None:
-            turn.give_back()
+        """Release this thread's lock, after it has compiled or failed to."""
+        lock = self._of_thread.__dict__.pop("lock", None)
+        if lock is not None:
+            lock.release()
 
     def _load(self, path: Path | None, target_context: Any) -> Any:
         if path is None:
@@ -312,8 +312,8 @@ class Cache:
 
 
 @functools.cache
-def announce(kept: bool) -> None:
-    """Say once, to somebody who sits at a terminal, why the first call takes seconds."""
+def announce(is_kept: bool) -> None:
+    """Tell a user at a terminal, once, why the first call takes seconds."""
     if sys.stderr is not None and sys.stderr.isatty():
-        how_often = "once" if kept else "in each process, as there is no place to keep them"
+        how_often = "once" if is_kept else "in each process, as there is no place to keep them"
         print(f"fastbp: compiling kernels for this CPU, {how_often}", file=sys.stderr, flush=True)

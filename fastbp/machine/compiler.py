@@ -1,12 +1,13 @@
-"""How Numba compiles fastbp: each function is lowered once, and the whole of an entry is optimised once.
+"""How Numba compiles fastbp: each function is lowered to LLVM code once, and each entry is optimised once, as a whole.
 
-Numba by itself optimises and assembles every function with all that it calls, and again as a part of each of its
-callers, though Python calls a handful of them. Here a kernel stays as it was lowered until an entry that calls it is
-complete; LLVM leaves out what vectors do not need, Numba what kernels never contain (closures, `with`, array
-expressions), and the garbage collector rests. Together they halve the time of a first fit.
+By default, Numba optimises and assembles every function together with all functions that it calls, and again as a part
+of each caller, although Python calls only a handful of them. Here a kernel stays unoptimised until an entry that calls
+it is complete. LLVM leaves out passes that vectors do not need, and Numba leaves out passes for what kernels never
+contain: closures, `with`, array expressions. The garbage collector rests, and Python's frames have room. All of this
+halves the time of a first fit.
 
-All this builds on Numba's inner parts. Where they are not as they were, `ENTRY` and `KERNEL` are empty, and Numba
-compiles in its own way. This file must not know what a kernel computes, nor where compiled code is kept.
+This file builds on Numba's inner parts. If they have changed, `ENTRY` and `KERNEL` are empty, and Numba compiles in its
+own way. This file must not know what a kernel computes, nor where compiled code is kept.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ _UNNEEDED = {
 
 
 class _KernelLibrary(JITCodeLibrary):
-    """Code that waits to be linked into an entry, and never runs by itself."""
+    """Code that is linked into entries, and never runs by itself."""
 
     def finalize(self) -> None:
         self._raise_if_finalized()
@@ -49,17 +50,17 @@ class _KernelLibrary(JITCodeLibrary):
         return self
 
     def set_env(self, name: str, environment: Any) -> None:
-        """Do nothing: the entry's module has the place for it."""
+        """Do nothing: the environment lies in the entry's module."""
 
     def _optimize_functions(self, module: Any) -> None:
-        module.data_layout = self._codegen._data_layout  # and no more: the entry is optimised as a whole
+        module.data_layout = self._codegen._data_layout  # nothing else: the entry is optimised as a whole
 
     def own_module(self) -> Any:
-        """Return this function's code alone, to be linked."""
+        """Return the code of this function alone."""
         return super()._get_module_for_linking()
 
     def _get_module_for_linking(self) -> Any:
-        """Return this function's code with all that it calls: somebody else's function calls it."""
+        """Return the code of this function and of all functions that it calls, for a caller outside fastbp."""
         module = self.own_module().clone()
         for library in _called_by(self):
             code = library.own_module() if isinstance(library, _KernelLibrary) else library._get_module_for_linking()
@@ -68,7 +69,7 @@ class _KernelLibrary(JITCodeLibrary):
 
 
 class _EntryLibrary(JITCodeLibrary):
-    """Code that Python calls, with that of all kernels that it calls directly or through others."""
+    """Code that Python calls, together with the code of all kernels that it calls, directly or through others."""
 
     def finalize(self) -> None:
         libraries = _called_by(self)
@@ -79,10 +80,11 @@ class _EntryLibrary(JITCodeLibrary):
         super().finalize()
 
     def _optimize_final_module(self) -> None:
-        """Optimise once, at LLVM's level 2, and neither unroll nor vectorise: kernels are written in vectors.
+        """Optimise once, at LLVM's level 2, without unrolling or vectorising: kernels are written in vectors.
 
-        It takes a third of the time of level 3 and makes smaller code, which is as fast for large layers and faster
-        for small ones. What is inlined is what level 3 would: below, sums of a tile are handed on through memory.
+        Level 2 takes a third of the time of level 3. Its code is smaller, as fast for large layers, and faster for
+        small ones. The threshold of inlining is that of level 3: with a lower one, a tile's sums would pass through
+        memory.
         """
         if not hasattr(llvm, "create_pipeline_tuning_options"):
             super()._optimize_final_module()  # an older llvmlite
@@ -97,7 +99,7 @@ class _EntryLibrary(JITCodeLibrary):
 
 
 def _called_by(library: JITCodeLibrary) -> list[JITCodeLibrary]:
-    """Return the libraries that a library needs, and those that the kernels among them need, each once."""
+    """Return the libraries that a library needs, and the libraries that its kernels need, each of them once."""
     found: dict[Any, None] = {}
     todo = list(library._linking_libraries)
     while todo:
@@ -109,7 +111,7 @@ def _called_by(library: JITCodeLibrary) -> list[JITCodeLibrary]:
 
 
 class _Compiler(compiler.CompilerBase):
-    """Numba's compiler, but for the passes that no kernel needs and for what becomes of the code."""
+    """Numba's compiler, without the passes that no kernel needs, and with another kind of library for the code."""
 
     library_class: type[JITCodeLibrary]
 
@@ -138,16 +140,16 @@ _IS_AS_EXPECTED = all(
     hasattr(JITCodeLibrary, name)
     for name in ("_raise_if_finalized", "finalize", "get_pointer_to_function", "enable_object_caching", "codegen")
 )
-# What `numba.njit` is given for a function that Python calls, and for one that only other kernels call.
+# Options of `numba.njit` for a function that Python calls, and for a function that only kernels call.
 ENTRY: dict[str, Any] = {"pipeline_class": _EntryCompiler} if _IS_AS_EXPECTED else {}
 KERNEL: dict[str, Any] = {"pipeline_class": _KernelCompiler} if _IS_AS_EXPECTED else {}
 
 
 @contextlib.contextmanager
 def resting_collector() -> Iterator[None]:
-    """Let the garbage collector rest: it would search a compiler's many objects again and again for few cycles.
+    """Stop the garbage collector: it would search a compiler's many objects again and again, and find few cycles.
 
-    What is new then counts as old, lest all of it be searched at once as soon as the collector is awake.
+    Afterwards the new objects count as old ones. Otherwise the collector would search all of them as soon as it runs.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,8 +1,9 @@
-"""Flush-to-zero: the CPU mode in which numbers too small to be normal count as 0, instead of costing 100 cycles each.
+"""Flush-to-zero: the CPU mode in which denormal numbers count as 0. Without it, each of them costs 100 cycles or more.
 
-Weights that decay towards zero do reach that range. A compiled run sets the mode on entry and puts back what it
-found before it returns. With `line`, `arithmetic` and `barrier`, the only file that knows LLVM; it must not know what
-a run is.
+Weights that decay towards zero do become denormal. A compiled run sets the mode on entry, and restores the old mode
+before it returns.
+
+This file generates LLVM code. It must not know what a run is.
 """
 
 import platform
@@ -20,7 +21,7 @@ _ARM_FLUSH = 1 << 24  # FPCR: both
 
 
 def _mode(builder: ir.IRBuilder) -> Any:
-    """Return this thread's floating-point mode; 0 on machines whose mode we do not know how to set."""
+    """Return this thread's floating-point mode, or 0 on a machine whose mode this file cannot set."""
     if _IS_X86:
         place = cgutils.alloca_once(builder, _INT32)
         read = ir.FunctionType(ir.VoidType(), [_BYTE_POINTER])
@@ -60,7 +61,7 @@ def flush_denormals(_context: Any) -> Any:
 
 @intrinsic
 def restore_mode(_context: Any, _mode: types.Integer) -> Any:
-    """Put back the mode that `flush_denormals` returned."""
+    """Restore the mode that `flush_denormals` returned."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         _set_mode(builder, values[0])

@@ -1,8 +1,8 @@
-"""The one `njit`: its one set of options, for every kernel.
+"""The decorators of compiled functions, with one set of options for all of them.
 
-Every kernel of fastbp is decorated with this module's `njit`, `inlined`, `jitable` or `entry` and nothing else, so
-that all are compiled by the same options, by the same compiler (see `compiler`), and what Python calls is kept in the
-same cache (see `cache`). This file must not know what a kernel computes.
+Every kernel of fastbp is decorated with `njit`, `inlined`, `jitable` or `entry` from this file. All kernels are then
+compiled with the same options and by the same compiler (see `compiler`), and the functions that Python calls are kept
+in one cache (see `cache`). This file must not know what a kernel computes.
 """
 
 import functools
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 if config.DISABLE_JIT:
     raise ImportError(
-        "fastbp's kernels are written in vectors that only a compiler has, so they cannot run as plain Python: "
+        "fastbp's kernels compute with vectors, which exist only in compiled code, so they cannot run as Python: "
         "unset NUMBA_DISABLE_JIT (or its entry in .numba_config.yaml)"
     )
 
-# `contract` lets a*b + c become one fused multiply-add. Nothing that reorders sums (reassoc) or assumes
-# finite numbers (nnan, ninf): divergence is found by looking for NaN.
-# An option that is not named here is taken over from whichever caller is compiled first.
+# `contract` lets a * b + c become one fused multiply-add. No option may reorder sums (reassoc) or assume finite numbers
+# (nnan, ninf): divergence is found by looking for NaN. Every option has to be named: a kernel inherits any other option
+# from the first caller that is compiled.
 OPTIONS = {
     "nogil": True,
     "error_model": "numpy",
@@ -37,7 +37,7 @@ OPTIONS = {
 
 
 class _Entry(CPUDispatcher):
-    """A function for Python to call, whose machine code is kept."""
+    """A function for Python to call. Its machine code is kept in the cache."""
 
     def compile(self, signature: Any) -> Any:
         try:
@@ -48,7 +48,7 @@ class _Entry(CPUDispatcher):
 
 
 def entry(function: Callable[..., Any]) -> Any:
-    """Compile `function` for Python to call, and keep its machine code in fastbp's own cache."""
+    """Compile `function` for Python to call, and keep its machine code in fastbp's cache."""
     if not cache.IS_SUPPORTED:
         return _with_numbas_cache(function)
     dispatcher = numba.njit(**OPTIONS, **compiler.ENTRY)(function)
@@ -58,7 +58,7 @@ def entry(function: Callable[..., Any]) -> Any:
 
 
 def _with_numbas_cache(function: Callable[..., Any]) -> Any:
-    """Do the same with Numba's own cache, which misses an edit of a callee; without any where it finds no place."""
+    """Do the same with Numba's own cache, which does not notice an edit of a callee, or without any cache."""
     try:
         return numba.njit(cache=True, **OPTIONS, **compiler.ENTRY)(function)
     except RuntimeError:
@@ -66,15 +66,15 @@ def _with_numbas_cache(function: Callable[..., Any]) -> Any:
 
 
 def cache_directory() -> Path | None:
-    """Return the directory where compiled code is kept, if there is one."""
+    """Return the directory of the compiled code, if there is one."""
     return cache.directory(f"{OPTIONS} {bool(compiler.ENTRY)}")
 
 
 class _Kernel(CPUDispatcher):
-    """A function for other kernels to call. Where Python calls it, it is compiled once more, as an entry."""
+    """A function for other kernels to call. If Python calls it, it is compiled once more, as an entry."""
 
     def get_call_template(self, arguments: Any, keywords: Any) -> Any:
-        """Resolve a call: constants are numbers like others, so that they make no further specialisation."""
+        """Resolve a call. Constants count as numbers like others, so a constant is no reason to compile once more."""
         return super().get_call_template([types.unliteral(argument) for argument in arguments], keywords)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -85,8 +85,8 @@ class _Kernel(CPUDispatcher):
         return entry(self.py_func)
 
 
-class _PlainInPython(_Kernel):
-    """A function for kernels to call, which Python calls as it was written."""
+class _Jitable(_Kernel):
+    """A function for kernels to call. If Python calls it, it runs as Python."""
 
     def __call__(self, *arguments: Any) -> Any:
         return self.py_func(*arguments)
@@ -95,15 +95,16 @@ class _PlainInPython(_Kernel):
 def njit(function: Callable[..., Any]) -> Any:
     """Compile `function` for other kernels to call.
 
-    Without the code that unpacks Python's arguments, and unsaved, since it becomes a part of whatever calls it.
+    Its code becomes a part of the entry that calls it. So it is not kept by itself, and has no code that unpacks
+    Python's arguments.
     """
     return _kernel(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile `function`, which does little but call kernels, into its callers and never by itself.
+    """Compile `function` into each of its callers. For functions that do little but call kernels.
 
-    Calls with a dozen arguments each, from `training.train` down to a kernel, would be a tenth of a small step.
+    Calls with a dozen arguments each, from `entries.train` down to a kernel, would take a tenth of a small step.
     """
     return _kernel(function, forceinline=True)
 
@@ -115,8 +116,8 @@ def _kernel(function: Callable[..., Any], **how: Any) -> Any:
 
 
 def jitable(function: Callable[..., T]) -> Callable[..., T]:
-    """Let kernels call `function`, which stays plain Python everywhere else."""
+    """Let kernels call `function`. Everywhere else, it runs as Python."""
     kernel = _kernel(function)
-    kernel.__class__ = _PlainInPython
+    kernel.__class__ = _Jitable
     jitable_function: Callable[..., T] = kernel
     return jitable_function

@@ -1,10 +1,10 @@
 """One cache line of floats, and a tile of several, as Numba values that are loaded and stored.
 
-A `Line` is 64 bytes: 16 float32 or 8 float64, an LLVM vector, which LLVM splits into two AVX2 registers, one
-AVX-512 register or four NEON ones. A `Tile` is a few lines that a kernel holds in registers. What is computed with
-them is in `arithmetic`; these two files, `denormals` and `barrier` are the only ones that know LLVM.
+A `Line` has 64 bytes: 16 float32 or 8 float64. It is an LLVM vector, which LLVM splits into two AVX2 registers, one
+AVX-512 register or four NEON registers. A `Tile` is a few lines that a kernel holds in registers. `arithmetic` computes
+with lines and tiles.
 
-This file must not know what a matrix, a layer or a loss is.
+This file generates LLVM code. It must not know what a matrix, a layer or a loss is.
 """
 
 from typing import Any
@@ -23,9 +23,9 @@ def _target_features() -> str:
     return str(llvm.get_host_cpu_features().flatten() if chosen is None else chosen)
 
 
-# Rows of a tile. One row is one accumulator line; there must be enough to hide the latency of an fma (4 cycles)
-# and few enough to leave registers for a loaded line and a broadcast: 8 of AVX-512's 32 registers reach 100 %
-# of the peak where 4 reach 93 %; AVX2 has 16 registers and a line takes two.
+# Rows of a tile. Each row is one line of sums. The rows must be enough to hide the latency of an fma (4 cycles), and
+# few enough to leave registers for a loaded line and a broadcast. With AVX-512, which has 32 registers, 8 rows reach
+# 100 % of the peak and 4 rows reach 93 %. AVX2 has 16 registers, and a line takes two of them.
 TILE_ROWS = 8 if "+avx512f" in _target_features() else 4
 
 
@@ -72,9 +72,9 @@ class _TileModel(models.PrimitiveModel):
 
 
 def address_of(context: Any, builder: ir.IRBuilder, array: types.Type, value: Any, at: Any, offset: int) -> Any:
-    """Return the address of `array[at + offset]`, plainly: NumPy indexing also tests for a negative index.
+    """Return the address of `array[at + offset]`, without NumPy's test for a negative index.
 
-    Here and below, an array may as well be what `pointer` returned.
+    Here and below, an array may also be an address from `pointer`.
     """
     data = value if isinstance(array, types.CPointer) else context.make_array(array)(context, builder, value).data
     return builder.gep(data, [builder.add(at, ir.Constant(at.type, offset))])
@@ -88,24 +88,24 @@ def load_value(context: Any, builder: ir.IRBuilder, kind: Lines, array: types.Ar
 
 
 def splat(builder: ir.IRBuilder, vector: ir.VectorType, scalar: Any) -> Any:
-    """Return a vector of which every lane is `scalar`."""
+    """Return a vector with `scalar` in every lane."""
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
     return shuffle(builder, first, nothing, [0] * vector.count)
 
 
 def shuffle(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
-    """Return the vector of the given lanes of `a`, counted from 0, and of `b`, counted on."""
+    """Return the vector of the given lanes, which are counted from 0 through `a` and then on through `b`."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
 
 def row_of(builder: ir.IRBuilder, kind: Lines, value: Any, row: int) -> Any:
-    """Return the vector in a row of a tile; a line is the same in every row."""
+    """Return the vector in a row of a tile. A line counts as a tile with the line in every row."""
     return builder.extract_value(value, row) if isinstance(kind, Tile) else value
 
 
 def pack(builder: ir.IRBuilder, kind: Lines, vectors: list[Any]) -> Any:
-    """Return the value of type `kind` that holds `vectors`, one a row."""
+    """Return the value of type `kind` with one of the vectors in each row."""
     if isinstance(kind, Line):
         return vectors[0]
     tile = ir.Constant(ir.ArrayType(kind.vector, kind.rows), ir.Undefined)
@@ -118,9 +118,9 @@ def pack(builder: ir.IRBuilder, kind: Lines, vectors: list[Any]) -> Any:
 
 
 def pointer(array: Any) -> Any:
-    """Return the address of an array's first number, which no reference count follows; in plain Python, the array.
+    """Return the address of an array's first number. In Python, return the array.
 
-    Counting references to the arrays inside each step's matrices took a quarter of a small network's step.
+    Numba counts references to arrays, but not to addresses. The counting took a quarter of a small network's step.
     """
     return array
 
@@ -137,7 +137,7 @@ def _lower_pointer(context: Any, builder: ir.IRBuilder, signature: Any, values: 
 
 @intrinsic
 def line_length(_context: Any, array: types.Type) -> Any:
-    """Return how many numbers of an array's or a line's dtype a line holds: a constant to the compiler."""
+    """Return how many numbers of an array's or a line's dtype a line holds. The compiler sees a constant."""
     lanes = Line(array.dtype).lanes
 
     def generate(context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
@@ -168,7 +168,7 @@ def load_tile(_context: Any, array: types.Array, _at: Any, rows: types.IntegerLi
 
 @intrinsic
 def store(_context: Any, array: types.Array, _at: Any, lines: Lines) -> Any:
-    """Write a line, or a tile as consecutive lines, to the array from `array[at]` on."""
+    """Write a line, or the consecutive lines of a tile, to the array from `array[at]` on."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         for row in range(lines.rows):

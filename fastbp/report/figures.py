@@ -1,4 +1,4 @@
-"""The pictures of the report, each as an SVG element.
+"""The figures of the report, each as an SVG element.
 
 May import NumPy and matplotlib, and knows arrays. It must not know pages, or where the numbers come from.
 """
@@ -42,12 +42,12 @@ def learning_curves(
 
     Parameters
     ----------
-    losses, errors : one sequence of numbers a network
+    losses, errors : one sequence of numbers per network
         The training loss and the validation error after each epoch.
-    best : one int a network
+    best : one int per network
         The best epoch, counted from 1. A dot marks this epoch.
     error_name : str
-        What the validation error is, such as "log loss".
+        Name of the validation error, such as "log loss".
 
     Returns
     -------
@@ -77,7 +77,7 @@ def confusion_matrix(counts: Array, labels: Sequence[str]) -> str:
     Parameters
     ----------
     counts : (C, C) array
-        The number of table rows by true class (down) and predicted class (across).
+        The number of table rows for each true class (first axis) and predicted class (second axis).
     labels : sequence of C str
     """
 
@@ -175,9 +175,9 @@ def importances(growth: Mapping[str, float], error_name: str) -> str:
     Parameters
     ----------
     growth : mapping from str to float
-        By how much the error grows when a column is shuffled. The first 20 columns are drawn.
+        The growth of the error when a column is shuffled. The first 20 columns are drawn.
     error_name : str
-        What the error is, such as "log loss".
+        Name of the error, such as "log loss".
     """
     names = list(growth)[:_MAX_LABELS]
 

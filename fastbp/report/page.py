@@ -15,7 +15,7 @@ from fastbp._version import __version__
 from fastbp.files.atomic import replace_file
 from fastbp.report import figures
 from fastbp.report.importance import importances
-from fastbp.report.words import metric_words, score_words, settings_words, validation_words
+from fastbp.report.words import counted, metric_words, score_words, settings_words, validation_words
 from fastbp.tabular.encoding.cells import Cells, date_text
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, text_counts
 from fastbp.tabular.encoding.target import Classes
@@ -30,7 +30,7 @@ th, td { padding: .25em .9em .25em 0; border-bottom: 1px solid #e4e4e4; vertical
 svg { max-width: 100%; height: auto; } .side { display: flex; flex-wrap: wrap; gap: 1.5em; align-items: center; }
 .scroll { overflow-x: auto; } footer { margin-top: 3em; color: #888; font-size: .85em; }
 """
-_N_TEXTS = 3  # commonest texts that are shown of a column
+_N_TEXTS = 3  # most frequent texts that are shown for a column
 _MAX_LENGTH = 40  # characters of such a text
 
 
@@ -42,11 +42,11 @@ def write_report(path: Path, built: Built, data: TrainingData, table_name: str) 
     path : Path
         Where to write.
     built : Built
-        The model, and what was seen in its training.
+        The model, and what its training showed.
     data : TrainingData
         The rows that the model was trained on.
     table_name : str
-        What the table is called on the page.
+        Name of the table on the page.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def report(built: Built, data: TrainingData, table_name: str) -> str:
     kind = f"classification, {target.n_outputs} classes" if isinstance(target, Classes) else "regression"
     lead = (
         f"{kind.capitalize()}. Trained on {model.n_rows:,} rows of {table_name}, "
-        f"{_counted(len(model.encoding.columns), 'column')}, {_counted(len(model.networks), 'network')}."
+        f"{counted(len(model.encoding.columns), 'column')}, {counted(len(model.networks), 'network')}."
     )
     parts = [
         f"<h1>{_escape(target.name)}</h1><p class=lead>{_escape(lead)}</p>",
@@ -147,7 +147,7 @@ def _columns(data: TrainingData, columns: Sequence[Column]) -> str:
     rows = []
     for cells in data.frame:
         column = by_name.get(cells.name)
-        use = "left out" if column is None else _counted(column.width, "input")
+        use = "left out" if column is None else counted(column.width, "input")
         share = f"{cells.n_missing / len(cells):.1%}" if cells.n_missing else ""
         rows.append([cells.name, _kind(column, cells), share, _summary(cells), use])
     return (
@@ -206,10 +206,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _note(text: str) -> str:
     return f"<p class=note>{_escape(text)}</p>"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _escape(text: str) -> str:

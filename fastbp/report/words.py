@@ -1,4 +1,4 @@
-"""Metrics, scores and settings in words, such as "log loss" for `log_loss`. The report and the command use them.
+"""Counts, metrics, scores and settings in words, such as "log loss" for `log_loss`, for the report and the command.
 
 It must not know pages, the terminal, or how a score is computed.
 """
@@ -12,8 +12,13 @@ _WORDS = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "share_below"
 _AS_PERCENT = ("accuracy", "share_below")
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number and a noun, such as "1 row" or "1,500 rows"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def metric_words(metric: str) -> str:
-    """Return the name of a metric as people write it.
+    """Return the usual name of a metric.
 
     Parameters
     ----------
@@ -29,9 +34,9 @@ def metric_words(metric: str) -> str:
 
 
 def validation_words(metric: str) -> str:
-    """Return what a training minimises on the held-out rows, for a value of the setting `metric`.
+    """Return the name of the error that a training minimises on the held-out rows, for a value of the setting `metric`.
 
-    A larger accuracy or AUC is better, so the complement is minimised. Errors of a regression are those of the
+    For the accuracy and the AUC, this error is their difference from 1. For a regression, it is the error of the
     standardised target.
     """
     if metric in ("accuracy", "auc"):

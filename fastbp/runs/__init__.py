@@ -1,5 +1,5 @@
-"""Python around compiled calls: a run made and gone through, prediction, evaluation, threads, checkpoints.
+"""Training runs, prediction, evaluation, threads and checkpoints: the Python code around compiled calls.
 
-May import `kernels`, `machine` and what stands at the top of fastbp below `network`. It must not know who asked for a
-run: no network, no estimator, no table of columns.
+May import `kernels`, `machine`, `files`, and the modules at the top of fastbp below `network`. It must not know the
+callers: networks, estimators and tables.
 """

@@ -1,7 +1,6 @@
-"""All that a network is but its face: parameters, the optimizer's moments and step, the random state, the loss.
+"""The state of a network: parameters, moments and step count of the optimizer, random state, and loss.
 
-A checkpoint turns into named arrays and back, which is how networks are saved. This file must not know how any of it
-is used.
+To save a network, its checkpoint is converted to named arrays. This file must not know how the state is used.
 """
 
 from dataclasses import dataclass, replace
@@ -24,15 +23,15 @@ Tensors = dict[str, Array]
 
 @dataclass
 class Checkpoint:
-    """What one network keeps from one call to the next."""
+    """The state that a network keeps between calls."""
 
     parameters: Parameters
     random: RandomState
-    optimizer: Any  # the description of the optimizer whose state follows, or None before a first fit
-    step: int  # how many steps it has made
-    mean: Floats  # Adam's m, or the velocity; empty where the optimizer keeps none
-    square: Floats  # Adam's v; empty where the optimizer keeps none
-    loss: Loss | None = None  # of the last fit, or None before a first fit
+    optimizer: Any  # description of the last optimizer; None before the first fit
+    step: int  # number of steps of this optimizer
+    mean: Floats  # Adam's m, or the velocity; empty for plain SGD
+    square: Floats  # Adam's v; empty for SGD
+    loss: Loss | None = None  # loss of the last fit; None before the first fit
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -46,14 +45,14 @@ class Checkpoint:
 
     @property
     def activation(self) -> Activation:
-        """What stands between the layers."""
+        """The activation of the hidden layers."""
         return activations.of_code(self.parameters.activation)
 
     def for_fit(self, optimizer: Optimizer, loss: Loss, seed: int | None) -> "Checkpoint":
-        """Return the checkpoint that a fit changes, and that takes this one's place with the fit's first step.
+        """Return the checkpoint for a fit. It replaces this checkpoint after the first step of the fit.
 
-        An optimizer equal to the last one goes on with its moments and step count. Another optimizer starts with none.
-        A seed restarts the random stream. The parameters are shared.
+        An optimizer that equals the last one continues with its moments and step count. Another optimizer starts with
+        zeros. A seed restarts the random numbers. Both checkpoints share the parameters.
         """
         random = self.random.copy() if seed is None else random_state(seed)
         description = optimizer.describe()
@@ -64,7 +63,7 @@ class Checkpoint:
         return Checkpoint(self.parameters, random, description, 0, mean, square, loss)
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
-        """Return the arrays by name, and the rest as JSON can hold it."""
+        """Return the arrays by name, and the other data as JSON can hold it."""
         tensors: Tensors = {"random": self.random.copy()}
         for prefix, data in (("", self.parameters.data), ("mean.", self.mean), ("square.", self.square)):
             if data.size:
@@ -78,13 +77,13 @@ class Checkpoint:
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, metadata: dict[str, Any]) -> "Checkpoint":
-        """Return what `to_tensors` described, to the bit; raise ValueError where it is not whole."""
+        """Return the checkpoint that `to_tensors` described, to the bit; raise ValueError if the data are invalid."""
         try:
             sizes = checks.layer_sizes(metadata["layer_sizes"])
             dtype = checks.float_dtype(metadata["dtype"])
             step = checks.whole_number("step", metadata["step"], 0)
             activation = activations.resolve(metadata.get("activation", "relu")).code
-            described = metadata.get("loss")  # which 0.1.0 did not keep
+            described = metadata.get("loss")  # missing in files of fastbp 0.1.0
             loss = None if described is None else losses.from_description(described)
             held = [_parameters(tensors, prefix, sizes, dtype, activation) for prefix in ("", "mean.", "square.")]
             random = tensors["random"].copy()
@@ -95,7 +94,7 @@ class Checkpoint:
             if kept != found_moments:
                 raise ValueError(
                     f"this is not the description of a network: its optimizer keeps {kept} moments of each parameter, "
-                    f"and there are {found_moments}"
+                    f"but there are {found_moments}"
                 )
             mean, square = (parameters.data for parameters in held[1:])
             return cls(held[0], random, metadata["optimizer"], step, mean, square, loss)
@@ -106,7 +105,7 @@ class Checkpoint:
 
 
 def initial(sizes: tuple[int, ...], dtype: npt.DTypeLike, seed: int | None, activation: Activation) -> Checkpoint:
-    """Return a new network's checkpoint: weights from N(0, gain / D_i), biases 0."""
+    """Return the checkpoint of a new network: weights from N(0, gain / D_i), and biases 0."""
     generator = np.random.default_rng(seed)
     shapes = zip(sizes[1:], sizes[:-1], strict=True)
     weights = [generator.standard_normal(shape) * np.sqrt(activation.gain / shape[1]) for shape in shapes]
@@ -116,7 +115,7 @@ def initial(sizes: tuple[int, ...], dtype: npt.DTypeLike, seed: int | None, acti
 
 
 def untrained(parameters: Parameters, seed: int | None, loss: Loss | None = None) -> Checkpoint:
-    """Return parameters as a checkpoint without an optimizer's state."""
+    """Return a checkpoint with these parameters and without an optimizer."""
     nothing = packing.aligned_zeros(0, parameters.data.dtype)
     return Checkpoint(parameters, random_state(seed), None, 0, nothing, nothing, loss)
 
@@ -124,7 +123,7 @@ def untrained(parameters: Parameters, seed: int | None, loss: Loss | None = None
 def _parameters(
     tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np.dtype[Any], activation: int
 ) -> Parameters:
-    """Return parameters or moments from their tensors; without any, where moments are not kept, an empty buffer."""
+    """Return parameters or moments from their tensors. Moments without tensors are an empty buffer."""
     if prefix and f"{prefix}weights.0" not in tensors:
         return packing.zero_parameters(sizes, dtype, activation)._replace(data=packing.aligned_zeros(0, dtype))
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))

@@ -1,6 +1,6 @@
-"""The loss of rows that a run does not learn from: the one place where it is computed.
+"""The loss of rows without training on them, such as held-out rows.
 
-This file must not know who holds these rows out, or why.
+This file must not know what the rows are.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from fastbp.kernels.packing import workspace_for
 from fastbp.kernels.rows import TrainingRows
 from fastbp.losses import Loss
 
-_BLOCK_ROWS = 240  # rows that go through the network at once; `layout.pitch` has nothing to add to them
+_BLOCK_ROWS = 240  # rows per forward pass; with this number, `layout.pitch` adds no padding
 
 
 def evaluator(rows: TrainingRows, parameters: Parameters, loss: Loss) -> Callable[[], float]:
-    """Return a function without arguments that gives the weighted mean loss of the rows.
+    """Return a function without arguments that returns the weighted mean loss of the rows.
 
-    Each call takes the parameters as they are at that moment.
+    Each call uses the current values of the parameters.
     """
     sizes, dtype = parameters.sizes.tolist(), parameters.data.dtype
     workspace = workspace_for(sizes, min(rows.rows, _BLOCK_ROWS), dtype, backward=False)

@@ -1,7 +1,8 @@
-"""A run gone through slice by slice. Between two compiled calls, Python answers Ctrl-C and calls back.
+"""The loop of a training run over slices. A slice is one compiled call that makes several steps.
 
-A slice lasts about a tenth of a second, or to the end of the epoch where a caller waits for that. Neither how a run is
-sliced nor how many threads a slice gets changes its bits. This file must not know how a step is computed.
+Between two slices, Python handles Ctrl-C and callbacks. A slice takes about a tenth of a second. With a callback, it
+ends with the epoch at the latest. The division into slices and the number of threads do not change the result, to the
+bit. This file must not know how a step is computed.
 """
 
 import time
@@ -24,14 +25,14 @@ from fastbp.runs.threads import ThreadPool, available, counts_up_to
 from fastbp.schedules import LearningRate, Rates
 
 SLICE_SECONDS = 0.1
-_GROWTH = 8  # a slice is at most so many times as long as the one before, whatever the clock says
-_FIRST_SLICE = 64  # steps, but not more than so many products of a weight and a number: about 10 ms
+_GROWTH = 8  # a slice has at most 8 times as many steps as the slice before
+_FIRST_SLICE = 64  # steps; fewer, if they need more multiplications than the next number (about 10 ms)
 _FIRST_SLICE_WORK = 100_000_000
-_WORTH_SHARING = 150_000  # such products in a step, for each thread: below that, its barriers cost too much
+_WORTH_SHARING = 150_000  # multiplications of a step per thread; with fewer, the barriers take too much time
 
 
 class Job(NamedTuple):
-    """What a run works on."""
+    """The buffers of a run."""
 
     table: TrainingRows
     plan: Plan
@@ -54,20 +55,22 @@ def fit(
     Parameters
     ----------
     rows, plan, state
-        The run, see `kernels.run_state`; the state is changed.
+        The run, see `kernels.run_state`. The state is changed.
     learning_rate : float or callable
+        A number, or a function of the step number.
     epochs : int
+        Maximum number of epochs.
     after_epoch : callable or None
-        Called with the history after each epoch. Without it, many epochs may run in one slice.
+        Called with the history after each epoch. With None, one slice may contain many epochs.
     n_threads : int or None
-        None tries counts of threads and keeps the fastest.
+        Number of threads. None means that the fastest number is chosen during the run.
     history : History
-        Each epoch is added to it, so that it holds what was done when an exception ends the call.
+        Each epoch is appended as soon as its slice ends. So the history is complete if an exception ends the call.
 
     Raises
     ------
     DivergenceError
-        If a loss or a parameter is not finite; the state is that of the last step with finite numbers.
+        If a loss or a parameter is not finite. The state is then that of the last step with finite numbers.
     """
     before = len(history.loss)
     steps_per_epoch = -(-plan.rows // plan.batch_size)
@@ -80,10 +83,10 @@ def fit(
     job = Job(rows, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     clock, last_end = 0.0, 0.0
-    _alone(job, np.zeros(0), np.zeros(0))  # compiles, or loads what was: here, where Ctrl-C is heard, and off the clock
+    _alone(job, np.zeros(0), np.zeros(0))  # compiles or loads the code outside the timing, while Ctrl-C works
     with ThreadPool(counts) as pool:
         while (done := len(history.loss) - before) < epochs:
-            steps_in = int(state.counts[ROW]) // plan.batch_size  # steps that this epoch has behind it
+            steps_in = int(state.counts[ROW]) // plan.batch_size  # completed steps of this epoch
             left = (1 if after_epoch is not None else epochs - done) * steps_per_epoch - steps_in
             rates = evaluate(learning_rate, int(state.counts[STEP]), pool.steps(min(slice_steps, left)))
             ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
@@ -107,25 +110,25 @@ def fit(
 
 
 def _thread_counts(batch_size: int, work: int, lanes: int) -> list[int]:
-    """Return the numbers of threads that may pay for steps of so many products of a weight and a number."""
-    lines = -(-batch_size // lanes)  # of samples, each of which one thread takes
+    """Return the numbers of threads that may save time, for steps with `work` multiplications in the forward pass."""
+    lines = -(-batch_size // lanes)  # a thread takes whole lines of samples
     return counts_up_to(max(1, min(available(), work // _WORTH_SHARING, lines)))
 
 
 def _advance(job: Job, pool: ThreadPool, rates: Rates, losses: Rates) -> int:
-    """Make one step a rate, but none that leaves the finite numbers; return how many were made."""
+    """Make one step per rate, up to the first step with a number that is not finite; return the number of steps."""
     state = job.state
     before = _copy(state)
     try:
         made = pool.call(lambda group: train(*job, rates, losses, group), rates.size)
-        if made is None:  # a thread failed before the first step; the rows may be shuffled already
+        if made is None:  # a thread failed before the first step, perhaps after the shuffling of the rows
             _restore(state, before)
             made = _alone(job, rates, losses)
         if (made == rates.size or state.counts[STALE] > job.plan.patience) and _is_finite(state):
             return made
-        # The same steps again, one at a time, end at the last finite parameters: cheaper than a check in every step.
+        # Repeating the steps one by one finds the last finite parameters. A check in every step would take more time.
         _restore(state, before)
-        job.workspace.data[: job.workspace.sample_weights_at] = 0  # rows past a short batch must hold finite numbers
+        job.workspace.data[: job.workspace.sample_weights_at] = 0  # the rows behind a short batch must be finite
         first_epoch = int(state.counts[EPOCH])
         for i in range(rates.size):
             before = _copy(state)
@@ -141,7 +144,7 @@ def _advance(job: Job, pool: ThreadPool, rates: Rates, losses: Rates) -> int:
 
 
 def _alone(job: Job, rates: Rates, losses: Rates) -> int:
-    """Make one step a rate in this thread; return how many were made before a loss was not finite."""
+    """Make one step per rate in this thread, up to the first loss that is not finite; return the number of steps."""
     made: int = train(*job, rates, losses, ThreadGroup(0, 1, new_barrier()))
     return made
 

@@ -1,6 +1,6 @@
-"""What a network is and how it is kept, but for what it computes: its shape, parameters, and files.
+"""The part of `Network` that computes nothing: its shape, its parameters, and its model files.
 
-This file must not know how a network predicts or learns.
+This file must not know how a network predicts or trains.
 """
 
 import os
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 
 class NetworkState:
-    """A checkpoint, what may be asked of it, and its way to a file and back.
+    """The properties and the model files of a network.
 
     Parameters
     ----------
     held : Checkpoint
+        The state of the network.
     """
 
     def __init__(self, held: Checkpoint) -> None:
@@ -52,22 +53,22 @@ class NetworkState:
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
-        """(D_0, D_1, …, D_{K+1})."""
+        """(D_0, D_1, …, D_{K+1}): numbers of inputs, hidden units and outputs."""
         return self._sizes
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
+        """The dtype of the parameters: float32 or float64."""
         return self._dtype
 
     @property
     def activation(self) -> str:
-        """The name of the activation between the layers."""
+        """Name of the activation of the hidden layers."""
         return self._checkpoint.activation.name
 
     @property
     def trained_loss(self) -> Loss | None:
-        """The loss of the last fit; None before a first fit, and in a file that fastbp 0.1.0 wrote."""
+        """The loss of the last fit; None before the first fit, or if fastbp 0.1.0 wrote the model file."""
         return self._checkpoint.loss
 
     @property
@@ -77,16 +78,16 @@ class NetworkState:
 
     @property
     def weights(self) -> tuple[Floats, ...]:
-        """Ω_0, …, Ω_K, each (D_{i+1}, D_i): copies."""
+        """Copies of Ω_0, …, Ω_K, each (D_{i+1}, D_i)."""
         return packing.weight_matrices(self._checkpoint.parameters)
 
     @property
     def biases(self) -> tuple[Floats, ...]:
-        """β_0, …, β_K, each (D_{i+1},): copies."""
+        """Copies of β_0, …, β_K, each (D_{i+1},)."""
         return packing.bias_vectors(self._checkpoint.parameters)
 
     def set_parameters(self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -> None:
-        """Put weights and biases back, as `weights` and `biases` gave them out.
+        """Set all weights and biases, in the form in which `weights` and `biases` return them.
 
         Parameters
         ----------
@@ -98,7 +99,8 @@ class NetworkState:
         Raises
         ------
         TypeError, ValueError
-            If there are not K + 1 of each, or one is not of its shape or not finite; nothing is changed then.
+            If there are not K + 1 arrays of each, or an array has a wrong shape or a number that is not finite. The
+            network is then unchanged.
         """
         shapes = list(zip(self._sizes[1:], self._sizes[:-1], strict=True))
         matrices = checks.arrays("weights", weights, shapes, self._dtype)
@@ -108,23 +110,23 @@ class NetworkState:
     # --- how it is kept -------------------------------------------------------------------------------------
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
-        """Return everything that the network is: arrays by name, and the rest as JSON can hold it."""
+        """Return the complete state of the network: arrays by name, and the other data as JSON can hold it."""
         return self._checkpoint.to_tensors()
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, metadata: dict[str, Any]) -> "Self":
-        """Return the network that `to_tensors` gave out, to the bit.
+        """Return the network that `to_tensors` described, to the bit.
 
         Raises
         ------
         ValueError
-            If the description is not whole.
+            If the data are invalid or incomplete.
         """
         return cls.from_checkpoint(Checkpoint.from_tensors(tensors, metadata))
 
     @classmethod
     def from_checkpoint(cls, held: Checkpoint) -> "Self":
-        """Return the network that a checkpoint is; they share their memory."""
+        """Return a network with the state of a checkpoint, without a copy."""
         network = cls.__new__(cls)
         NetworkState.__init__(network, held)
         return network
@@ -135,10 +137,14 @@ class NetworkState:
         Parameters
         ----------
         path : path-like
-            Replaced whole or not at all if it is there.
+            File to write. An existing file is replaced completely or not at all.
 
         Raises
         ------
+        TypeError
+            If `path` is not a path.
+        ValueError
+            If `path` exists and is not a regular file, such as a device.
         OSError
             If the file cannot be written.
         """
@@ -147,12 +153,12 @@ class NetworkState:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Self":
-        """Return the network in a model file, to the bit, ready to predict or to go on learning.
+        """Return the network in a model file, to the bit. It can predict, and `fit` can continue the training.
 
         Parameters
         ----------
         path : path-like
-            A file that `save` or the command `fastbp train` wrote.
+            A file that `save` wrote.
 
         Returns
         -------
@@ -160,10 +166,12 @@ class NetworkState:
 
         Raises
         ------
+        TypeError
+            If `path` is not a path.
         ValueError
-            If the file is truncated, altered, or no model file; the message says which.
+            If the file is truncated, changed, or not the model file of a network. The message gives the reason.
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         """
         tensors, metadata = model_file.read(checks.path(path))
         try:

@@ -1,7 +1,7 @@
-"""ŷ of any number of rows: block by block, so that memory does not grow with them, and in threads where that pays.
+"""Prediction of ŷ for any number of rows, in blocks with a fixed memory need, and in threads if they save time.
 
-Workspaces are kept from one call to the next, as making one takes longer than a row. This file must not know how
-rows are fitted.
+Workspaces are kept for the next call, because making a workspace takes longer than the prediction of one row. This file
+must not know how a network is trained.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from fastbp.kernels import packing
 from fastbp.kernels.layout import Parameters, Workspace
 from fastbp.runs.threads import available, for_each
 
-_FEW_ROWS = 16  # for which a workspace of their own size keeps to the nearest cache
-_CACHED_ROWS = 144  # rows that go through all layers at once; `layout.pitch` has nothing to add to them
-_CONVERTED_ROWS = 16 * _CACHED_ROWS  # rows at most that one thread brings to the network's dtype at once
-_WORTH_A_THREAD = 50_000_000  # products of a weight and a number: about a millisecond
+_FEW_ROWS = 16  # up to this number, a small workspace is used, which fits the L1 cache
+_CACHED_ROWS = 144  # rows per forward pass; with this number, `layout.pitch` adds no padding
+_CONVERTED_ROWS = 16 * _CACHED_ROWS  # rows that one thread converts to the network's dtype at once
+_WORTH_A_THREAD = 50_000_000  # multiplications per thread: about a millisecond
 
 
 class Predictor:
-    """Computes ŷ for networks of one shape. Calls may overlap: each takes a workspace and puts it back."""
+    """Computes ŷ for networks of one shape. Concurrent calls are allowed, because each call has its own workspace."""
 
     def __init__(self, sizes: Sequence[int], dtype: np.dtype[Any]) -> None:
         self._sizes = sizes
@@ -52,11 +52,11 @@ class Predictor:
         else:
             for_each(predict_block, range(0, len(x), rows), n_threads)
         if not all(finite):
-            checks.finite("X", X, self._dtype)  # which says where
+            checks.finite("X", X, self._dtype)  # raises an error with the position
         return out
 
     def _is_ready(self, x: Any) -> bool:
-        """Tell an array that a kernel can read as it is."""
+        """Tell whether a kernel can read an array without a conversion."""
         return (
             type(x) is np.ndarray
             and x.dtype == self._dtype
@@ -66,7 +66,7 @@ class Predictor:
         )
 
     def _predict_block(self, parameters: Parameters, x: npt.NDArray[Any], out: Floats) -> bool:
-        """Write ŷ for a block of rows; return whether all of x was finite in the network's dtype."""
+        """Write ŷ for a block of rows; return whether all numbers of x are finite in the network's dtype."""
         if not self._is_ready(x):
             with np.errstate(all="ignore"):
                 x = np.array(x, self._dtype, order="C")

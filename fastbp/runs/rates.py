@@ -1,6 +1,6 @@
-"""Learning rates of a run's steps, taken from a number, a schedule or any callable, and checked.
+"""The learning rates of steps, computed from a number, a schedule or any function, and checked.
 
-This file must not know what a step does with its rate.
+This file must not know how a step uses its learning rate.
 """
 
 import numpy as np
@@ -12,21 +12,22 @@ _BLOCK = 1024  # steps
 
 
 def evaluate(learning_rate: LearningRate, first: int, count: int) -> Rates:
-    """Return the rates of steps first, …, first + count − 1, the same to the bit however a run is sliced.
+    """Return the learning rates of the steps first, …, first + count − 1.
 
-    Where a schedule leaves the finite numbers after the first step, only the rates up to there.
+    The division of a run into slices does not change the rates, to the bit. If a rate after the first step is invalid,
+    only the rates before it are returned.
 
     Raises
     ------
     TypeError, ValueError
-        If the schedule returns something else than a finite number that is not negative.
+        If the rate of the first step is not a finite number of at least 0.
     """
     if not callable(learning_rate):
         return np.full(count, learning_rate, np.float64)
     if isinstance(learning_rate, Schedule) and learning_rate.takes_arrays:
-        # Whole blocks, since a vector's length may decide which of NumPy's loops, so which bits, a number gets.
+        # Whole blocks, because the length of an array may decide which loop NumPy uses, and so the last bits of a rate.
         start = first // _BLOCK * _BLOCK
-        with np.errstate(over="ignore"):  # past the steps that are asked for, or found just below
+        with np.errstate(over="ignore"):  # an overflow is found below, or lies behind the requested steps
             rates = learning_rate(np.arange(start, -(-(first + count) // _BLOCK) * _BLOCK))[first - start :][:count]
         checks.not_negative(f"learning_rate at step {first}", float(rates[0]))
         finite = np.isfinite(rates)

@@ -1,7 +1,7 @@
-"""One training run: its rows, plan and state made from keywords, and the run gone through epoch by epoch.
+"""One training run: its plan and state are made from keywords, and `Run.fit` trains epoch by epoch.
 
-`Network`, the drop-in and the estimators for tables all train through `Run`, so what the core can do, each of them can
-offer. This file must not know any of them.
+`Network`, `fastbp.sklearn` and `fastbp.tabular` all train through `Run`, so each of them can offer every option of a
+run. This file must not know any of them.
 """
 
 from collections.abc import Callable
@@ -27,18 +27,18 @@ from fastbp.schedules import LearningRate
 
 @dataclass
 class Patience:
-    """Counts the epochs in a row that do not improve, and knows when they are too many.
+    """A counter of the epochs in a row without improvement.
 
     Attributes
     ----------
     limit : float
-        So many epochs in a row without improvement are too many; infinity for no end.
-    tolerance : float
-        An epoch improves if its value is at least so much below the best value before.
-    best : float
-        The least value so far.
-    count : int
-        Epochs in a row, the last one included, that did not improve.
+        Number of epochs in a row without improvement that ends the training; infinity for no limit.
+    tolerance : float, default 0.0
+        An epoch improves if its value is at least this much below the best value so far.
+    best : float, default infinity
+        Lowest value so far.
+    count : int, default 0
+        Number of epochs without improvement since the last improvement.
     """
 
     limit: float
@@ -47,7 +47,7 @@ class Patience:
     count: int = 0
 
     def improves(self, value: float) -> bool:
-        """Take note of an epoch's value; return whether the epoch improves. NaN never does."""
+        """Count an epoch with this value; return whether the epoch improves. NaN is no improvement."""
         is_better = value <= self.best - self.tolerance
         self.count = 0 if is_better else self.count + 1
         self.best = min(self.best, value)
@@ -55,45 +55,48 @@ class Patience:
 
     @property
     def is_over(self) -> bool:
-        """Whether too many epochs in a row did not improve."""
+        """Whether the limit is reached."""
         return self.count >= self.limit
 
 
 class Run:
-    """Minibatch gradient descent over some rows, which can be gone on with at any epoch.
+    """Minibatch gradient descent over some rows. After each call of `fit`, the training can continue.
 
     Parameters
     ----------
     parameters : Parameters
-        Where the run starts; changed in place.
+        Initial parameters; changed in place.
     rows : TrainingRows
+        Rows with targets and weights.
     loss : Loss
+        Loss that is minimised.
     rule : Rule
-        The optimizer's.
+        Parameters of the optimizer.
     batch_size : int
-        Rows a step; more than there are rows means all.
+        Rows per step. A larger number than there are rows means all rows.
     random : ndarray of uint64
-        The state of the random stream, of fastbp's generator or of NumPy's; changed in place.
-    shuffle : bool
-        Whether the rows are permuted anew for each epoch.
-    drop_last : bool
-        Whether an epoch leaves out its last batch where that is short.
+        State of the random numbers, of fastbp's generator or of NumPy's; changed in place.
+    shuffle : bool, default True
+        Whether each epoch takes the rows in a new random order.
+    drop_last : bool, default False
+        Whether the last batch of an epoch is left out if it has fewer than `batch_size` rows.
     order : ndarray of int64, optional
-        Which of the rows the run takes, in the order of the first epoch; all of them if left out.
-    step : int
-        How many steps the optimizer has made before.
+        Numbers of the rows to train on, in the order of the first epoch. Default: all rows.
+    step : int, default 0
+        Number of steps that the optimizer has made before.
     mean, square : ndarray, optional
-        The optimizer's moments, laid out as the parameters; changed in place. Zeros if left out.
-    dropout : float
-        The share of hidden units that each step leaves out, in [0, 1).
+        Moments of the optimizer, in the layout of the parameters; changed in place. Default: zeros.
+    dropout : float, default 0.0
+        Probability in [0, 1) with which a step sets a hidden unit of a row to 0.
     rate_factors : ndarray of shape (2 (K + 1),), optional
-        What the learning rate of each layer's weights and biases is multiplied by; 1 if left out.
+        Factors of the learning rate for the weights and the biases of each layer. Default: 1.
     input_factor_rate : float, optional
-        Trains a factor for each input too, at so many times the learning rate. Needs a hidden layer and one thread.
-    loss_scale : float
-        What an epoch's loss is multiplied by.
-    is_mean_of_batches : bool
-        Whether a batch counts in an epoch's loss by its number of rows, not by their weights.
+        Factor of the learning rate for learned factors of the inputs. Default: there are no such factors. They need a
+        hidden layer and one thread.
+    loss_scale : float, default 1.0
+        Factor of the loss of an epoch in the history.
+    is_mean_of_batches : bool, default False
+        Whether the weight of a batch in the loss of an epoch is its number of rows, not the sum of its sample weights.
     """
 
     def __init__(
@@ -149,39 +152,43 @@ class Run:
             counts=np.array([step, 0, 0, 0]),
             sums=np.array([0, 0, np.inf]),
             rate_factors=np.ones(2 * parameters.n_layers) if rate_factors is None else rate_factors,
-            input_factors=no_input_factors(dtype) if input_factor_rate is None else input_factors_of(parameters, input_factor_rate),
+            input_factors=(
+                no_input_factors(dtype)
+                if input_factor_rate is None
+                else input_factors_of(parameters, input_factor_rate)
+            ),
         )
         self._best: Floats | None = None
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters as they are now."""
+        """The current parameters."""
         return self.state.parameters
 
     @property
     def moments(self) -> tuple[Parameters, ...]:
-        """The optimizer's moments, as far as it keeps any, laid out as the parameters."""
+        """The moments that the optimizer has, in the layout of the parameters."""
         held = (self.state.mean, self.state.square)
         return tuple(self.parameters._replace(data=data) for data in held if data.size)
 
     @property
     def order(self) -> Integers:
-        """Which of the rows the run takes, in this epoch's order; may be written to between epochs."""
+        """Numbers of the rows, in the order of this epoch. The array may be changed between epochs."""
         return self.state.order
 
     @property
     def random(self) -> RandomState:
-        """The state of the random stream."""
+        """The state of the random numbers."""
         return self.state.random
 
     @property
     def step(self) -> int:
-        """How many steps the optimizer has made."""
+        """Number of steps that the optimizer has made."""
         return int(self.state.counts[STEP])
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many steps an epoch has."""
+        """Number of steps per epoch."""
         return -(-self.plan.rows // self.plan.batch_size)
 
     def fit(
@@ -195,24 +202,25 @@ class Run:
         n_threads: int | None = None,
         history: History | None = None,
     ) -> History:
-        """Train for so many epochs, or until patience ends or the callback returns True.
+        """Train until all epochs are made, the patience is over, or the callback returns True.
 
         Parameters
         ----------
         epochs : int
+            Maximum number of epochs.
         learning_rate : float or callable
-            A schedule that spans a run spans these epochs.
+            A number, or a function of the step number. A schedule that spans a fit spans these epochs.
         validate : callable, optional
-            Gives the loss of rows held out; called after each epoch.
+            Returns the loss of held-out rows; called after each epoch.
         patience : Patience, optional
-            Watches the loss of the rows held out, or else the training loss. The best epoch's parameters are kept for
-            `restore_best`; of equally good epochs, the last one's.
+            Counts epochs by the loss of the held-out rows, or by the training loss without `validate`. The parameters
+            of the best epoch are kept for `restore_best`. Of equally good epochs, the last one is the best.
         callback : callable, optional
             Called with a `Progress` after each epoch.
         n_threads : int, optional
-            How many threads make each step; left out, as many as make it fastest.
+            Number of threads that share each step. Default: the fastest number.
         history : History, optional
-            Is added to.
+            The history to continue. Default: a new history.
 
         Returns
         -------
@@ -244,12 +252,12 @@ class Run:
     def fit_until_stale(
         self, epochs: int, learning_rate: LearningRate, patience: Patience, offset: float, history: History
     ) -> None:
-        """Do the same with nothing between the epochs: patience is counted within the compiled call.
+        """Train as `fit` does, but without Python code between epochs: compiled code counts the patience.
 
-        `offset` is what the patience's values are above the epochs' losses. The patience is brought up to date even if
-        the call fails.
+        The values of `patience` are the losses of the epochs plus `offset`. `patience` is updated even if the call
+        fails.
         """
-        # A patience that is over before, from an earlier call, ends the call after its first epoch, not before.
+        # If the patience was over after an earlier call, this call ends after its first epoch, not before.
         most = patience.limit - 1
         excess = int(max(0, patience.count - most))
         counts, sums = self.state.counts, self.state.sums
@@ -279,20 +287,20 @@ class Run:
         fitting.fit(self.rows, plan, self.state, rate, epochs, after_epoch, n_threads, history)
 
     def keep_best(self) -> None:
-        """Keep the present parameters as the best."""
+        """Keep a copy of the current parameters as the best ones."""
         self._best = self.parameters.data.copy()
 
     @property
     def best(self) -> Parameters | None:
-        """The parameters that were kept last; None if none were."""
+        """The best parameters that are kept; None if there are none."""
         return None if self._best is None else self.parameters._replace(data=self._best)
 
     def restore_best(self) -> None:
-        """Put the parameters back that were kept last, if any were. The optimizer's state stays."""
+        """Restore the best parameters, if there are any. The state of the optimizer is unchanged."""
         if self._best is not None:
             self.parameters.data[:] = self._best
 
 
 def is_true(answer: object) -> bool:
-    """Tell True from other values that a callback may return by accident."""
+    """Tell whether the answer of a callback is True. Other values do not end a training."""
     return isinstance(answer, bool | np.bool_) and bool(answer)

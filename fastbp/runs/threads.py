@@ -1,8 +1,8 @@
-"""Threads that make one compiled call together, or share several: how many there can be, and how many pay.
+"""Threads that share one compiled call, or several calls, and the choice of the number of threads.
 
-They are plain Python threads, started when first needed; compiled code lets go of the interpreter. They wait at queues
-written in C, and not in a pool of `concurrent.futures`, whose locks a Ctrl-C can leave held for good. This file must
-not know what is computed.
+The threads are Python threads, which start when they are first needed. Compiled code releases the GIL. The threads wait
+at `SimpleQueue`s, which are written in C. They do not use `concurrent.futures`, because Ctrl-C can leave its locks
+acquired forever. This file must not know what is computed.
 """
 
 import math
@@ -20,13 +20,13 @@ from fastbp.machine.barrier import ThreadGroup, abandon, new_barrier
 
 T = TypeVar("T")
 
-_TRIAL_SECONDS = 0.005  # how long another count of threads is tried
-_REST_SECONDS = 2.0  # until the next trial
-_TRIAL_SHARE = 8  # one part in so many of the time so far is the most that a trial may take
+_TRIAL_SECONDS = 0.005  # duration of a trial of another number of threads
+_REST_SECONDS = 2.0  # between two rounds of trials
+_TRIAL_SHARE = 8  # a trial may take at most 1/8 of the time so far
 
 
 def available() -> int:
-    """Return how many cores this process may use, which in a container may be a share of them."""
+    """Return the number of cores that this process may use, with the CPU limit of a container."""
     if hasattr(os, "process_cpu_count"):
         cores = os.process_cpu_count() or 1
     elif hasattr(os, "sched_getaffinity"):
@@ -36,36 +36,36 @@ def available() -> int:
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such system, or "max"
+    except (OSError, ValueError):  # there is no such file, or no limit ("max")
         return cores
 
 
 def counts_up_to(most: int) -> list[int]:
-    """Return the counts of threads that are worth trying: 1, 2, 4, … and the most."""
+    """Return the numbers of threads to try: 1, 2, 4, … and `most`."""
     return sorted({min(2**i, most) for i in range(most.bit_length() + 1)})
 
 
 class ThreadPool:
-    """Threads that wait for work, and as many of them in a call as make its steps fastest.
+    """A pool of threads that chooses the fastest number of threads for each call by measurement.
 
-    Only time tells how many those are: cores may be busy, lent for a part of the time, or halves of one core. So from
-    time to time the next lower and the next higher count have a short turn, and the best of them goes on. A context:
-    the threads end with it.
+    The fastest number is not known in advance: cores may be busy, limited by a quota, or hyperthreads of one core. So
+    the pool regularly tries the next lower and the next higher number for a short time, and keeps the fastest one. The
+    pool is a context manager, and its threads end with the context.
 
     Parameters
     ----------
     counts : list of int
-        The counts to choose from, rising; the highest comes first.
+        Possible numbers of threads in ascending order. The pool starts with the last one.
     """
 
     def __init__(self, counts: list[int]) -> None:
         self._counts = counts
-        self._best = self._turn = len(counts) - 1  # indices: of the fastest count so far, and of the next call's
-        self._trials: list[int] = []  # indices, still to come in this round
-        self._next_round = 0.0  # when others are tried again
-        self._seconds: dict[int, float] = {}  # of a step, by index
+        self._best = self._turn = len(counts) - 1  # index of the fastest number so far, and of the next call
+        self._trials: list[int] = []  # indices to try in this round
+        self._next_round = 0.0  # time of the next round of trials
+        self._seconds: dict[int, float] = {}  # time of a step, by index
         self._elapsed = 0.0
-        self._others: list[tuple[threading.Thread, SimpleQueue[Any]]] = []  # with what each of them is to do
+        self._others: list[tuple[threading.Thread, SimpleQueue[Any]]] = []  # each with a queue of its work
         self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def __enter__(self) -> "ThreadPool":
@@ -79,16 +79,16 @@ class ThreadPool:
                 thread.join()
 
     def steps(self, most: int) -> int:
-        """Return how many steps the next call should make: as many as there are, or few if it is but a trial."""
+        """Return the number of steps for the next call: `most`, or fewer for a trial."""
         if self._turn == self._best:
             return most
         return max(1, min(most, int(_TRIAL_SECONDS / self._seconds[self._best])))
 
     def call(self, function: Callable[[ThreadGroup], T], steps: int) -> T | None:
-        """Call `function`, which makes so many steps, in several threads, and return what it gave this one.
+        """Call `function`, which makes `steps` steps, in several threads; return its result in the calling thread.
 
-        None, and a warning, where one of the others could not be started or failed; the rest are let go then, before
-        they have made a step, and from then on calls are made by this thread alone.
+        If another thread fails or cannot start, the result is None, with a warning. No thread has made a step then, and
+        all later calls use only the calling thread.
         """
         started = time.perf_counter()
         made, error = self._call(function, self._counts[self._turn])
@@ -102,14 +102,14 @@ class ThreadPool:
         return made
 
     def _call(self, function: Callable[[ThreadGroup], T], count: int) -> tuple[T | None, BaseException | None]:
-        """Call `function` in `count` threads; return what it gave this one, and what went wrong in another."""
+        """Call `function` in `count` threads; return its result in this thread, and the error of another thread."""
         try:
             while len(self._others) < count - 1:
                 inbox: SimpleQueue[Any] = SimpleQueue()
                 thread = threading.Thread(target=_work, args=(inbox, self._answers), name="fastbp")
-                self._others.append((thread, inbox))  # first, so that whatever interrupts the start, it is let go
+                self._others.append((thread, inbox))  # first, so that `__exit__` ends the thread in any case
                 thread.start()
-        except RuntimeError as error:  # the system has no more
+        except RuntimeError as error:  # the system allows no more threads
             self._others.pop()
             return None, error
         barrier = new_barrier()
@@ -124,10 +124,10 @@ class ThreadPool:
         return made, next((error for error in answers if error is not None), None)
 
     def _learn(self, seconds: float, now: float) -> None:
-        """Take note of how long a step took, and choose the next call's count."""
+        """Record the time of a step, and choose the number of threads for the next call."""
         self._seconds[self._turn] = seconds
         if seconds < self._seconds[self._best]:
-            self._trials = [2 * self._turn - self._best]  # one further in the same direction
+            self._trials = [2 * self._turn - self._best]  # the next number in the same direction
             self._best = self._turn
         elif now >= self._next_round and self._elapsed > _TRIAL_SHARE * max(_TRIAL_SECONDS, 2 * seconds):
             self._trials = [self._best - 1, self._best + 1]
@@ -137,7 +137,7 @@ class ThreadPool:
 
 
 def _work(inbox: "SimpleQueue[Any]", answers: "SimpleQueue[BaseException | None]") -> None:
-    """Do what comes, until None does."""
+    """Do the jobs of a queue until None comes."""
     while (job := inbox.get()) is not None:
         function, group = job
         try:
@@ -150,7 +150,7 @@ def _work(inbox: "SimpleQueue[Any]", answers: "SimpleQueue[BaseException | None]
 
 
 def for_each(function: Callable[[T], object], items: Iterable[T], n_threads: int) -> None:
-    """Call `function` once for each item, in as many threads as can be had; raise what one of the calls raised."""
+    """Call `function` once for each item, in up to `n_threads` threads; raise the first error of the calls."""
     todo: SimpleQueue[T] = SimpleQueue()
     for item in items:
         todo.put(item)
@@ -169,7 +169,7 @@ def for_each(function: Callable[[T], object], items: Iterable[T], n_threads: int
     try:
         for thread in others:
             thread.start()
-    except RuntimeError:  # the system has no more: fewer will do
+    except RuntimeError:  # the system allows no more threads; fewer are enough
         pass
     except BaseException as error:
         errors.append(error)

@@ -1,6 +1,6 @@
-"""Rows to train on, checked against the network's shape and the loss, and laid out as kernels read them.
+"""Checks of rows against the network's shape and the loss, and their conversion to the layout of kernels.
 
-This file knows losses by their properties. It must not know what a fit does with the rows.
+This file knows losses by their properties. It must not know how rows are used.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,28 @@ def checked_rows(
     Parameters
     ----------
     X : array-like of shape (n, D_0)
-    y : array-like of shape (n, D_{K+1}), or (n,) where D_{K+1} = 1, or class numbers (n,) where the loss takes classes
+        Inputs.
+    y : array-like of shape (n, D_{K+1})
+        Targets. The shape may be (n,) if D_{K+1} = 1, or for class numbers if the loss takes classes.
     sample_weight : array-like of shape (n,) or None
+        Weights of the rows. None means 1 for each row.
     sizes : sequence of int
         (D_0, …, D_{K+1}).
     loss : Loss
+        Loss of the targets.
     dtype : dtype
-        The network's.
-    of : str
-        What stands before the arguments' names in messages, such as "validation ".
+        Dtype of the network.
+    of : str, default ""
+        Text before the names of the arguments in error messages, such as "validation ".
+
+    Returns
+    -------
+    TrainingRows
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid.
     """
     n_inputs, n_outputs = sizes[0], sizes[-1]
     x = checks.matrix(f"{of}X", X, n_inputs, dtype)
@@ -53,7 +66,7 @@ def checked_rows(
 
 
 def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss: Loss) -> None:
-    """Raise unless there is a row of y for each of X, and a number in it for each output."""
+    """Raise unless y has one row per row of X, and one column per output."""
     if shape == (n, n_outputs) or (shape == (n,) and n_outputs == 1):
         return
     takes_classes = loss.takes_classes and n_outputs > 1
@@ -66,17 +79,17 @@ def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss
 
 
 def _class_numbers(name: str, y: Array, n_classes: int, loss: Loss) -> Integers:
-    """Return y as whole numbers from 0 to C − 1, or raise."""
+    """Return y as integers from 0 to C − 1, or raise."""
     with np.errstate(invalid="ignore"):
         fits = (y >= 0) & (y < n_classes) & (y == np.floor(y))
     if not fits.all():
-        wanted = f"class numbers 0 to {n_classes - 1}, as the network has outputs, for {loss.name}"
+        wanted = f"class numbers 0 to {n_classes - 1}, one per output of the network, for {loss.name}"
         raise ValueError(f"{name} must hold {wanted}; got {checks.first(y, ~fits)}")
     return y.astype(np.int64)
 
 
 def _check_range(name: str, y: Floats, loss: Loss) -> None:
-    """Raise where `y` lies outside the range for which the loss is defined."""
+    """Raise if a target lies outside the range of the loss."""
     if loss.takes_classes and y.shape[1] == 1 and abs(y - 1).max() > 1e-3:
         raise ValueError(
             f"{name} must be 1 throughout for {loss.name} of a single output, which is the only class; got "
@@ -97,14 +110,14 @@ def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floa
         raise ValueError(f"{name} must be of shape ({n},), one number a row; got {weights.shape}")
     if (weights < 0).any():
         raise ValueError(f"{name} must not be negative, got {checks.first(weights, weights < 0)}")
-    least = np.finfo(dtype).tiny  # what is smaller counts as 0 in a compiled run
+    least = np.finfo(dtype).tiny  # smaller numbers count as 0 in compiled code
     if weights.max() < least:
         raise ValueError(f"{name} must not be 0, or below {least:.1e}, throughout; the largest is {weights.max()}")
     with np.errstate(over="ignore"):
         total = weights.sum(dtype=np.float64)
     if not np.isfinite(total):
         raise ValueError(f"{name} must have a finite sum, got {total}")
-    # Only ratios of weights count. A power of 2 that brings the largest to about 1 changes no bit of them, and keeps
-    # their products with losses from overflow. It also makes a copy: a view would be compiled for anew.
+    # Only the ratios of weights matter. A power of 2 as a factor changes no ratio, and with the largest weight at about
+    # 1, products of weights and losses do not overflow. The result is a copy; for a view, Numba would compile again.
     scaled: Floats = np.ldexp(weights, -np.frexp(weights.max())[1]).astype(dtype)
     return scaled

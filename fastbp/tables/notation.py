@@ -1,4 +1,4 @@
-"""How text cells stand for numbers, dates and missing values.
+"""Text cells as numbers, dates and missing values.
 
 May import polars. It must not know files, or what a column means.
 """
@@ -19,13 +19,13 @@ DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %
 
 
 def typed(column: pl.Series, separator: str) -> pl.Series:
-    """Return a text column as numbers or dates if all its cells are such, otherwise as text.
+    """Return a text column as numbers if all its cells are numbers, as dates if all are dates, otherwise as text.
 
     Parameters
     ----------
     column : polars.Series of str
     separator : str
-        The character between two cells of the file. It decides whether a comma can mark decimals.
+        The character between two cells of the file. If it is not a comma, a comma can be the decimal mark.
     """
     numbers = _numbers(column, _thousands(separator))
     return _dates(texts_of(column)) if numbers is None else numbers
@@ -45,12 +45,12 @@ def texts_of(column: pl.Series) -> pl.Series:
 
 
 def _thousands(separator: str) -> str:
-    """Return the character that groups thousands. A comma that does not separate cells is a decimal comma."""
+    """Return the thousands separator: a comma, or a point if the comma is the decimal mark."""
     return "," if separator == "," else "."
 
 
 def _dates(column: pl.Series) -> pl.Series:
-    """Return a text column as dates or times if all its cells are such by ISO 8601, otherwise as text."""
+    """Return a text column as dates if all its cells are dates or times in the format ISO 8601, otherwise as text."""
     n_missing = column.null_count()
     if n_missing == len(column) or not column.drop_nulls().head(1).str.contains(r"^\d{4}-\d\d-\d\d").all():
         return column

@@ -13,8 +13,8 @@ from fastbp.tabular.encoding.target import Classes, Quantity, clean_target
 from fastbp.tabular.training.parts import TrainingData
 
 MIN_ROWS = 5
-MAX_WHOLE_CLASSES = 20  # whole numbers with more different values are a regression
-MIN_ROWS_PER_CLASS = 3  # on average; two different values are always a classification
+MAX_WHOLE_CLASSES = 20  # more different whole numbers are a regression
+MIN_ROWS_PER_CLASS = 3  # on average; two different whole numbers are always a classification
 
 
 def prepare(frame: Frame, target: str, task: str | None = None, group: str | None = None) -> TrainingData:
@@ -28,7 +28,7 @@ def prepare(frame: Frame, target: str, task: str | None = None, group: str | Non
     task : {"classification", "regression"}, optional
         Inferred from the target by default; see `infer_task`.
     group : str, optional
-        Name of a column with groups. Rows of one group are held out together, and the column is not learned from.
+        Name of a column with groups. Rows of one group are held out together, and the column is not an input.
 
     Returns
     -------
@@ -47,7 +47,8 @@ def prepare(frame: Frame, target: str, task: str | None = None, group: str | Non
         raise ValueError(f"the target {target!r} is missing in every row")
     if n_known < MIN_ROWS:
         rows = "row" if n_known == 1 else "rows"
-        raise ValueError(f"there is too little to learn from: {n_known} {rows} with a target, {MIN_ROWS} at least")
+        needed = f"at least {MIN_ROWS} are needed"
+        raise ValueError(f"there is too little to learn from: {n_known} {rows} with a target, and {needed}")
     notices = []
     if n_missing := column.n_missing:
         rows = "1 row is" if n_missing == 1 else f"{n_missing} rows are"
@@ -72,13 +73,13 @@ def _check_columns(frame: Frame, target: str, group: str | None) -> None:
     if group == target:
         raise ValueError(f"the column {target!r} cannot be both target and group")
     if len(frame.names) == 1 + (group is not None):
-        raise ValueError(f"the table has no column beside the target {target!r}")
+        raise ValueError(f"the table has no column besides the target {target!r}")
 
 
 def infer_task(cells: Cells, task: str | None = None) -> tuple[str, str]:
     """Return whether a target is a classification or a regression.
 
-    Texts and truth values are a classification. Whole numbers are a classification if there are at most two different
+    Texts and Booleans are a classification. Whole numbers are a classification if there are at most two different
     values, or at most `MAX_WHOLE_CLASSES` with `MIN_ROWS_PER_CLASS` rows per value on average. All other numbers are a
     regression.
 
@@ -87,7 +88,7 @@ def infer_task(cells: Cells, task: str | None = None) -> tuple[str, str]:
     cells : Cells
         The target as `clean_target` returned it, without its missing cells.
     task : {"classification", "regression"}, optional
-        The task that the user asks for. It is returned if the target is fit for it.
+        The task that the user asks for. It is returned if the target is suitable for it.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def infer_task(cells: Cells, task: str | None = None) -> tuple[str, str]:
     Raises
     ------
     ValueError
-        If the target is not fit for the task. The message says why.
+        If the target is not suitable for the task. The message says why.
     """
     values, _ = cells.distinct()
     name, n_rows, n_values = cells.name, len(cells), len(values)

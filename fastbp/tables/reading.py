@@ -1,7 +1,7 @@
 """Tables read from files: CSV and its dialects, JSON lines and Parquet.
 
-May import `tables.notation`. It knows bytes, text encodings and separators. It must not know
-what a table is for: targets, networks or scaling.
+May import `tables.notation`. It knows bytes, text encodings and separators. It must not know targets, networks or
+scaling.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Table:
     notices: tuple[str, ...] = ()
 
     def values(self, as_text: frozenset[str] = frozenset()) -> pl.DataFrame:
-        """Return the columns with types: numbers or dates if all cells that are not missing are such, otherwise text.
+        """Return the columns with types: numbers or dates if no cell holds anything else, otherwise text.
+
+        Missing cells do not count.
 
         Parameters
         ----------
@@ -74,10 +76,10 @@ class Table:
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a table from a file: CSV and its dialects, JSON lines, either compressed by gzip, or Parquet.
+    """Read a table from a file: CSV and its dialects, JSON lines, each also compressed by gzip, or Parquet.
 
-    The first bytes of a file decide its format, not its name. Text is UTF-8, UTF-16 with a byte-order mark, or
-    Windows-1252 (which has the letters of Latin-1). A comma, semicolon, tab or bar separates cells.
+    The first bytes of a file decide its format, and its name has no effect. Text is UTF-8, UTF-16 with a byte-order
+    mark, or Windows-1252 (which has the letters of Latin-1). A comma, semicolon, tab or bar separates cells.
 
     Parameters
     ----------

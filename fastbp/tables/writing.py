@@ -23,8 +23,8 @@ from fastbp.tables.reading import Table
 def beside(cells: pl.DataFrame, added: Mapping[str, npt.NDArray[Any]]) -> tuple[pl.DataFrame, list[str]]:
     """Return a table with columns added on the right.
 
-    Floats are rounded to seven significant digits, the precision of float32. A new column whose name is taken gets
-    underscores after its name.
+    Floats are rounded to seven significant digits, the precision of float32. If the table has a column of the same
+    name, underscores are added to the new name.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:
     frame : polars.DataFrame
         The table to write.
     path : Path
-        A name in ``.parquet`` or ``.pq`` gives Parquet, a name in ``.gz`` compressed text, any other name text.
+        The ending ``.parquet`` or ``.pq`` gives Parquet, ``.gz`` gives compressed text, and any other gives text.
     like : Table
         The table whose separator and decimal mark are used for text.
 
@@ -102,7 +102,7 @@ def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:
         data = table_text(frame, like).encode()
         data = gzip.compress(data) if suffix == ".gz" else data
     if path.exists() and not path.is_file():
-        path.write_bytes(data)  # a device or a pipe is not replaced by a file
+        path.write_bytes(data)  # a device or a pipe stays what it is
     else:
         replace_file(path, [data])
 
@@ -130,7 +130,7 @@ def check_writable(path: Path, devices: bool = False) -> None:
     if path.exists() and not path.is_file():
         if devices:
             return
-        raise ValueError(f"cannot write {path}: what is there is not a regular file")
+        raise ValueError(f"cannot write {path}: it is not a regular file")
     try:
         if path.exists():
             path.open("ab").close()

@@ -132,8 +132,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def load(cls, path: str | os.PathLike[str]) -> Any:
         """Return a fitted estimator from a file that `save` or the command `fastbp train` wrote.
 
-        The estimator predicts the same to the bit. It has the parameters of the training, with the learning rate and
-        the dropout rate that None stood for, the seed in place of `random_state`, and no callback.
+        The estimator predicts the same to the bit. Its parameters are those of the training. A learning rate or
+        dropout rate of None is replaced by the rate that was used, `random_state` is the seed, and `callback` is None.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ def training_frame(X: Any) -> Frame:
     """Return a table to train on, or raise a `ValueError` if it has fewer than two rows."""
     frame = frame_of(X)
     if len(frame) < 2:
-        raise ValueError(f"X has n_samples = {len(frame)}, and 2 at least are needed to hold one out")
+        raise ValueError(f"X has n_samples = {len(frame)}, and at least 2 are needed to hold one out")
     return frame
 
 
@@ -187,7 +187,7 @@ def as_array(y: Any) -> Any:
     series = nw.from_native(y, series_only=True, pass_through=True)
     y = series.to_numpy() if isinstance(series, nw.Series) else y
     if getattr(np.asarray(y), "dtype", None) is not None and np.asarray(y).dtype.kind in "mM":
-        raise ValueError("y holds dates or times: make numbers or texts of them")
+        raise ValueError("y holds dates or times: convert them to numbers or texts")
     return y
 
 
@@ -221,4 +221,6 @@ def checked_validation(
     X, y, sample_weight = checks.validation_data(validation_data)
     frame, column = frame_of(X, "validation_data[0]"), cells_of_y(y)
     check_consistent_length(frame, column)
+    if len(frame) == 0:
+        raise ValueError("validation_data holds no rows")
     return frame, column, None if sample_weight is None else checked_weights(sample_weight, frame)

@@ -46,7 +46,7 @@ from fastbp.tabular.training.parts import TrainingData
 class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
     """Classification of the rows of a raw table by an ensemble of neural networks.
 
-    Columns of numbers, truth values, texts, categories and dates are encoded, and cells may be missing. Each network
+    Columns of numbers, Booleans, texts, categories and dates are encoded, and cells may be missing. Each network
     is validated on rows that are held out from its training. The probabilities of the networks are averaged, and they
     are calibrated on the held-out rows.
 
@@ -73,7 +73,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         epochs.
     class_weight : dict, "balanced" or None, default None
         Weights of the classes, as in scikit-learn. They multiply the sample weights of the training rows. The predicted
-        probabilities then follow the weighted class frequencies in place of the frequencies in the table.
+        probabilities then follow the weighted class frequencies instead of the frequencies in the table.
     time_budget : float or None, default None
         Seconds after which the training ends. Every network keeps its best epoch so far.
     n_jobs : int or None, default -1
@@ -83,7 +83,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Seed of the held-out rows, the initial weights, the order of the rows and the dropout.
     callback : callable or None, default None
         Called as `callback(progress)` with a `fastbp.tabular.Progress` after each epoch of each network, and once
-        more when a network is over. If it returns True, the training ends, and every network keeps its best epoch.
+        more when the training of a network has ended. If it returns True, the whole training ends, and every network
+        keeps its best epoch.
 
     Attributes
     ----------
@@ -175,7 +176,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         X : frame of pandas, polars or pyarrow, mapping from names to columns, or array-like of shape (n, D)
             Two rows at least.
         y : array-like of shape (n,)
-            Labels: texts, numbers or truth values. No label is missing.
+            Labels: texts, numbers or Booleans. No label is missing.
         sample_weight : array-like of shape (n,), default None
             Weights of the rows. Only their ratios matter. A row of weight 0 is not used.
         groups : array-like of shape (n,), default None
@@ -184,7 +185,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             Validation rows. They replace the held-out rows of every network. `class_weight` does not apply to them.
         executor : concurrent.futures.Executor, default None
             Trains the networks in place of threads, in other processes or on other machines. `n_jobs` has no effect
-            then, and the callback is called once per network. The result is the same to the bit.
+            then, and the callback is called once for each network. The result is the same to the bit.
 
         Returns
         -------
@@ -264,7 +265,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
 
 def _for_json(class_weight: Any) -> Any:
-    """Return class weights as JSON can hold them: a dictionary as pairs, because JSON has texts alone as keys."""
+    """Return class weights as JSON can hold them: a dictionary as pairs, because a key in JSON is always a text."""
     if not isinstance(class_weight, dict):
         return class_weight
     return [[np.asarray(label).item(), float(weight)] for label, weight in class_weight.items()]
@@ -281,7 +282,7 @@ def _labels(y: Any) -> Array:
     assert_all_finite(labels, input_name="y")
     if labels.dtype == object:
         if any(label is None for label in labels):
-            raise ValueError("y has missing labels; leave their rows out")
+            raise ValueError("y has missing labels: remove the rows without a label")
         kinds = {type(label) for label in labels}
         if kinds <= {bool, np.bool_}:
             labels = labels.astype(bool)

@@ -32,7 +32,7 @@ def smoothed(classes: Array, n_classes: int, share: float) -> Floats:
 
 
 def smoothed_towards_uniform(probabilities: Floats, n_rows: int) -> Floats:
-    """Shrink probabilities, (n, C), towards uniform, with the weight of one extra row.
+    """Return probabilities, (n, C), shrunk towards uniform with the weight of one extra row.
 
     A model of n training rows cannot be certain: the smallest probability is 1 / (C (n + 1)).
     """
@@ -59,9 +59,10 @@ def accuracy(scores: Array, classes: Array, weights: Array) -> float:
 
 
 def auc(scores: Array, classes: Array, weights: Array) -> float:
-    """Return the area under the ROC curve: how often a row of a class has a larger score for it than another row.
+    """Return the area under the ROC curve.
 
-    Ties count half. For more than two classes, the area is the mean over the classes that have some rows but not all
+    This is the probability that a row of a class has a larger score for this class than a row of another class. Ties
+    count half. For more than two classes, the area is the mean over the classes that have some rows but not all
     of them. The area is NaN if there is no such class.
     """
     columns = range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1])
@@ -114,7 +115,7 @@ def refined_log_losses(logits: Array, classes: Array, weights: Array) -> Floats:
 
 
 def class_error(metric: str, logits: Array, classes: Array, weights: Array) -> float:
-    """Return what the best epoch by a metric makes small: 1 − accuracy, 1 − AUC or the refined log loss."""
+    """Return the error that chooses the best epoch by a metric: 1 − accuracy, 1 − AUC or the refined log loss."""
     if metric == "accuracy":
         return 1 - accuracy(logits, classes, weights)
     area = auc(softmax(logits), classes, weights) if metric == "auc" else np.nan
@@ -137,14 +138,19 @@ def mae(values: Array, truth: Array, weights: Array) -> float:
     return _weighted_mean(np.abs(values - truth), weights)
 
 
-def quantile_loss(values: Array, truth: Array, weights: Array, quantile: float) -> float:
-    """Return the weighted mean of the quantile loss, which is also called pinball loss."""
+def quantile_losses(values: Array, truth: Array, quantile: float) -> Floats:
+    """Return the quantile loss of each row, (n,), which is also called pinball loss."""
     above = truth - values
-    return _weighted_mean(np.maximum(quantile * above, (quantile - 1) * above), weights)
+    return np.asarray(np.maximum(quantile * above, (quantile - 1) * above))
+
+
+def quantile_loss(values: Array, truth: Array, weights: Array, quantile: float) -> float:
+    """Return the weighted mean of the quantile loss."""
+    return _weighted_mean(quantile_losses(values, truth, quantile), weights)
 
 
 def number_error(metric: str, values: Array, truth: Array, weights: Array, quantile: float) -> float:
-    """Return what the best epoch by a metric makes small: the RMSE, the MAE or the quantile loss."""
+    """Return the error that chooses the best epoch by a metric: the RMSE, the MAE or the quantile loss."""
     if metric == "quantile":
         return quantile_loss(values, truth, weights, quantile)
     return {"rmse": rmse, "mae": mae}[metric](values, truth, weights)
@@ -167,23 +173,24 @@ def class_scores(probabilities: Floats, classes: Array, weights: Array) -> list[
 
 
 def number_scores(values: Floats, truth: Floats, weights: Floats) -> list[Score]:
-    """Return R², RMSE and MAE. The baseline predicts the weighted mean for every row."""
+    """Return R², RMSE and MAE. The baseline predicts the weighted mean, and for the MAE, the weighted median."""
     mean = np.full(len(truth), _weighted_mean(truth, weights))
+    median = np.full(len(truth), _weighted_quantile(truth, weights, 0.5))
     error, constant_error = (rmse(guess, truth, weights) for guess in (values, mean))
     r2 = 1 - (error / constant_error) ** 2 if constant_error else np.nan
     return [
         _score("r2", r2, 0.0),
         _score("rmse", error, constant_error),
-        _score("mae", mae(values, truth, weights), mae(mean, truth, weights)),
+        _score("mae", mae(values, truth, weights), mae(median, truth, weights)),
     ]
 
 
 def quantile_scores(values: Floats, truth: Floats, weights: Floats, quantile: float) -> list[Score]:
-    """Return the quantile loss, and the share of rows below the prediction, which should be `quantile`.
+    """Return the quantile loss, and the share of rows at or below the prediction, which should be `quantile`.
 
-    The baseline predicts the quantile of all rows for every row.
+    The baseline predicts the weighted quantile of all rows for every row.
     """
-    constant = np.full(len(truth), np.quantile(truth, quantile))
+    constant = np.full(len(truth), _weighted_quantile(truth, weights, quantile))
     losses = (quantile_loss(guess, truth, weights, quantile) for guess in (values, constant))
     share_below = _weighted_mean(truth <= values, weights)
     return [_score("quantile_loss", *losses), _score("share_below", share_below, quantile)]
@@ -192,6 +199,13 @@ def quantile_scores(values: Floats, truth: Floats, weights: Floats, quantile: fl
 def _score(metric: str, value: float, baseline: float) -> Score:
     numbers = {"value": float(value), "baseline": float(baseline)}
     return {"metric": metric, **{name: number if np.isfinite(number) else None for name, number in numbers.items()}}
+
+
+def _weighted_quantile(values: Array, weights: Array, quantile: float) -> float:
+    """Return the smallest value v such that values up to v have at least a share `quantile` of all weights."""
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(cumulative, quantile * cumulative[-1])]])
 
 
 def _weighted_mean(values: Array, weights: Array) -> float:

@@ -1,4 +1,4 @@
-"""A model of a table: networks, and the encodings that turn a table into their inputs and their outputs into answers.
+"""A model of a table: networks, the encoding of their inputs, and the target that turns their outputs into answers.
 
 It knows `Network`, frames, encodings and model files. It must not know text files, the terminal or how a model is
 trained.
@@ -66,7 +66,7 @@ class TableModel:
         Raises
         ------
         ValueError
-            If a column is missing or holds something else than in training.
+            If a column is missing or holds another kind of cells than in training.
         """
         of_each = [self.target.answers(output, self.temperature) for output in self._outputs(X)]
         return self.target.combined(np.asarray(np.mean(of_each, axis=0)), self.n_rows)
@@ -100,7 +100,7 @@ class TableModel:
         rank = int(np.ceil((m + 1) * coverage - 1e-9))  # 100 · 0.07 is 7.000000000000001
         if rank > m:
             raise ValueError(
-                f"coverage must be at most {m / (m + 1):.3g}, as the model knows {m} residuals; got {coverage}"
+                f"coverage must be at most {m / (m + 1):.3g}, because the model has {m} residuals; got {coverage}"
             )
         return float(self.residuals[max(rank, 1) - 1])
 
@@ -125,18 +125,18 @@ class TableModel:
         Raises
         ------
         ValueError
-            If a column is missing or holds something else than in training, if an interval is asked for of classes or
-            probabilities of numbers, or if `margin` raises.
+            If a column is missing or holds another kind of cells than in training, if `coverage` is given for classes
+            or `with_probabilities` for numbers, or if `margin` raises.
         """
         name = self.target.name
         if isinstance(self.target, Classes):
             if coverage is not None:
-                raise ValueError(f"an interval is for numbers, and the target {name!r} is classes")
+                raise ValueError(f"coverage needs a target of numbers, and {name!r} holds classes")
             p = self.answers(X)
             of_each = {f"p_{label}": p[:, c] for c, label in enumerate(self.target.labels)}
             return self.target.decode(p) | (of_each if with_probabilities else {})
         if with_probabilities:
-            raise ValueError(f"probabilities are for classes, and the target {name!r} is numbers")
+            raise ValueError(f"probabilities need a target of classes, and {name!r} holds numbers")
         margin = None if coverage is None else self.margin(coverage)
         values = self.answers(X)
         bounds = {} if margin is None else {"lower": values - margin, "upper": values + margin}
@@ -192,7 +192,7 @@ class TableModel:
         Raises
         ------
         ValueError
-            If the file is damaged, foreign, or holds a network without a table's encoding.
+            If the file is damaged, of another program, or holds a network without the encoding of a table.
         """
         tensors, metadata = model_file.read(path)
         if "table" not in metadata:
@@ -229,7 +229,7 @@ def _with_new_names(table: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a model with the names that are used now.
 
     The first files of version 0.1 have other names for some settings, for the standard deviation of the target and for
-    the scores. Such files have the same version as the present ones, so the old names are replaced wherever they are.
+    the scores. Their version number is the present one, so old names are replaced in every file that has them.
     """
     about = table["about"]
     settings = {_NEW_SETTINGS.get(name, name): value for name, value in about.get("settings", {}).items()}

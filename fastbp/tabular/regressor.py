@@ -35,7 +35,7 @@ from fastbp.tabular.training.parts import TrainingData
 class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     """Prediction of a number for each row of a raw table by an ensemble of neural networks.
 
-    Columns of numbers, truth values, texts, categories and dates are encoded, and cells may be missing. Each network
+    Columns of numbers, Booleans, texts, categories and dates are encoded, and cells may be missing. Each network
     is validated on rows that are held out from its training. The predictions of the networks are averaged. No
     prediction leaves the range of the training targets.
 
@@ -70,7 +70,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Seed of the held-out rows, the initial weights, the order of the rows and the dropout.
     callback : callable or None, default None
         Called as `callback(progress)` with a `fastbp.tabular.Progress` after each epoch of each network, and once
-        more when a network is over. If it returns True, the training ends, and every network keeps its best epoch.
+        more when the training of a network has ended. If it returns True, the whole training ends, and every network
+        keeps its best epoch.
 
     Attributes
     ----------
@@ -169,7 +170,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             Validation rows. They replace the held-out rows of every network.
         executor : concurrent.futures.Executor, default None
             Trains the networks in place of threads, in other processes or on other machines. `n_jobs` has no effect
-            then, and the callback is called once per network. The result is the same to the bit.
+            then, and the callback is called once for each network. The result is the same to the bit.
 
         Returns
         -------
@@ -251,4 +252,7 @@ def _cells(y: Any) -> Cells:
     """Return numbers as cells, none of them missing."""
     numbers = column_or_1d(as_array(y), warn=True)
     assert_all_finite(numbers, input_name="y")
-    return cells_of("y", numbers.astype(np.float64))
+    try:
+        return cells_of("y", numbers.astype(np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y must hold numbers ({error}); TabularClassifier takes labels") from None

@@ -33,7 +33,7 @@ class Cells:
     kind : str
         "numbers", "text" or "dates". Any other text describes cells that no network can learn from.
     values : ndarray of shape (n,)
-        Numbers as they are, dates as days since 1970, texts as places in `levels`, truth values as booleans.
+        Numbers as they are, dates as days since 1970, texts as indices into `levels`, Booleans as they are.
     missing : ndarray of bool of shape (n,)
         Which cells are missing. The value of a missing cell has no meaning.
     levels : tuple of str
@@ -56,7 +56,7 @@ class Cells:
 
     @property
     def is_truth(self) -> bool:
-        """Whether the cells are truth values."""
+        """Whether the cells are Booleans."""
         return self.values.dtype.kind == "b"
 
     @property
@@ -74,13 +74,13 @@ class Cells:
         return np.where(self.missing, np.nan, self.values.astype(np.float64))
 
     def codes(self) -> Integers:
-        """Return texts as places in `levels`, (n,), with −1 for missing cells."""
+        """Return texts as indices into `levels`, (n,), with −1 for missing cells."""
         return np.where(self.missing, -1, self.values).astype(np.int64)
 
     def distinct(self) -> tuple[list[Value], Integers]:
-        """Return the different values in ascending order, and the place of each cell among them, (n,).
+        """Return the different values in ascending order, and the index of each cell among them, (n,).
 
-        The place of a missing cell is −1. Dates are days since 1970.
+        The index of a missing cell is −1. Dates are days since 1970.
 
         Raises
         ------
@@ -164,7 +164,7 @@ def numbers(name: str, values: Array, missing: Array | None = None) -> Cells:
 
 
 def truths(name: str, values: Array, missing: Array | None = None) -> Cells:
-    """Return an array of booleans as cells."""
+    """Return an array of Booleans as cells of text."""
     return Cells(name, "text", values, _gaps(values, missing), ("false", "true"))
 
 
@@ -174,7 +174,7 @@ def dates(name: str, microseconds: Array, missing: Array) -> Cells:
 
 
 def texts(name: str, values: Iterable[Any]) -> Cells:
-    """Return values as cells of text: 1.0 as "1", and truth values as "true" and "false"."""
+    """Return values as cells of text: 1.0 as "1", and Booleans as "true" and "false"."""
     known = [value if type(value) is str else None if _is_missing(value) else _text(value) for value in values]
     levels = tuple(text for text in dict.fromkeys(known) if text is not None)
     places: dict[str | None, int] = {None: -1, **{text: place for place, text in enumerate(levels)}}
@@ -272,7 +272,7 @@ def _text(value: Any) -> str:
 def _float(value: Any) -> float:
     try:
         return float(value)
-    except OverflowError:  # a whole number of over 300 digits
+    except OverflowError:  # a whole number of more than 308 digits
         return np.inf if value > 0 else -np.inf
 
 

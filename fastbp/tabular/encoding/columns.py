@@ -25,7 +25,7 @@ class NumberColumn:
 
     The scaled input of a value x is z / √(1 + (z/3)²) with z = (x − median) / (q₇₅ − q₂₅). The input is close to z near
     zero and stays within (−3, 3), so one extreme value cannot dominate the others (Holzmüller, Grinsztajn & Steinwart
-    2024, arXiv:2407.04491). If the quartiles coincide, half the range replaces their distance.
+    2024, arXiv:2407.04491). If the interquartile range q₇₅ − q₂₅ is 0, half the range of the values replaces it.
 
     The bins have the edges b₀ < … < b_T. The input of bin t is −1 below b_{t−1}, 1 above b_t and linear between them.
     With this piecewise-linear encoding, a network can learn steps as a decision tree does (Gorishniy, Rubachev &
@@ -40,10 +40,11 @@ class NumberColumn:
     median : float
         The value whose scaled input is 0.
     scale : float
-        The distance from the median for which z = 1. A scale of 0, for a constant column, makes all scaled inputs 0.
+        The interquartile range, or half the range of the values. A scale of 0, for a constant column, makes all scaled
+        inputs 0.
     marks_missing : bool
-        Whether the column has one more input, which is 1 for missing cells and 0 for others. It has this input if a
-        cell was missing in training.
+        Whether a cell was missing in training. The column then has one more input, which is 1 for missing cells and 0
+        for others.
     edges : tuple of float
         Edges of the bins, in ascending order. An empty tuple means no bins.
     """
@@ -152,7 +153,7 @@ class DateColumn:
     """A column of dates or times, encoded as a number of days and as the phase within the year, the week and the day.
 
     A period has two inputs, the sine and cosine of the phase. A period is left out if the training rows cover less than
-    one whole period, or have one phase only.
+    one whole period, or have only one phase.
 
     Attributes
     ----------

@@ -35,12 +35,12 @@ def frame_of(X: Any, name: str = "X") -> Frame:
     TypeError
         If `X` is a sparse or a lazy table.
     ValueError
-        If `X` is no table, or two of its columns have the same name.
+        If `X` is no table, if two of its columns have the same name, or if the columns differ in length.
     """
     if isinstance(X, Frame):
         return X
     if hasattr(X, "toarray"):
-        raise TypeError(f"{name} is a sparse matrix, and a table is dense: {name}.toarray() makes it one")
+        raise TypeError(f"{name} is a sparse matrix: {name}.toarray() makes a dense table of it")
     if isinstance(X, Mapping):
         names, columns = [str(key) for key in X], list(X.values())
     elif (native := _native_frame(X, name)) is None:
@@ -120,12 +120,12 @@ def _native_frame(X: Any, name: str) -> Any:
     try:
         frame = nw.from_native(X, pass_through=True)
         if isinstance(frame, nw.LazyFrame):
-            raise TypeError(f"{name} is a lazy frame: {name}.collect() reads it")
+            raise TypeError(f"{name} is a lazy frame: {name}.collect() makes a table of it")
         if isinstance(frame, nw.DataFrame):
             frame.columns  # noqa: B018 (raises if a pandas frame has two columns with the same name)
             return frame
     except nw.exceptions.DuplicateError as error:
-        raise ValueError(f"{name} has two columns of one name: {error}") from None
+        raise ValueError(f"{name} has two columns with the same name: {error}") from None
     return None
 
 

@@ -144,7 +144,7 @@ def learn_encoding(frame: Frame) -> tuple[Encoding, list[str]]:
             notices.append(f"column {column.name!r} is left out: {reason}")
         elif column.kind == "numbers" and (n_infinite := int(np.isinf(column.values[~column.missing]).sum())):
             values = "1 infinite value" if n_infinite == 1 else f"{n_infinite} infinite values"
-            notices.append(f"column {column.name!r} holds {values}, taken as missing")
+            notices.append(f"column {column.name!r} holds {values}, treated as missing")
     if not columns:
         raise ValueError("; ".join(["no column is left to learn from", *notices]))
     return Encoding(tuple(columns), tuple(frame.names)), notices
@@ -179,7 +179,7 @@ def _shown(value: Any) -> str:
 
 
 def _reason_to_leave_out(cells: Cells, is_alone: bool) -> str | None:
-    """Return why a column cannot be used, or None; a counter of the rows is used if there is no other column."""
+    """Return why a column cannot be used, or None. A column that counts the rows is used if it is the only column."""
     if cells.kind not in ("numbers", "text", "dates"):
         return f"it holds {cells.kind}"
     if cells.is_whole and len(cells) > 2 and cells.value(0) in (0, 1) and not is_alone:
@@ -197,7 +197,7 @@ def suggestion(name: str, names: Sequence[str]) -> str:
 
 
 def _check_kind(cells: Cells, wanted: str) -> None:
-    """Raise a `ValueError` if a column holds another kind of cells than in training; an empty column is allowed."""
+    """Raise a `ValueError` if a column holds another kind of cells than in training. An empty column is allowed."""
     if cells.kind == wanted or cells.missing.all():
         return
     where = ""

@@ -1,7 +1,7 @@
 """The column to predict, of classes or of numbers: its cells as the network's y, and the network's output as answers.
 
-`Classes` and `Quantity` have the same methods, so no other file has to ask which kind of target it has. This file knows
-metrics, settings and the names of losses. It must not know files, other columns or networks.
+`Classes` and `Quantity` have the same methods, so another file seldom has to ask for the kind of a target. This file
+knows metrics, settings and the names of losses. It must not know files, other columns or networks.
 """
 
 # ruff: noqa: ARG002 (each method takes what either kind of target needs)
@@ -20,7 +20,7 @@ from fastbp.tabular.encoding.cells import Cells, Value
 from fastbp.tabular.metrics import Score
 from fastbp.tabular.settings import CLASS_METRICS, DROPOUT, LEARNING_RATE, NUMBER_METRICS
 
-MAX_RESIDUALS = 10_000  # that a model keeps
+MAX_RESIDUALS = 10_000  # of a model
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,15 @@ class Classes:
         ValueError
             If a label is not one of `labels`.
         """
-        numbers = {label: c for c, label in enumerate(self.labels)}
+        numbers: dict[Value, int] = {label: c for c, label in enumerate(self.labels)}
+        if isinstance(self.labels[0], bool):  # in a text file, Booleans are texts
+            for c, text in enumerate(map(str, self.labels)):
+                numbers |= dict.fromkeys((text, text.lower(), text.upper()), c)
         values, places = cells.distinct()
         classes = np.array([numbers.get(value, -1) for value in values], dtype=np.int64)[places]
         if (unknown := classes < 0).any():
             label = cells.value(int(unknown.argmax()))
-            raise ValueError(f"the target {self.name!r} holds {label!r}, which is no class known")
+            raise ValueError(f"the target {cells.name!r} holds {label!r}, which is not a class of the training rows")
         return classes
 
     def truth_of_cells(self, cells: Cells) -> Array:
@@ -86,11 +89,11 @@ class Classes:
         return self.encode(cells)
 
     def truth(self, y: Array) -> Array:
-        """Return the true class numbers, (n,), of what `encode` returned."""
+        """Return the true class numbers, (n,): y, as `encode` returned it."""
         return y
 
     def strata(self, y: Array) -> Integers | None:
-        """Return numbers, (n,), of which each fold has its share: the class numbers."""
+        """Return the class numbers, (n,): each fold has its share of each class."""
         return y
 
     # --- training -------------------------------------------------------------------------------------------
@@ -100,15 +103,15 @@ class Classes:
         return losses.cross_entropy
 
     def training_targets(self, y: Array, label_smoothing: float) -> Floats:
-        """Return what the loss takes, (n, C): smoothed one-hot labels."""
+        """Return the targets of the loss, (n, C): smoothed one-hot labels."""
         return metrics.smoothed(y, self.n_outputs, label_smoothing)
 
     def validation_error(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> float:
         """Return the error of held-out rows that chooses the best epoch; `output` is (n, C)."""
         return metrics.class_error(metric, output, y, weights)
 
-    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str) -> Floats:
-        """Return an error of each row, (n,), by which two networks are compared."""
+    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> Floats:
+        """Return an error of each row, (n,), by which two networks are compared: the log loss for every metric."""
         return metrics.refined_log_losses(output, y, weights)
 
     # --- answers --------------------------------------------------------------------------------------------
@@ -118,7 +121,7 @@ class Classes:
         return metrics.temperature(output, y, weights)
 
     def answers(self, output: Array, temperature: float) -> Floats:
-        """Return the probabilities, (n, C), that one network's output stands for."""
+        """Return the calibrated probabilities, (n, C), of one network's output."""
         return metrics.softmax(output / temperature)
 
     def combined(self, mean_answers: Floats, n_rows: int) -> Floats:
@@ -142,7 +145,7 @@ class Classes:
         return metrics.class_scores(probabilities, truth, weights)
 
     def residuals(self, probabilities: Floats, truth: Array) -> Floats:
-        """Return no residuals, (0,): a class has no distance from its prediction."""
+        """Return no residuals, (0,): a classification has none."""
         return np.zeros(0)
 
 
@@ -201,12 +204,14 @@ class Quantity:
             If the column does not hold numbers.
         """
         if cells.kind != "numbers":
-            raise ValueError(f"the target {self.name!r} held numbers in training and holds {cells.kind} here")
+            raise ValueError(f"the target held numbers in training, and column {cells.name!r} holds {cells.kind} here")
         return cells.floats()
 
     def truth(self, y: Array) -> Floats:
-        """Return the true numbers, (n,), of what `encode` returned."""
-        return np.asarray(y * self.std + self.mean)
+        """Return the true numbers, (n,), of what `encode` returned: at most `highest` for a training row."""
+        numbers = y * self.std + self.mean
+        is_in_range = y <= (self.highest - self.mean) / self.std
+        return np.where(is_in_range, np.minimum(numbers, self.highest), numbers)
 
     def strata(self, y: Array) -> Integers | None:
         """Return None: the rows of a fold are drawn without regard to their numbers."""
@@ -221,15 +226,17 @@ class Quantity:
         return {"rmse": losses.squared_error, "mae": losses.absolute_error}[metric]
 
     def training_targets(self, y: Array, label_smoothing: float) -> Floats:
-        """Return what the loss takes, (n, 1): the standardised numbers."""
+        """Return the targets of the loss, (n, 1): the standardised numbers."""
         return y[:, newaxis]
 
     def validation_error(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> float:
         """Return the error of held-out rows that chooses the best epoch; `output` is (n, 1)."""
         return metrics.number_error(metric, output[:, 0], y, weights, quantile)
 
-    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str) -> Floats:
-        """Return an error of each row, (n,), by which two networks are compared."""
+    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> Floats:
+        """Return an error of each row, (n,), by which two networks are compared: the loss that the metric measures."""
+        if metric == "quantile":
+            return metrics.quantile_losses(output[:, 0], y, quantile)
         errors = np.abs(output[:, 0] - y)
         return np.asarray(errors**2 if metric == "rmse" else errors)
 
@@ -240,7 +247,7 @@ class Quantity:
         return 1.0
 
     def answers(self, output: Array, temperature: float) -> Floats:
-        """Return the numbers, (n,), that one network's output, (n, 1), stands for."""
+        """Return the numbers, (n,), of one network's output, (n, 1), in the unit of the target."""
         numbers = output[:, 0].astype(np.float64) * self.std + self.mean
         return np.asarray(np.clip(numbers, self.lowest, self.highest))
 
@@ -257,13 +264,13 @@ class Quantity:
         return metrics.rmse(values, truth, weights)
 
     def scores(self, values: Floats, truth: Array, weights: Floats, metric: str, quantile: float) -> list[Score]:
-        """Return R², RMSE and MAE; of a predicted quantile, its loss and the share of rows below the prediction."""
+        """Return R², RMSE and MAE, or for a quantile, the quantile loss and the share of rows below the prediction."""
         if metric == "quantile":
             return metrics.quantile_scores(values, truth, weights, quantile)
         return metrics.number_scores(values, truth, weights)
 
     def residuals(self, values: Floats, truth: Array) -> Floats:
-        """Return |y − ŷ| in ascending order, (m,); of many rows, `MAX_RESIDUALS` quantiles of the residuals."""
+        """Return |y − ŷ| in ascending order, (m,), or `MAX_RESIDUALS` quantiles of them if there are more rows."""
         residuals = np.sort(np.abs(values - truth))
         if len(residuals) > MAX_RESIDUALS:
             residuals = residuals[np.linspace(0, len(residuals) - 1, MAX_RESIDUALS).round().astype(int)]
@@ -292,7 +299,7 @@ def clean_target(cells: Cells) -> Cells:
     Raises
     ------
     ValueError
-        If the column holds something else than numbers, truth values or texts.
+        If the column holds neither numbers nor Booleans nor texts.
     """
     if cells.kind == "text":
         return cells

@@ -1,4 +1,4 @@
-"""A model made from a table: which rows each network does without, which inputs it sees, and when the training ends.
+"""A model made from a table: the rows held out from each network, the inputs it sees, and the end of the training.
 
 It knows every part of a model and how networks are trained. It must not know files, the terminal or other libraries'
 frames.
@@ -58,7 +58,7 @@ def build(
     Raises
     ------
     ValueError
-        If a setting is not possible, no column can be learned from, or the validation data do not fit.
+        If a setting is out of range, no column can be learned from, or the validation data do not fit the table.
     DivergenceError
         If every network diverged.
     """
@@ -70,10 +70,9 @@ def build(
     workload = _workload(data, encoding, recipe, settings, has_choice)
     trainer = _Trainer(workload, settings, deadline, callback, executor)
     members = trainer.train([(0, True), (0, False)][: 1 + has_choice])
-    kinds = [True]
     if len(members) == 2:
         members = better_of(members, workload)
-        kinds = [member.sees_bins for member in members]
+    kinds = [member.sees_bins for member in members]
     left = range(1, 1 + settings.n_estimators - len(members))
     members += trainer.train([(fold, kinds[fold % len(kinds)]) for fold in left])
     kept = {**asdict(settings), **asdict(recipe)}
@@ -139,7 +138,9 @@ def _positive_weights(weights: Floats, name: str, least: int) -> tuple[npt.NDArr
     counts = weights > 0
     if counts.sum() < least:
         wanted = "two rows" if least == 2 else "one row"
-        raise ValueError(f"{name} is 0 for all but {counts.sum()} of the rows; {wanted} at least must count")
+        raise ValueError(
+            f"{name} is 0 for all but {counts.sum()} of the rows; at least {wanted} must have a positive weight"
+        )
     positive = weights[counts] / weights.max()  # so that their sum is finite
     return counts, positive / positive.mean()
 
@@ -201,8 +202,11 @@ class _Trainer:
         except DivergenceError:
             if first == 0:
                 raise
-            self.notices.append(f"{len(tasks)} networks left the finite numbers in their first epoch, and are dropped")
+            self.notices.append("all further networks diverged, and are dropped")
             return []
+        if n := ensemble.n_diverged:
+            who = "1 network diverged in its" if n == 1 else f"{n} networks diverged in their"
+            self.notices.append(f"{who} first epoch, and {'is' if n == 1 else 'are'} dropped")
         self._is_ended, self.is_interrupted = ensemble.is_ended, ensemble.is_interrupted
         folds_of = self._workload.folds
         return [

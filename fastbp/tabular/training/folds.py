@@ -72,7 +72,7 @@ def _fold_of_groups(groups: Array, k: int, random: np.random.Generator) -> Integ
     """Assign each group to the smallest fold so far, the largest group first."""
     _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(counts) < 2:
-        raise ValueError("groups holds one group alone: there must be another one to hold out")
+        raise ValueError("groups holds only one group: at least two are needed, one of them to be held out")
     k = min(k, len(counts))
     sizes, fold_of_group = np.zeros(k), np.zeros(len(counts), np.int64)
     order = random.permutation(len(counts))

@@ -18,7 +18,7 @@ from fastbp.tabular.metrics import Score
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.training.parts import Built, Member, Workload
 
-N_STANDARD_ERRORS = 2.0  # by which one network must be better than another for the others to be of its kind
+N_STANDARD_ERRORS = 2.0  # a network that is better by more than this decides the kind of all further networks
 
 
 def evaluate(model: TableModel, frame: Frame, name: str) -> tuple[list[Score], int, list[str]]:
@@ -28,32 +28,32 @@ def evaluate(model: TableModel, frame: Frame, name: str) -> tuple[list[Score], i
     ----------
     model : TableModel
     frame : Frame
-        The columns of the training table, and the true answers.
+        The columns of the training table, and the true values of the target.
     name : str
-        Name of the column with the true answers. Rows without an answer are left out.
+        Name of the column with the true values. Rows without a true value are left out.
 
     Returns
     -------
     scores : list of dict
         "metric", "value" and "baseline" (the score of the best constant prediction).
     n_rows : int
-        Number of rows with an answer.
+        Number of rows with a true value.
     notices : list of str
         What was left out, one sentence each.
 
     Raises
     ------
     ValueError
-        If a column is missing, or holds something else than in training.
+        If a column is missing, or holds another kind of cells than in training.
     """
     if name not in frame.names:
         raise ValueError(f"the table has no column {name!r}{suggestion(name, frame.names)}")
-    column = clean_target(frame[name]).renamed(model.target.name)
+    column = clean_target(frame[name])
     known = ~column.missing
     if not known.any():
         raise ValueError(f"the target {name!r} is missing in every row")
     n = column.n_missing
-    notices = [f"{n} row{'s' * (n > 1)} without an answer left out"] if n else []
+    notices = [f"{n} row{'s are' if n > 1 else ' is'} left out: the target {name!r} is missing there"] if n else []
     rows, column = frame.take(known), column.take(known)
     settings, weights = model.about["settings"], np.ones(len(column))
     truth = model.target.truth_of_cells(column)
@@ -64,13 +64,15 @@ def evaluate(model: TableModel, frame: Frame, name: str) -> tuple[list[Score], i
 def better_of(pair: Sequence[Member], workload: Workload) -> list[Member]:
     """Return the better one of two networks with the same held-out rows, or both if neither is clearly better.
 
-    A network is clearly better if the mean difference of the rows' errors is larger than `N_STANDARD_ERRORS` of its
+    A network is clearly better if the weighted mean difference of the rows' errors is larger than `N_STANDARD_ERRORS`
     standard errors.
     """
     _, y, weights = workload.scored_rows.take(pair[0].held_out)
-    target, metric = workload.target, workload.recipe.metric
-    first, second = (target.row_errors(member.trained.output, y, weights, metric) for member in pair)
-    difference = second - first
+    target, recipe = workload.target, workload.recipe
+    first, second = (
+        target.row_errors(member.trained.output, y, weights, recipe.metric, recipe.quantile) for member in pair
+    )
+    difference = weights * (second - first)
     standard_error = difference.std() / np.sqrt(len(difference))
     if abs(difference.mean()) <= N_STANDARD_ERRORS * standard_error:
         return list(pair)
@@ -94,7 +96,7 @@ def finished(
     workload : Workload
     encoding : Encoding
     settings : dict
-        The settings that the model keeps; nothing is left to a default.
+        The settings that the model keeps. No None stands for a default.
     notices : sequence of str
     is_interrupted : bool
     """
@@ -154,4 +156,4 @@ def _divergence_notices(members: Sequence[Member], learning_rate: float) -> list
     n = sum(member.trained.divergence is not None for member in members)
     if n == 0:
         return []
-    return [f"{n} of {len(members)} networks left the finite numbers, at learning rate {learning_rate:g}"]
+    return [f"{n} of {len(members)} networks diverged at learning rate {learning_rate:g}, after the best epoch"]

@@ -59,7 +59,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained. Nothing is left to a default here: `settings.Settings` holds what a user asked for.
+    """How one network is trained. Unlike in `settings.Settings`, no None stands for a default.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class EncodedRows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """All that the tasks of a training share. It can be pickled, so that a task can be trained in another process.
+    """The data that all tasks of a training share. They can be pickled, so that another process can train a task.
 
     Attributes
     ----------
@@ -124,10 +124,10 @@ class Workload:
     target : Classes or Quantity
     recipe : Recipe
     packed : dict of bool to TrainingRows
-        The training rows as a run takes them, with and without the bins. Each process makes them when a task needs
-        them, and its tasks share them. They are not pickled.
+        The training rows as a run takes them, with the bins (True) and without (False). The first task that needs them
+        makes them, and all tasks with this object share them. They are not pickled.
     lock : Lock
-        Held by the thread that changes `packed`.
+        Held by a thread that reads or changes `packed`.
     """
 
     rows: EncodedRows
@@ -159,7 +159,7 @@ class Task(NamedTuple):
     network : int
         Number of the network in the training, counted from 0.
     fold : int
-        Which of the workload's folds the network does not see.
+        Index of the network's held-out rows in the workload's folds.
     sees_bins : bool
         Whether the bins of numbers are among the network's inputs.
     seed : int

@@ -30,6 +30,8 @@ class Ensemble(NamedTuple):
     trained : list of Trained
     tasks : list of Task
         The task of each network.
+    n_diverged : int
+        Number of networks that diverged in their first epoch, so that nothing is left of them.
     is_ended : bool
         Whether Ctrl-C or the callback ended the training.
     is_interrupted : bool
@@ -38,6 +40,7 @@ class Ensemble(NamedTuple):
 
     trained: list[Trained]
     tasks: list[Task]
+    n_diverged: int
     is_ended: bool
     is_interrupted: bool
 
@@ -64,8 +67,9 @@ def train_all(
     time_budget : float, optional
         Seconds after which the networks end with their current epoch. After that, only the first task still begins.
     callback : callable, optional
-        Called in this thread with a `Progress` after each epoch of each network, and once more when a network is
-        over. With an executor, only the latter calls are made. If the callback returns True, the training ends.
+        Called in this thread with a `Progress` after each epoch of each network, and once more when the training of a
+        network has ended. With an executor, only the latter calls are made. If the callback returns True, the training
+        ends.
     executor : concurrent.futures.Executor, optional
         Trains the tasks in place of threads. It may run them in other processes or on other machines, because a task
         and its workload can be pickled. A task that the executor has begun ends early only by the time budget.
@@ -81,18 +85,15 @@ def train_all(
     KeyboardInterrupt
         On a second Ctrl-C. The first Ctrl-C ends each network with its current epoch.
     """
-    trainer = _Threads(n_threads or available()) if executor is None else _Futures(executor)
-    outcomes: dict[int, Any] = {}  # by the task's place
+    reports = _Reports(tasks)
+    trainer = _Threads(reports, n_threads or available()) if executor is None else _Futures(reports, executor)
     is_ended = is_interrupted = False
     try:
         trainer.start(workload, tasks, math.inf if time_budget is None else time_budget)
-        while len(outcomes) < len(tasks):
+        while not reports.are_complete():
             try:
-                event = trainer.next_event()
-                if not isinstance(event, Progress):
-                    k, outcomes[k] = event
-                    event = _last_progress(tasks[k], outcomes[k])
-                if callback is not None and event is not None and is_true(callback(event)):
+                progress = reports.next()
+                if callback is not None and progress is not None and is_true(callback(progress)):
                     is_ended = True
                     trainer.end()
             except KeyboardInterrupt:
@@ -101,19 +102,19 @@ def train_all(
                 is_ended = is_interrupted = True
                 trainer.end()
     finally:
-        trainer.end()  # after an error, no thread continues in vain
-    return _ensemble(tasks, outcomes, is_ended, is_interrupted)
+        trainer.end()  # after an error, the threads end too
+    return _ensemble(tasks, reports.outcomes, is_ended, is_interrupted)
 
 
 def _ensemble(tasks: Sequence[Task], outcomes: dict[int, Any], is_ended: bool, is_interrupted: bool) -> Ensemble:
-    """Return the trained networks in the order of their tasks, or raise the error that left none."""
+    """Return the trained networks in the order of their tasks, or raise an error if there are none."""
     trained = {k: outcomes[k] for k in sorted(outcomes) if isinstance(outcomes[k], Trained)}
     errors = [error for error in outcomes.values() if isinstance(error, BaseException)]
     unexpected = [error for error in errors if not isinstance(error, DivergenceError)]
     diverged = [network.divergence for network in trained.values() if network.divergence is not None]
     if unexpected or len(diverged) == len(trained):
         raise (unexpected + errors + diverged)[0]
-    return Ensemble(list(trained.values()), [tasks[k] for k in trained], is_ended, is_interrupted)
+    return Ensemble(list(trained.values()), [tasks[k] for k in trained], len(errors), is_ended, is_interrupted)
 
 
 def _last_progress(task: Task, outcome: Any) -> Progress | None:
@@ -124,15 +125,44 @@ def _last_progress(task: Task, outcome: Any) -> Progress | None:
     return Progress(outcome.epoch, outcome.losses[best], outcome.errors[best], task.network, is_over=True)
 
 
+class _Reports:
+    """The reports of all tasks: the progress of their networks, and their outcomes.
+
+    Ctrl-C can lose a report that has just been taken from the queue. An outcome is therefore not put into the queue.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.outcomes: dict[int, Any] = {}  # by the task's index: a `Trained`, an error, or None for a task not begun
+        self._tasks = tasks
+        self._queue: SimpleQueue[Progress | None] = SimpleQueue()
+
+    def add(self, progress: Progress) -> None:
+        """Add a report about a network that goes on."""
+        self._queue.put(progress)
+
+    def finish(self, k: int, outcome: Any) -> None:
+        """Add the last report of a task, and its outcome."""
+        self._queue.put(_last_progress(self._tasks[k], outcome))
+        self.outcomes[k] = outcome
+        self._queue.put(None)  # wakes a thread that took all reports before the outcome was there
+
+    def are_complete(self) -> bool:
+        """Return whether all outcomes are there and all reports are taken."""
+        return len(self.outcomes) == len(self._tasks) and self._queue.empty()
+
+    def next(self) -> Progress | None:
+        """Wait for the next report. None means that only an outcome has been added."""
+        return self._queue.get()
+
+
 class _Threads:
     """Trains tasks in daemon threads. On request, each thread ends its network with the current epoch.
 
-    These are threads of our own, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
+    The class starts its own threads, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
     """
 
-    def __init__(self, n_threads: int) -> None:
-        self._n_threads = n_threads
-        self._events: SimpleQueue[Any] = SimpleQueue()
+    def __init__(self, reports: _Reports, n_threads: int) -> None:
+        self._reports, self._n_threads = reports, n_threads
         self._is_ended = threading.Event()
 
     def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
@@ -147,7 +177,7 @@ class _Threads:
 
         def train_one(k: int) -> Trained | None:
             def watch(epoch: int, loss: float, error: float) -> bool:
-                self._events.put(Progress(epoch, loss, error, tasks[k].network))
+                self._reports.add(Progress(epoch, loss, error, tasks[k].network))
                 return is_late()
 
             return None if k > 0 and is_late() else train_task(workload, tasks[k], watch)
@@ -157,16 +187,13 @@ class _Threads:
                 while True:
                     k = waiting.get_nowait()
                     try:
-                        self._events.put((k, train_one(k)))
+                        outcome: Any = train_one(k)
                     except BaseException as error:
-                        self._events.put((k, error))
+                        outcome = error
+                    self._reports.finish(k, outcome)
 
         for _ in tasks[: self._n_threads]:
             threading.Thread(target=work, name="fastbp", daemon=True).start()
-
-    def next_event(self) -> Any:
-        """Wait for the next report: a `Progress`, or a task's place and its network, error or None."""
-        return self._events.get()
 
     def end(self) -> None:
         """End each network with its current epoch, and begin no other network."""
@@ -174,11 +201,10 @@ class _Threads:
 
 
 class _Futures:
-    """Trains tasks through an executor. A task that has begun cannot be reached; the other tasks can be cancelled."""
+    """Trains tasks through an executor. A task that has begun cannot be ended; the other tasks can be cancelled."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._events: SimpleQueue[Any] = SimpleQueue()
+    def __init__(self, reports: _Reports, executor: Executor) -> None:
+        self._reports, self._executor = reports, executor
         self._futures: list[Future[Trained | None]] = []
 
     def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
@@ -189,17 +215,12 @@ class _Futures:
             future.add_done_callback(partial(self._report, k))
             self._futures.append(future)
 
-    def next_event(self) -> Any:
-        """Wait for the next report: a task's place and its network, error or None."""
-        return self._events.get()
-
     def _report(self, k: int, future: Future[Trained | None]) -> None:
-        """Report a task that is over; a cancelled task has no network."""
-        outcome = None if future.cancelled() else future.exception() or future.result()
-        self._events.put((k, outcome))
+        """Report a task that has ended; a cancelled task has no network."""
+        self._reports.finish(k, None if future.cancelled() else future.exception() or future.result())
 
     def end(self) -> None:
-        """Cancel the tasks that have not begun, but for the first: a model needs one network."""
+        """Cancel the tasks that have not begun, except the first one: a model needs at least one network."""
         for future in self._futures[1:]:
             future.cancel()
 

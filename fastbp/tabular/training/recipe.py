@@ -1,4 +1,4 @@
-"""One network trained for a table: initial weights, learning rates and schedule as published, best epoch kept.
+"""One network trained for a table, by a published recipe: initial weights, learning rates, schedule and best epoch.
 
 RealMLP-TD-S of Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
 trees on tabular data" (arXiv:2407.04491), table A.1, with ReLU as the activation. It knows runs and their buffers. It
@@ -33,7 +33,7 @@ Watch = Callable[[int, float, float], bool]  # takes the epoch, the training los
 
 DTYPE = np.dtype(np.float32)
 SCALE_RATE = 6.0  # factor of the learning rate for the inputs' factors
-BIAS_RATE = 0.1  # and for the biases
+BIAS_RATE = 0.1  # factor of the learning rate for the biases
 
 
 def draw(sizes: list[int], seed: int) -> Parameters:
@@ -69,7 +69,7 @@ def packed(X: Array, y: Array, weights: Array) -> TrainingRows:
 
 
 def train_to_the_end(epoch: int, loss: float, error: float) -> bool:  # noqa: ARG001 (a `Watch`)
-    """Let a training go on after every epoch."""
+    """Return False, so that the training does not end early."""
     return False
 
 
@@ -145,7 +145,7 @@ def train(
     run.restore_best()
     output = predictor.predict(run.parameters, held_out, 1)
     network = Network.from_checkpoint(untrained(run.parameters, seed, loss))
-    best_epoch = max(1, len(history.validation_loss) - patience.count)  # of an error that is always NaN, the first
+    best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
     return Trained(network, best_epoch, output, history.loss, history.validation_loss, divergence)
 
 
@@ -175,21 +175,21 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) 
         return target.validation_error(output, y, weights, recipe.metric, recipe.quantile)
 
     loss = target.loss(recipe.metric, recipe.quantile)
-    inputs = np.ascontiguousarray(X[:, _columns(workload, task.sees_bins)])
+    inputs = np.ascontiguousarray(X[:, _visible_inputs(workload, task.sees_bins)])
     rows = _training_rows(workload, task.sees_bins)
     return train(rows, chosen, inputs, error_of, target.n_outputs, recipe, loss, task.seed, watch)
 
 
-def _columns(workload: Workload, sees_bins: bool) -> Any:
+def _visible_inputs(workload: Workload, sees_bins: bool) -> Any:
     """Return an index of the inputs that a network with or without bins sees."""
     return slice(None) if sees_bins else workload.is_not_bin
 
 
 def _training_rows(workload: Workload, sees_bins: bool) -> TrainingRows:
-    """Return the training rows as a run takes them. All tasks of one process share these arrays."""
+    """Return the training rows as a run takes them. All tasks with the same workload object share these arrays."""
     with workload.lock:
         if sees_bins not in workload.packed:
             X, y, weights = workload.rows
             targets = workload.target.training_targets(y, workload.recipe.label_smoothing)
-            workload.packed[sees_bins] = packed(X[:, _columns(workload, sees_bins)], targets, weights)
+            workload.packed[sees_bins] = packed(X[:, _visible_inputs(workload, sees_bins)], targets, weights)
         return workload.packed[sees_bins]
