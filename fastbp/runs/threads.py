@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -149,22 +150,35 @@ def _work(inbox: "SimpleQueue[Any]", answers: "SimpleQueue[BaseException | None]
             answers.put(None)
 
 
-def for_each(function: Callable[[T], object], items: Iterable[T], n_threads: int) -> None:
-    """Call `function` once for each item, in up to `n_threads` threads; raise the first error of the calls."""
+def shared_work(function: Callable[[T], object], items: Iterable[T]) -> Callable[[], None]:
+    """Return a target for several threads: each calls `function` with one item after another, until none is left.
+
+    `function` must not raise.
+    """
     todo: SimpleQueue[T] = SimpleQueue()
     for item in items:
         todo.put(item)
-    errors: list[BaseException] = []
 
     def work() -> None:
-        try:
-            while not errors:
+        with suppress(Empty):
+            while True:
                 function(todo.get_nowait())
-        except Empty:
-            pass
-        except BaseException as error:
-            errors.append(error)
 
+    return work
+
+
+def for_each(function: Callable[[T], object], items: Iterable[T], n_threads: int) -> None:
+    """Call `function` once for each item, in up to `n_threads` threads; raise the first error of the calls."""
+    errors: list[BaseException] = []
+
+    def call(item: T) -> None:
+        if not errors:  # the other items are left after an error
+            try:
+                function(item)
+            except BaseException as error:
+                errors.append(error)
+
+    work = shared_work(call, items)
     others = [threading.Thread(target=work, name="fastbp") for _ in range(1, n_threads)]
     try:
         for thread in others:

@@ -10,14 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
-from fastbp.runs.threads import available
+from fastbp.runs.threads import available, shared_work
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
 
@@ -168,9 +167,6 @@ class _Threads:
     def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
         """Start the threads."""
         deadline = time.monotonic() + time_budget
-        waiting: SimpleQueue[int] = SimpleQueue()
-        for k in range(len(tasks)):
-            waiting.put(k)
 
         def is_late() -> bool:
             return self._is_ended.is_set() or time.monotonic() > deadline
@@ -182,16 +178,14 @@ class _Threads:
 
             return None if k > 0 and is_late() else train_task(workload, tasks[k], watch)
 
-        def work() -> None:
-            with suppress(Empty):
-                while True:
-                    k = waiting.get_nowait()
-                    try:
-                        outcome: Any = train_one(k)
-                    except BaseException as error:
-                        outcome = error
-                    self._reports.finish(k, outcome)
+        def report_one(k: int) -> None:
+            try:
+                outcome: Any = train_one(k)
+            except BaseException as error:
+                outcome = error
+            self._reports.finish(k, outcome)
 
+        work = shared_work(report_one, range(len(tasks)))
         for _ in tasks[: self._n_threads]:
             threading.Thread(target=work, name="fastbp", daemon=True).start()
 
