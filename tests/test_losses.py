@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import reference
 
+import fastbp
 from fastbp import losses
 from fastbp.kernels.losses import loss_and_gradient, narrow_loss_and_gradient
 from fastbp.kernels.packing import lanes_of, matrix_from, panels_from
@@ -153,3 +154,18 @@ def test_losses_are_found_by_name_and_their_parameters_set():
     assert losses.resolve("huber") == losses.huber(1.0)
     assert losses.resolve("quantile") == losses.quantile(0.5)
     assert losses.resolve(losses.huber(2.0)).parameter == 2.0
+
+
+@pytest.mark.parametrize("size", [1e19, 7e18, 2e18])
+@pytest.mark.parametrize("outputs", [1, 3, 16, 40])
+@pytest.mark.parametrize("n", [8, 33, 200])
+def test_the_loss_of_a_float32_batch_is_finite_where_each_loss_is(n, outputs, size):
+    """The sum over a batch would overflow float32; the mean does not."""
+    size /= np.sqrt(outputs)
+    net = fastbp.Network([1, outputs], "float32", seed=0)
+    net.set_parameters([np.zeros((outputs, 1))], [np.zeros(outputs)])
+    X, y = np.zeros((n, 1)), np.full((n, outputs), size)
+    assert net.loss(X, y, "squared_error") == pytest.approx(outputs * size**2 / 2, rel=1e-5)
+    assert net.gradients(X, y, "squared_error").loss == pytest.approx(outputs * size**2 / 2, rel=1e-5)
+    history = net.fit(X, y, "squared_error", fastbp.SGD(1e-3), batch_size=n, epochs=1)
+    assert history.loss[0] == pytest.approx(outputs * size**2 / 2, rel=1e-5)

@@ -21,6 +21,7 @@ _POISSON = losses.poisson.code
 _HUBER = losses.huber().code
 _ABSOLUTE_ERROR = losses.absolute_error.code
 _QUANTILE = losses.quantile().code
+_ROOM = 2.0**-16  # what losses are multiplied by while they are summed in float32, which is exact, so no sum overflows
 _N_LOSSES = len(losses.NAMES)  # with the codes from 0 on
 
 
@@ -236,14 +237,14 @@ def loss_and_gradient(
             weights = load(sample_weights, sample_weights_at + first)
             scale = weights / total_weight if total_weight > 0 else weights
             values = _wide_cross_entropy_samples(f, y, parameter, first, scale, out)
-            total = where_positive(weights, values) * weights
+            total = where_positive(weights, values) * (weights * _ROOM)
         else:
             total = zero_line(out.data)
             for row in range(first, smaller(first + lanes, end)):
                 weight = zero_line(out.data) + sample_weights[sample_weights_at + row]
                 scale = weight / total_weight if total_weight > 0 else weight
-                total = total + _separate_row(loss, parameter, f, y, row, weight, scale, out)
-        line_losses[line_losses_at + first // lanes] = sum_lanes(total)
+                total = total + _separate_row(loss, parameter, f, y, row, weight * _ROOM, scale, out)
+        line_losses[line_losses_at + first // lanes] = np.float64(sum_lanes(total)) / _ROOM
 
 
 @njit
@@ -269,4 +270,4 @@ def narrow_loss_and_gradient(
         else:
             values = _separate_samples(loss, parameter, f, y, row, scale, out)
         at = line_losses_at + row // line_length(out.data)
-        line_losses[at] = sum_lanes(where_positive(weights, values) * weights)
+        line_losses[at] = np.float64(sum_lanes(where_positive(weights, values) * (weights * _ROOM))) / _ROOM
