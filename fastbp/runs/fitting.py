@@ -99,7 +99,7 @@ def fit(
             moments = clock + ends * per_step
             history.loss += losses[: ends.size].tolist()
             history.learning_rate += rates[ends - 1].tolist()
-            history.seconds += np.diff(moments, prepend=last_end).tolist()
+            history.seconds += (moments - np.append(last_end, moments[:-1]))[: ends.size].tolist()
             clock, last_end = clock + rates.size * per_step, moments[-1] if ends.size else last_end
             if state.counts[STALE] > plan.patience:
                 break
@@ -112,7 +112,8 @@ def fit(
 def _thread_counts(batch_size: int, work: int, lanes: int) -> list[int]:
     """Return the numbers of threads that may save time, for steps with `work` multiplications in the forward pass."""
     lines = -(-batch_size // lanes)  # a thread takes whole lines of samples
-    return counts_up_to(max(1, min(available(), work // _WORTH_SHARING, lines)))
+    most = min(work // _WORTH_SHARING, lines)
+    return counts_up_to(min(available(), most)) if most > 1 else [1]  # asking for the cores takes 15 short steps
 
 
 def _advance(job: Job, pool: ThreadPool, rates: Rates, losses: Rates) -> int:
