@@ -284,6 +284,8 @@ class Network(NetworkState):
         DivergenceError
             If a loss or a parameter is not finite. The network then keeps its last finite parameters, or the parameters
             of the best epoch with `patience` and `restore_best`.
+        RuntimeError
+            If another fit of this network is running. The network is unchanged by this call.
         """
         resolved = self._resolved(loss)
         optimizer = optimizers.checked(optimizer, self._dtype)
@@ -303,42 +305,43 @@ class Network(NetworkState):
             held_out_rows = checked_rows(*held_out, self._sizes, resolved, self._dtype, of="validation ")
             validate = evaluator(held_out_rows, self._checkpoint.parameters, resolved)
 
-        begun = self._checkpoint.for_fit(optimizer, resolved, seed)
-        run = Run(
-            begun.parameters,
-            rows,
-            loss=resolved,
-            rule=optimizer.rule._replace(penalty=penalty),
-            batch_size=batch_size,
-            random=begun.random,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            step=begun.step,
-            mean=begun.mean,
-            square=begun.square,
-            dropout=dropout,
-        )
-
-        def keep() -> None:
-            """Store the state of the optimizer and of the random numbers if a step has changed the parameters."""
-            if run.step > begun.step:
-                begun.step = run.step
-                self._checkpoint = begun
-
-        def after_epoch(progress: Progress) -> object:
-            keep()  # so that a callback can save a network whose training can be continued
-            return callback(progress._replace(model=self)) if callback is not None else None
-
-        try:
-            return run.fit(
-                epochs,
-                optimizer.learning_rate,
-                validate=validate,
-                patience=None if limit is None else Patience(limit),
-                callback=None if callback is None else after_epoch,
-                n_threads=n_threads,
+        with self._only_fit():
+            begun = self._checkpoint.for_fit(optimizer, resolved, seed)
+            run = Run(
+                begun.parameters,
+                rows,
+                loss=resolved,
+                rule=optimizer.rule._replace(penalty=penalty),
+                batch_size=batch_size,
+                random=begun.random,
+                shuffle=shuffle,
+                drop_last=drop_last,
+                step=begun.step,
+                mean=begun.mean,
+                square=begun.square,
+                dropout=dropout,
             )
-        finally:
-            keep()
-            if restore_best:
-                run.restore_best()
+
+            def keep() -> None:
+                """Store the state of the optimizer and of the random numbers if a step has changed the parameters."""
+                if run.step > begun.step:
+                    begun.step = run.step
+                    self._checkpoint = begun
+
+            def after_epoch(progress: Progress) -> object:
+                keep()  # so that a callback can save a network whose training can be continued
+                return callback(progress._replace(model=self)) if callback is not None else None
+
+            try:
+                return run.fit(
+                    epochs,
+                    optimizer.learning_rate,
+                    validate=validate,
+                    patience=None if limit is None else Patience(limit),
+                    callback=None if callback is None else after_epoch,
+                    n_threads=n_threads,
+                )
+            finally:
+                keep()
+                if restore_best:
+                    run.restore_best()

@@ -56,7 +56,7 @@ class Optimizer(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return the optimizer as a dictionary for JSON."""
-        numbers = {name: value.item() if isinstance(value, np.generic) else value for name, value in vars(self).items()}
+        numbers = {name: _python_number(value) for name, value in vars(self).items()}
         rate = schedules.describe(self.learning_rate)
         return {"optimizer": type(self).__name__, **numbers, "learning_rate": rate}
 
@@ -159,6 +159,13 @@ class Adam(Optimizer):
     def smallest_number(self) -> float:
         """ε."""
         return float(self.epsilon)
+
+
+def _python_number(value: Any) -> Any:
+    """Return a number of NumPy as Python's; return anything else unchanged. `item` of a longdouble is a longdouble."""
+    if isinstance(value, np.floating):
+        return float(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 KINDS: tuple[type[Optimizer], ...] = (SGD, Adam)

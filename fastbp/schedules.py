@@ -137,7 +137,7 @@ class Step(_OfArrays):
 
     def __call__(self, step: Any) -> Rates:
         """Return the learning rate of each step, in the shape of `step`."""
-        return np.asarray(self.initial * np.float64(self.factor) ** (np.asarray(step) // self.every))
+        return np.asarray(self.initial * np.float64(self.factor) ** (np.asarray(step) // self.every), np.float64)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class InverseScaling(_OfArrays):
 
     def __call__(self, step: Any) -> Rates:
         """Return the learning rate of each step, in the shape of `step`."""
-        return np.asarray(self.initial / (np.asarray(step) + 1.0) ** self.power)
+        return np.asarray(self.initial / (np.asarray(step) + 1.0) ** self.power, np.float64)
 
 
 class _WholeRun(_OfArrays):
@@ -224,7 +224,7 @@ class Cosine(_WholeRun):
     def __call__(self, step: Any) -> Rates:
         """Return the learning rate of each step, in the shape of `step`."""
         wave = 0.5 * (1 + np.cos(np.pi * self._share_done(step)))
-        return np.asarray(self.final + (self.initial - self.final) * wave)
+        return np.asarray(self.final + (self.initial - self.final) * wave, np.float64)
 
 
 @dataclass(frozen=True)
@@ -266,8 +266,8 @@ class LogarithmicCosine(_WholeRun):
 
     def __call__(self, step: Any) -> Rates:
         """Return the learning rate of each step, in the shape of `step`."""
-        waves = 1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * self._share_done(step)))
-        return np.asarray(self.highest * 0.5 * waves)
+        waves = 1 - np.cos(2 * np.pi * np.log2(1 + (2 ** int(self.cycles) - 1) * self._share_done(step)))
+        return np.asarray(self.highest * 0.5 * waves, np.float64)
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ class WarmUp(Schedule):
 
     def over(self, first: int, steps: int) -> Schedule:
         """Return the schedule for a fit of `steps` steps that begins with step `first`."""
-        then = over_run(self.then, 0, max(steps - self.steps, 1))
+        then = over_run(self.then, 0, max(steps - int(self.steps), 1))
         return self if then is self.then else _Later(replace(self, then=then), first)
 
     def __call__(self, step: Any) -> Rates:
@@ -314,7 +314,7 @@ class WarmUp(Schedule):
         steps = np.asarray(step)
         later = np.maximum(steps - self.steps, 0)
         rise = np.minimum((steps + 1) / self.steps, 1.0)
-        return np.asarray(rise * (self.then(later) if callable(self.then) else self.then))
+        return np.asarray(rise * (self.then(later) if callable(self.then) else self.then), np.float64)
 
 
 @dataclass(frozen=True)
@@ -329,7 +329,7 @@ class _Later(Schedule):
         return self.schedule.takes_arrays
 
     def __call__(self, step: Any) -> Rates:
-        return np.asarray(self.schedule(np.maximum(np.asarray(step) - self.first, 0)))
+        return np.asarray(self.schedule(np.maximum(np.asarray(step) - self.first, 0)), np.float64)
 
 
 def over_run(learning_rate: LearningRate, first: int, steps: int) -> LearningRate:

@@ -225,3 +225,102 @@ def test_a_pipe_is_not_replaced(tmp_path):
     with pytest.raises(ValueError, match="not a regular file"):
         replace_file(pipe, NEW)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+# --- what killed processes left ---------------------------------------------------------------------------------
+
+
+HOUR = 3600
+REMAINS = f".fastbp-{'0123456789abcdef'}.tmp"
+
+
+def leave(folder, name=REMAINS, age=2 * HOUR):
+    path = folder / name
+    path.write_bytes(b"half of a model")
+    os.utime(path, (time.time() - age, time.time() - age))
+    return path
+
+
+@posix
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_what_a_killed_process_left_is_removed_by_a_later_save(tmp_path, function):
+    path = tmp_path / "model.fastbp"
+    subprocess.run([sys.executable, "-c", CHILD, path, function], stdout=subprocess.DEVNULL, timeout=60, check=False)
+    (left,) = tmp_path.glob(".fastbp-*.tmp")
+    replace_file(path, NEW)
+    assert left.exists()  # it is young: another process may be about to replace its target
+    os.utime(left, (time.time() - 2 * HOUR,) * 2)
+    replace_file(path, NEW)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_young_files_and_files_of_other_names_stay(tmp_path):
+    kept = [
+        leave(tmp_path, age=HOUR / 2),
+        leave(tmp_path, ".fastbp-notes.tmp"),
+        leave(tmp_path, "model.fastbp.tmp"),
+        leave(tmp_path, ".fastbp-0123456789abcdef.tmp.bak"),
+        leave(tmp_path, ".fastbp-0123456789ABCDEF.tmp"),
+    ]
+    replace_file(tmp_path / "model.fastbp", NEW)
+    assert all(path.exists() for path in kept)
+
+
+@posix
+def test_a_link_a_folder_and_a_pipe_of_such_a_name_stay(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target = leave(tmp_path / "elsewhere", "precious")
+    (tmp_path / ".fastbp-0000000000000000.tmp").symlink_to(target)
+    (tmp_path / ".fastbp-1111111111111111.tmp").mkdir()
+    os.mkfifo(tmp_path / ".fastbp-2222222222222222.tmp")
+    for name in tmp_path.glob(".fastbp-*.tmp"):
+        os.utime(name, (1, 1), follow_symlinks=False)
+    replace_file(tmp_path / "model.fastbp", NEW)
+    assert len(list(tmp_path.glob(".fastbp-*.tmp"))) == 3
+    assert target.exists()
+
+
+WRITER = """
+import os, sys, time
+from fastbp.files.atomic import replace_file
+def chunks():
+    yield b"one"
+    print("writing", flush=True)
+    sys.stdin.readline()
+    yield b"two"
+replace_file(sys.argv[1], chunks())
+"""
+
+
+@posix
+def test_the_file_of_a_process_that_still_writes_stays(tmp_path):
+    path = tmp_path / "slow.fastbp"
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as slow:
+        slow.stdout.readline()
+        (temporary,) = tmp_path.glob(".fastbp-*.tmp")
+        os.utime(temporary, (time.time() - 2 * HOUR,) * 2)
+        replace_file(tmp_path / "model.fastbp", NEW)
+        assert temporary.exists()
+        slow.communicate(b"\n", timeout=60)
+    assert path.read_bytes() == b"onetwo"
+
+
+@posix
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_another_user_stay(tmp_path):
+    left = leave(tmp_path)
+    os.chown(left, 12345, -1)
+    replace_file(tmp_path / "model.fastbp", NEW)
+    assert left.exists()
+
+
+def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    left = leave(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    replace_file(tmp_path / "model.fastbp", NEW)
+    assert left.exists()

@@ -203,7 +203,7 @@ def test_a_directory_that_others_can_write_to_is_not_trusted(kept, tmp_path):
     code_file(kept).parent.chmod(0o777)
     *_, place, warned = run(kept, XDG_CACHE_HOME=str(tmp_path / "user"))
     assert place.startswith(str(tmp_path / "user"))
-    assert "others can write to it" in warned
+    assert "others can write to" in warned
 
 
 # --- staleness ----------------------------------------------------------------------------------------------

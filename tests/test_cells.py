@@ -2,14 +2,15 @@
 
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from fastbp.tabular.encoding.cells import Cells, Frame, cells_of, date_text
-from fastbp.tabular.encoding.frames import column_of, frame_of
+from fastbp.tabular.encoding.cells import Cells, Frame, cells_of, date_text, spelled
+from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
 
 NOON = datetime(2024, 3, 1, 12)
 
@@ -146,3 +147,110 @@ def test_a_frame_is_columns_of_one_length_in_their_order() -> None:
     assert isinstance(frame_of(frame), Frame)
     renamed = frame.renamed(["c", "d"])
     assert renamed.names == [column.name for column in renamed] == ["c", "d"]
+
+
+# --- lists of records, structured arrays, series -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        [{"a": 1, "b": "x"}, {"b": "y", "a": 2}],
+        ({"a": 1, "b": "x"}, {"a": 2, "b": "y"}),
+        np.array([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], dtype=object),
+        np.array([(1, "x"), (2, "y")], dtype=[("a", "i8"), ("b", "U1")]),
+        np.rec.array([(1, "x"), (2, "y")], dtype=[("a", "i4"), ("b", "U1")]),
+        [MappingProxyType({"a": 1, "b": "x"}), MappingProxyType({"a": 2, "b": "y"})],
+    ],
+    ids=["list", "tuple", "array of objects", "structured array", "record array", "other mappings"],
+)
+def test_records_are_a_table_with_names(X: Any) -> None:
+    frame = frame_of(X)
+    assert [(column.name, *held(column)) for column in frame] == [("a", "numbers", [1, 2]), ("b", "text", ["x", "y"])]
+    assert has_names(X)
+
+
+def test_a_key_that_a_record_lacks_is_a_missing_cell() -> None:
+    frame = frame_of([{"a": 1}, {"b": 0.5}, {"a": 3, "c": "x"}])
+    assert [held(column)[1] for column in frame] == [[1, None, 3], [None, 0.5, None], [None, None, "x"]]
+
+
+@pytest.mark.parametrize("other", [None, [1, 2], 7, "x"])
+def test_a_row_that_is_no_record_is_named(other: Any) -> None:
+    with pytest.raises(TypeError, match=rf"X\[2\] is no record: .* X\[2\] is a {type(other).__name__}"):
+        frame_of([{"a": 1}, {"a": 2}, other])
+
+
+@pytest.mark.parametrize("library", ["pandas row", "pandas column", "polars", "pyarrow"])
+def test_a_series_is_refused_with_the_way_to_a_table(library: str) -> None:
+    advice = r"X.to_frame\(\)"
+    if library == "polars":
+        series: Any = pl.Series("a", [1, 2])
+    elif library == "pyarrow":
+        series = pytest.importorskip("pyarrow").chunked_array([[1, 2]])
+    else:
+        frame = pytest.importorskip("pandas").DataFrame({"a": [1, 2], "b": ["x", "y"]})
+        series = frame.iloc[0] if library == "pandas row" else frame["a"]
+        advice = r"X.to_frame\(\) .* X.to_frame\(\).T of a row"
+    with pytest.raises(TypeError, match=f"X is a series, not a table: {advice}"):
+        frame_of(series)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "int8", "uint64", "bool"])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frame_of_one_dtype_is_the_same_cells_as_its_columns(library: str, dtype: str) -> None:
+    array = np.array([[0, 1, 1], [1, 0, 0]]).astype(dtype)
+    names = ["a", "b", "c"]
+    frame: Any = pl.DataFrame({name: array[:, i] for i, name in enumerate(names)})
+    if library == "pandas":
+        frame = pytest.importorskip("pandas").DataFrame(array, columns=names)
+    for got, column in zip(frame_of(frame), array.T, strict=True):
+        wanted = cells_of(got.name, column)
+        assert (got.values.dtype, held(got)) == (wanted.values.dtype, held(wanted))
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Float32, pl.Int128, pl.Boolean, pl.UInt8])
+def test_gaps_of_a_frame_of_one_dtype_stay_gaps(dtype: Any) -> None:
+    frame = pl.DataFrame({"a": [1, None], "b": [0, 1]}).cast(dtype)
+    assert [column.missing.tolist() for column in frame_of(frame)] == [[False, True], [False, False]]
+    assert [column.values.dtype for column in frame_of(frame)] == [column_of(c, c.name).values.dtype for c in frame]
+
+
+# --- one spelling, and differences -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "one"),
+    [
+        ("1.0", "1"),
+        ("-20.00", "-20"),
+        ("0.0", "0"),
+        ("True", "true"),
+        ("FALSE", "false"),
+        ("1.5", "1.5"),
+        ("01.0", "01.0"),
+        ("1.", "1."),
+        ("v1.0", "v1.0"),
+        ("1.0.0", "1.0.0"),
+        ("tRUE", "tRUE"),
+    ],
+)
+def test_a_value_has_one_spelling(text: str, one: str) -> None:
+    assert spelled(text) == one
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([2**63 - 1, 2**63 - 2, -(2**63)]),
+        np.array([2**64 - 1, 2**64 - 3, 0], dtype=np.uint64),
+        np.array([10**17, 10**17 + 1, 10**17 - 5]),
+        np.array([5, -3, 127], dtype=np.int8),
+    ],
+)
+def test_a_difference_of_whole_numbers_is_exact_before_it_is_rounded(values: Any) -> None:
+    offset = 2**62 + 3
+    wanted = [float(int(value) - offset) for value in values]
+    np.testing.assert_array_equal(cells_of("a", values).floats(offset), wanted)
+    near = int(values[0])
+    assert cells_of("a", values).floats(near)[:2].tolist() == [0, int(values[1]) - near]

@@ -1,11 +1,20 @@
 """Trainings that fail: one line on stderr, exit code 2, and nothing is saved."""
 
 import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import error, write_table
+from command_line import FEW, command, error, run, write_table
 
+import fastbp
 from fastbp.tabular.training import build as building
 
 
@@ -55,7 +64,7 @@ TRAIN_ERRORS = {
     "a target that is the group too": ("x", ["--target", "kind", "--group", "kind"], "cannot be both target and group"),
     "one file for two": ("x", ["--target", "kind", "--report", "model.fastbp"], "would replace the model"),
     "a report in no directory": ("x", ["--target", "kind", "--report", "none/report.html"], "no directory none"),
-    "JSON that is no table": ('{"a": 1\n', ["--target", "a"], "no table of JSON lines"),
+    "JSON that is no table": ('{"a": 1\n', ["--target", "a"], "this is no JSON"),
     "regression of text": ("x", ["--target", "kind", "--task", "regression"], "regression needs numbers"),
     "an unknown task": ("x", ["--target", "kind", "--task", "clustering"], "--task"),
     "no epochs": ("x", ["--target", "kind", "--epochs", "0"], "--epochs"),
@@ -76,7 +85,7 @@ TRAIN_ERRORS = {
     "an option of version 0.1": ("x", ["--target", "kind", "--networks", "2"], "--networks"),
     "a learning rate of nothing": ("x", ["--target", "kind", "--learning-rate", "0"], "--learning-rate"),
     "an endless learning rate": ("x", ["--target", "kind", "--learning-rate", "inf"], "--learning-rate"),
-    "a learning rate that diverges": ("x", ["--target", "price", "--learning-rate", "1e30"], "below 1e+30"),
+    "a learning rate that diverges": ("x", ["--target", "price", "--learning-rate", "1e30", "--quiet"], "below 1e+30"),
     "an unknown option": ("x", ["--target", "kind", "--epoch", "3"], "--epoch"),
     "a model in no directory": ("x", ["--target", "kind", "--model", "none/model.fastbp"], "no directory none"),
     "a directory for a model": ("x", ["--target", "kind", "--model", "."], "it is a directory"),
@@ -100,3 +109,101 @@ def test_a_training_that_fails_prints_one_line_and_saves_nothing(case: str) -> N
 def test_an_unwritable_model_is_refused_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "build", lambda *_, **__: pytest.fail("trained"))
     assert "--model" in error("train", write_table(), "--target", "kind", "--model", "/proc/model.fastbp")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+@pytest.mark.parametrize("option", ["--model", "--report"])
+@pytest.mark.parametrize("path", ["loop", "first", "loop/model.fastbp", "n" * 300])
+def test_a_path_that_leads_nowhere_is_refused_in_one_line(option: str, path: str) -> None:
+    Path("loop").symlink_to("loop")
+    Path("first").symlink_to("second")
+    Path("second").symlink_to("first")
+    assert option in error("train", write_table(), "--target", "kind", option, path)
+    assert error("inspect", path)
+    assert error("train", path, "--target", "kind")
+
+
+def _after_training(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do something between the training and the save."""
+    real = building.build
+
+    def build(*arguments: Any, **options: Any) -> Any:
+        built = real(*arguments, **options)
+        act()
+        return built
+
+    monkeypatch.setattr(building, "build", build)
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda: shutil.rmtree("models"),
+        lambda: (shutil.rmtree("models"), Path("models").write_text("")),
+        lambda: Path("models/mine.fastbp").mkdir(),
+        lambda: os.mkfifo("models/mine.fastbp"),
+    ],
+    ids=["deleted", "replaced by a file", "taken by a folder", "taken by a pipe"],
+)
+def test_a_model_that_cannot_be_saved_where_it_was_wanted_is_saved_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, spoil: Callable[[], object], as_json: list[str]
+) -> None:
+    Path("models").mkdir()
+    _after_training(monkeypatch, spoil)
+    result = command("train", write_table(), "--target", "kind", "--model", "models/mine.fastbp", *FEW, *as_json)
+    assert result.exit_code == 2
+    last = result.stderr.splitlines()[-1]
+    (saved,) = re.findall(r"the model is saved as (\S+) instead", last)
+    assert last.startswith("fastbp: --model: ")
+    assert Path(saved).parent == Path.cwd()
+    assert saved in result.stdout
+    assert "log loss" in run("inspect", saved)
+
+
+def test_a_model_is_saved_in_the_temporary_directory_if_the_current_one_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table, here = write_table().absolute(), tmp_path / "here"
+    here.mkdir()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    _after_training(monkeypatch, lambda: shutil.rmtree(here))
+    result = command("train", table, "--target", "kind", *FEW)
+    monkeypatch.chdir(tmp_path)
+    assert result.exit_code == 2
+    (saved,) = (tmp_path / "temporary").glob("*/*.fastbp")  # in a folder of its own: nobody can plant a link there
+    assert str(saved) in result.stderr
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyError("x"), RuntimeError("two\nlines"), AssertionError(), RecursionError("deep")]
+)
+def test_a_bug_is_one_line_that_says_how_to_report_it(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    def fail() -> None:
+        raise failure
+
+    _after_training(monkeypatch, fail)
+    result = command("train", write_table(), "--target", "kind", "--quiet", "--json", *FEW)
+    assert result.exit_code == 2
+    assert re.fullmatch(
+        rf"fastbp: this is a bug of fastbp: {type(failure).__name__}: .*FASTBP_TRACEBACK=1.*\n", result.stderr
+    )
+    monkeypatch.setenv("FASTBP_TRACEBACK", "1")
+    assert command("train", "table.csv", "--target", "kind", *FEW).exception is failure
+
+
+@pytest.mark.parametrize("arguments", [["train", "table.csv", "--target", "kind"], ["doctor"], ["warmup"], ["toy"]])
+def test_without_a_compiler_the_command_says_so_in_one_line(arguments: list[str]) -> None:
+    write_table()
+    done = subprocess.run(
+        [sys.executable, "-m", "fastbp", *arguments],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(fastbp.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0 or "unset NUMBA_DISABLE_JIT" in done.stderr.splitlines()[-1]

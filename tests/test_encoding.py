@@ -10,9 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fastbp.tabular.encoding.cells import cells_of
 from fastbp.tabular.encoding.columns import MAX_LEVELS, DateColumn, NumberColumn
 from fastbp.tabular.encoding.frames import frame_of
 from fastbp.tabular.encoding.inputs import MAX_BINS, MAX_BINS_OF_TABLE, Encoding, bins_for, learn_encoding
+from fastbp.tabular.encoding.target import Quantity
 
 
 def learned(columns: dict[str, Any]) -> tuple[Encoding, list[str]]:
@@ -273,3 +275,143 @@ def test_an_encoding_from_its_json_gives_the_same_bits() -> None:
     assert again == encoding
     frame = frame_of(columns)
     assert again.encode(frame).tobytes() == encoding.encode(frame).tobytes()
+
+
+# --- texts that the training did not see -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "places"),
+    [
+        (["1", "2", "K"], ["1.0", "2.00", "K"], [0, 1, 2]),
+        (["1.0", "2.0", "K"], ["1", "2", "K"], [0, 1, 2]),
+        (["7", "8", "x"], [7.0, 8.0, None], [0, 1, -1]),
+        (["7", "8", "x"], [8, 7, 9], [1, 0, -1]),
+        ([1.0, 2.0, "K"], ["1", "2.0", "K"], [0, 1, 2]),
+        (["-3", "0", "n"], np.array([-3.0, 0.0, np.nan]), [0, 1, -1]),
+        ([True, False, "?"], ["TRUE", "False", "?"], [2, 1, 0]),
+    ],
+)
+def test_a_whole_number_is_one_level_in_every_spelling(trained: list[Any], asked: Any, places: list[int]) -> None:
+    encoding, _ = learned({"a": trained * 2})
+    wanted = [[float(place == level) for level in range(3)] for place in places]
+    np.testing.assert_array_equal(encoding.encode(frame_of({"a": asked})), wanted)
+
+
+@pytest.mark.parametrize("trained", [[True, False], ["True", "False"], ["1", "0"], ["true", "FALSE"], ["1.0", "0.0"]])
+@pytest.mark.parametrize("asked", [[1, 0], [True, False], ["1", "0"], ["TRUE", "false"], [1.0, 0.0], ["1.0", "0"]])
+def test_0_and_1_stand_for_false_and_true(trained: list[Any], asked: list[Any]) -> None:
+    encoding, _ = learned({"a": trained * 2})
+    np.testing.assert_array_equal(encoding.encode(frame_of({"a": asked})), [[1], [-1]])
+
+
+@pytest.mark.parametrize("asked", [[True, False, None], ["TRUE", "False", None], ["true", "false", None]])
+def test_truth_values_stand_for_the_numbers_0_and_1(asked: list[Any]) -> None:
+    encoding, _ = learned({"a": [1, 0, 1, 0, 1, None]})
+    numbers = encoding.encode(frame_of({"a": [1, 0, None]}))
+    np.testing.assert_array_equal(encoding.encode(frame_of({"a": asked})), numbers)
+
+
+@pytest.mark.parametrize("asked", [["true", "no"], ["1", "0"], ["x"]])
+def test_other_texts_do_not_stand_for_numbers(asked: list[Any]) -> None:
+    encoding, _ = learned({"a": [1, 0, 1, 0]})
+    with pytest.raises(ValueError, match="'a' held numbers in training and holds text here"):
+        encoding.encode(frame_of({"a": asked}))
+
+
+@pytest.mark.parametrize("trained", [[3, 8, 4, 9], [-1.0, 0.0, 1.0], [2**60, 2**60 + 1, 2**60]])
+def test_truth_values_do_not_stand_for_other_numbers(trained: list[Any]) -> None:
+    encoding, _ = learned({"a": trained})
+    with pytest.raises(ValueError, match="'a' held numbers in training and holds text here"):
+        encoding.encode(frame_of({"a": [True, False]}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_unknown", "example"),
+    [(["A", "B", "C"], 3, "'A', 'B', 'C'"), (["a", "z", "z", None], 2, "'z'"), ([" a", "b "], 2, "' a', 'b '")],
+)
+def test_a_column_of_mostly_unknown_texts_is_named_with_examples(asked: Any, n_unknown: int, example: str) -> None:
+    encoding, _ = learned({"a": ["a", "b", "c"] * 2, "n": [1.5, 2.5] * 3})
+    n = sum(value is not None for value in asked)
+    (notice,) = encoding.unknown_levels(frame_of({"a": asked, "n": [1.5] * len(asked)}))
+    assert f"column 'a': {n_unknown} of {n} cells" in notice
+    assert f": {example}; the model knows 'a', 'b', 'c'" in notice
+
+
+@pytest.mark.parametrize("asked", [["a", "b"], ["a", "z"], [None, None], ["z", "b", "c", None]])
+def test_a_few_unknown_texts_are_not_worth_a_notice(asked: Any) -> None:
+    encoding, _ = learned({"a": ["a", "b", "c"] * 2})
+    assert encoding.unknown_levels(frame_of({"a": asked})) == []
+
+
+# --- whole numbers beyond 2^53, pandas' index, wide tables --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [10**17 + i for i in (0, 1, 5, 9)],
+        [-(2**63) + i for i in (7, 0, 3, 1)],
+        np.array([2**64 - 1 - i for i in (4, 0, 2, 9)], dtype=np.uint64),
+        [2**53 + 1, 2**53 + 3, None, 2**53 + 8, 2**53 + 9],
+    ],
+)
+def test_whole_numbers_keep_their_differences(values: Any) -> None:
+    encoding, notices = learned({"a": values})
+    assert notices == []
+    small = [None if value is None else int(value) - int(values[0]) for value in values]
+    x = encoding.encode(frame_of({"a": values}))
+    np.testing.assert_allclose(x[:, 0], inputs({"a": small})[:, 0], atol=1e-6)
+    assert len(set(x[:, 0])) == len(values)
+    again = Encoding.from_dict(json.loads(json.dumps(encoding.to_dict())))
+    assert again.encode(frame_of({"a": values})).tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("first", [10**17, -(10**18), 2**60])
+def test_a_target_whose_differences_would_be_rounded_away_is_refused(first: int) -> None:
+    message = rf"holds whole numbers such as {first}, whose differences .*: subtract {first} from them"
+    with pytest.raises(ValueError, match=message):
+        Quantity.learn(cells_of("y", [first, first + 3, first + 50]))
+    assert Quantity.learn(cells_of("y", [first, first + 10**9])).std > 0
+
+
+def test_an_offset_is_stored_only_where_it_is_needed() -> None:
+    (stored,) = learned({"a": [1, 5, 2, 9]})[0].to_dict()["columns"]
+    assert "offset" not in stored
+    (stored,) = learned({"a": [2**60, 2**60 + 1, 2**60 + 2]})[0].to_dict()["columns"]
+    assert stored["offset"] == 2**60 + 1
+
+
+@pytest.mark.parametrize("value", [2.0**60, -1e17, 2**70])
+def test_a_constant_of_floats_is_named_only_as_far_as_a_float_can_tell(value: float) -> None:
+    _, notices = learned({"a": [value] * 3, "b": [1.5, 2.5, 4.0]})
+    assert "in every row, as far as a float64 can tell" in notices[0]
+
+
+@pytest.mark.parametrize("name", ["__index_level_0__", "__index_level_1__", "__index_level_12__"])
+def test_pandas_index_is_no_input_and_not_needed_for_predictions(name: str) -> None:
+    encoding, notices = learned({name: [5, 3, 8, 1], "a": [1.5, 0.5, 2.5, 4.0]})
+    assert [column.name for column in encoding.columns] == ["a"]
+    assert notices == [f"column {name!r} is left out: it is pandas' index"]
+    assert encoding.encode(frame_of({"a": [1.0]})).shape == (1, encoding.width)
+
+
+def test_many_missing_columns_are_counted() -> None:
+    encoding, _ = learned({f"c{i}": [1.0, 2.0, 4.0] for i in range(40)})
+    with pytest.raises(ValueError, match=r"lacks columns of the model: 'c0'.*'c4'.* and 35 more"):
+        encoding.check_columns(["other"])
+
+
+def test_the_names_of_a_wide_table_are_not_sought_one_by_one() -> None:
+    class Counted(str):
+        n_compared = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Counted.n_compared += 1
+            return str.__eq__(self, other)
+
+    names = [f"c{i}" for i in range(2000)]
+    encoding, _ = learned({name: [1.0, 2.0, 4.0] for name in names})
+    encoding.check_columns([Counted(name) for name in names])
+    assert Counted.n_compared <= 10 * len(names)

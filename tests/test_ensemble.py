@@ -340,3 +340,28 @@ def test_two_networks_are_compared_by_the_weighted_errors_of_the_rows():
     shared = replace(workload(Quantity, replace(RECIPE, metric="rmse")), rows=EncodedRows(y, y, weights))
     kept = better_of(members((right_for_few, right_for_many)), shared)
     assert [member.sees_bins for member in kept] == [True]
+
+
+def test_ctrl_c_while_threads_start_keeps_the_networks_that_are_trained(monkeypatch):
+    from fastbp.tabular import TabularRegressor
+
+    start, calls = pool._Threads.start, []
+
+    def interrupted(self, *arguments):
+        calls.append(self)
+        if len(calls) == 2:  # the first two networks are trained, and the others begin
+            raise KeyboardInterrupt
+        start(self, *arguments)
+
+    monkeypatch.setattr(pool._Threads, "start", interrupted)
+    frame = {"a": np.random.default_rng(0).standard_normal(200)}
+    model = TabularRegressor(n_estimators=6, hidden_layer_sizes=(8,), epochs=3)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model.fit(frame, np.sin(frame["a"]))
+    assert len(calls) == 2
+    assert 1 <= len(model.model_.networks) <= 2
+    assert np.isfinite(model.predict(frame)).all()
+    calls.clear()
+    calls.append(None)
+    with pytest.raises(KeyboardInterrupt):  # nothing is trained yet
+        model.fit(frame, np.sin(frame["a"]))

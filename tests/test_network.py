@@ -11,7 +11,7 @@ import reference
 from networks import bits, fitted, network
 
 import fastbp
-from fastbp import SGD, Adam, Network
+from fastbp import SGD, Adam, Network, schedules
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 3))
@@ -410,3 +410,48 @@ def test_a_schedule_that_spans_a_fit_begins_anew_with_the_next():
     first, second = (net.fit(X, y, optimizer=SGD(schedule), epochs=4, batch_size=10).learning_rate for _ in range(2))
     assert first == second == sorted(first, reverse=True)
     assert net.to_tensors()[1]["step"] == 40
+
+
+NUMPY = [
+    *(SGD(dtype(0.1)) for dtype in (np.float16, np.float32, np.float64, np.longdouble)),
+    SGD(np.int64(0)),
+    SGD(0.1, momentum=np.longdouble(0.5), nesterov=np.bool_(True), weight_decay=np.int8(0)),
+    Adam(np.float32(0.1), beta_1=np.float32(0.5), beta_2=np.longdouble(0.9), epsilon=np.float16(1e-3)),
+    SGD(schedules.Constant(np.longdouble(0.1))),
+    SGD(schedules.Step(np.float32(0.1), np.uint64(2), np.float16(0.5))),
+    SGD(schedules.Cosine(np.float32(0.1), np.uint8(3), np.float64(0))),
+    SGD(schedules.LogarithmicCosine(np.float32(0.1), np.int16(9), np.int8(7))),
+    SGD(schedules.InverseScaling(np.float16(0.1), np.int32(1))),
+    SGD(schedules.WarmUp(np.longdouble(0.1), np.uint8(2))),
+    SGD(schedules.Step(np.longdouble(0.1), 2)),
+    SGD(schedules.Cosine(np.longdouble(0.1), final=np.longdouble(0.01))),
+    SGD(schedules.InverseScaling(np.longdouble(0.1), np.longdouble(0.5))),
+    SGD(schedules.LogarithmicCosine(np.longdouble(0.1))),
+    SGD(schedules.WarmUp(schedules.Cosine(np.float32(0.1)), np.uint8(200))),
+]
+
+
+@pytest.mark.parametrize("optimizer", NUMPY, ids=str)
+def test_a_network_fitted_with_numpys_numbers_is_saved_and_goes_on_to_the_bit(tmp_path, optimizer):
+    X, y = np.linspace(-1, 1, 30).reshape(10, 3), np.linspace(0, 1, 10)
+    network = Network([np.int64(3), np.uint8(4), np.int16(1)], seed=np.int64(0))
+    whole = {"batch_size": np.int64(3), "n_threads": np.uint8(1), "seed": np.uint64(1), "patience": np.int8(9)}
+    network.fit(X, y, optimizer=optimizer, epochs=np.int32(2), dropout=np.float32(0.1), **whole)
+    network.save(tmp_path / "model.fastbp")
+    again = Network.load(tmp_path / "model.fastbp")
+    for one in (network, again):
+        one.fit(X, y, optimizer=optimizer, epochs=1)
+    for got, wanted in zip(again.weights, network.weights, strict=True):
+        assert got.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
+def test_a_schedule_counts_with_the_whole_numbers_of_any_dtype(dtype):
+    steps = np.arange(300)
+    for made in (
+        lambda whole: schedules.WarmUp(schedules.Cosine(0.1), whole(100)).over(0, 300),
+        lambda whole: schedules.LogarithmicCosine(0.1, 300, whole(7)),
+        lambda whole: schedules.Step(0.1, whole(3)),
+        lambda whole: schedules.Cosine(0.1, whole(99)),
+    ):
+        np.testing.assert_array_equal(made(dtype)(steps), made(int)(steps))

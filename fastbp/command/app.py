@@ -1,19 +1,26 @@
 """The command `fastbp`: its sub-commands, and every error as one line on stderr with exit code 2.
 
+An error that nobody foresaw is a bug of fastbp. Its line says so, and its traceback is printed only if the environment
+variable FASTBP_TRACEBACK is 1.
+
 May import the other files of `command/`. It must not know the options of a sub-command. Nothing slow is imported here,
 so that `fastbp --help` answers at once.
 """
 
+import os
 import sys
 from typing import Annotated, Any, NoReturn
 
+from fastbp.command.terminal import visible
+
 _INSTALL = "the command needs more packages: pip install 'fastbp[tabular]'"
+_REPORT = "please report it with the traceback, which FASTBP_TRACEBACK=1 prints"
 _OPTIONAL_PACKAGES = ("matplotlib", "narwhals", "polars", "rich")
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
 def _fail(message: str, exit_code: int = 2) -> NoReturn:
-    print("fastbp:", " ".join(message.split()), file=sys.stderr)
+    print("fastbp:", visible(" ".join(message.split())), file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -41,10 +48,9 @@ class _OneLineErrors(TyperGroup):
             sys.exit(exit_code)
         except _UsageError as error:
             _fail(error.format_message())
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _OPTIONAL_PACKAGES:
-                raise
-            _fail(_INSTALL)
+        except ImportError as error:  # such as NUMBA_DISABLE_JIT=1, which leaves no kernels
+            is_optional = (error.name or "").partition(".")[0] in _OPTIONAL_PACKAGES
+            _fail(_INSTALL if is_optional else str(error))
         except FileNotFoundError as error:
             _fail(f"there is no file {error.filename}")
         except OSError as error:
@@ -55,6 +61,10 @@ class _OneLineErrors(TyperGroup):
             _fail(str(error))
         except (KeyboardInterrupt, typer.Abort):
             _fail("interrupted", _INTERRUPTED)
+        except Exception as error:
+            if os.environ.get("FASTBP_TRACEBACK") == "1":
+                raise
+            _fail(f"this is a bug of fastbp: {type(error).__name__}: {str(error)[:200]}; {_REPORT}")
 
 
 app = typer.Typer(

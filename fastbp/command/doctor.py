@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fastbp.command.options import Dtype, Quiet
+from fastbp.command.terminal import visible
 
 
 def toy(
@@ -41,7 +42,7 @@ def warmup(dtype: Dtype = None, quiet: Quiet = False) -> None:
         directory = compile_kernels(dtypes, progress)
     seconds = time.perf_counter() - started
     where = f"kept in {directory}" if directory else "kept nowhere: every process will compile again"
-    typer.echo(f"{' and '.join(dtypes)} ready after {seconds:.1f} s, {where}")
+    typer.echo(visible(f"{' and '.join(dtypes)} ready after {seconds:.1f} s, {where}"))
 
 
 def doctor() -> None:

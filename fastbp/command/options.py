@@ -224,6 +224,12 @@ def check_output(option: str, output: Path, sources: Sequence[Path], devices: bo
 
     if output == STDIN:
         raise ValueError(f"{option} takes the name of a file, not standard output")
+    try:
+        output.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # such as a symbolic link to itself
+        raise ValueError(f"{option}: cannot write {output}: {error.strerror}") from None
     for source in sources:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"{option} {output} would replace the file that is read")

@@ -5,11 +5,13 @@ or networks.
 """
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from fastbp.command import options
+from fastbp.command.terminal import visible
 
 if TYPE_CHECKING:
     from fastbp.tabular.model import TableModel
@@ -31,6 +33,7 @@ def predict(
     options.check_share("--coverage", coverage)
 
     from fastbp.command.texts import print_notes
+    from fastbp.tables.preparing import reading_of
     from fastbp.tables.reading import read_table
     from fastbp.tables.writing import beside, table_text, write_table
     from fastbp.tabular.encoding.frames import frame_of
@@ -42,11 +45,24 @@ def predict(
     output = None if output == options.STDIN else output
     if output is not None:
         options.check_output("--output", output, [model, data], devices=True)
-    frame = frame_of(table.values(loaded.encoding.categories))
+    table = table.read_like(reading_of(loaded))
+    typed = table.typed(keep=loaded.encoding.names)
+    frame = frame_of(typed.frame)
     answered, notices = beside(table.cells, loaded.predict(frame, probabilities, coverage))
-    print_notes([*table.notices, *loaded.unknown_columns(frame), *notices], quiet)
+    print_notes(
+        [
+            *table.notices,
+            *typed.notices,
+            *loaded.unknown_columns(frame),
+            *loaded.encoding.unknown_levels(frame),
+            *notices,
+        ],
+        quiet,
+    )
     if output is None:
-        typer.echo(table_text(answered, table).encode(), nl=False)
+        text = table_text(answered, table)
+        # A terminal gets no commands from cells. A pipe or a file gets the cells as they are.
+        typer.echo((visible(text, kept="\t\n") if sys.stdout.isatty() else text).encode(), nl=False)
     else:
         write_table(answered, output, table)
 
@@ -64,6 +80,7 @@ def evaluate(
     """
     from fastbp.command.texts import lines_text, print_notes, score_lines, source_name
     from fastbp.report.words import counted
+    from fastbp.tables.preparing import reading_of
     from fastbp.tables.reading import read_table
     from fastbp.tabular.encoding.frames import frame_of
     from fastbp.tabular.encoding.inputs import suggestion
@@ -76,9 +93,11 @@ def evaluate(
     if target is None and name not in table.cells.columns:
         hint = f"{suggestion(name, table.cells.columns)}: --target names the column of the true values"
         raise ValueError(f"the table has no column {name!r}{hint}")
-    as_text = loaded.encoding.categories | ({name} if loaded.target.has_texts else frozenset())
-    scores, n_rows, notices = judging.evaluate(loaded, frame_of(table.values(as_text)), name)
-    print_notes([*table.notices, *notices], quiet)
+    table.check_single(name)
+    typed = table.read_like(reading_of(loaded, name)).typed(keep=(*loaded.encoding.names, name))
+    frame = frame_of(typed.frame)
+    scores, n_rows, notices = judging.evaluate(loaded, frame, name)
+    print_notes([*table.notices, *typed.notices, *loaded.encoding.unknown_levels(frame), *notices], quiet)
     if as_json:
         typer.echo(json.dumps({"rows": n_rows, "scores": scores}))
     else:

@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from fastbp.command.options import STDIN
+from fastbp.command.terminal import visible
 from fastbp.report.words import counted, metric_words, score_words, settings_words
 from fastbp.tables.reading import Table
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, NumberColumn
@@ -42,14 +43,14 @@ def source_name(data: Path) -> str:
 def print_notes(notices: Iterable[str], is_quiet: bool) -> None:
     """Print each notice as a line on stderr, unless the user asked for quiet."""
     for notice in () if is_quiet else notices:
-        typer.echo(f"note: {notice}", err=True)
+        typer.echo(visible(f"note: {notice}"), err=True)
 
 
 def lines_text(lines: Iterable[Line]) -> str:
     """Return labels in a narrow column and texts beside them, wrapped at 100 characters."""
     return "\n".join(
         textwrap.fill(
-            f"{label:9} {text}",
+            visible(f"{label:9} {text}", kept="\t\n\x0b\x0c\r"),  # textwrap turns these into spaces
             _COLUMNS,
             subsequent_indent=" " * 10,
             break_long_words=False,
@@ -125,7 +126,7 @@ def column_text(column: Column) -> str:
         periods = f" with its phase in the {', '.join(column.periods)}" if column.periods else ""
         return f"{column.name}, date{periods}, {inputs}"
     missing = ", some missing" * column.marks_missing
-    scale = f"median {column.median:.5g}, scale {column.scale:.5g}"
+    scale = f"median {column.offset + column.median:.5g}, scale {column.scale:.5g}"
     return f"{column.name}, number{missing}, {inputs}: {scale}"
 
 
@@ -215,8 +216,8 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
         size = f"{len(diagnosis.older)} of other versions, CPUs or settings, {diagnosis.older_bytes / 1e6:.1f} MB"
         paths.append(("folders", f"{size}, in {folders}; they may be deleted"))
     paths += [("problem", problem) for problem in diagnosis.problems] or [("problems", "none")]
-    texts = [lines_text(lines), f"cache     {cache}", lines_text(functions)]
-    return "\n".join([*texts, *(f"{label:9} {text}" for label, text in paths)])
+    unwrapped = [visible(f"{label:9} {text}") for label, text in paths]
+    return "\n".join([lines_text(lines), visible(f"cache     {cache}"), lines_text(functions), *unwrapped])
 
 
 def self_test_text(test: SelfTest) -> str:

@@ -5,6 +5,11 @@ or networks.
 """
 
 import json
+import os
+import tempfile
+import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +17,12 @@ import typer
 
 from fastbp.command import options
 from fastbp.command.options import DEFAULTS
+from fastbp.command.terminal import visible
 from fastbp.tabular.settings import PATIENCE, Settings
 
 if TYPE_CHECKING:
     from fastbp.command.progress import TrainingProgress
+    from fastbp.tabular.model import TableModel
     from fastbp.tabular.training.parts import Built, TrainingData
 
 
@@ -82,28 +89,57 @@ def train(
             raise ValueError(f"--report {report} would replace the model")
     with waiting("reading the table", quiet):
         table = read_table(data)
-        rows = prepare(frame_of(table.values()), target, task, group)
+        for named in filter(None, (target, group)):
+            table.check_single(named)
+        typed = table.typed(keep=(target, group))
+        rows = prepare(frame_of(typed.frame), target, task, group)
     options.check_metric(rows.target, metric)
     name = texts.source_name(data)
-    texts.print_notes([*table.notices, *rows.notices], quiet)
+    texts.print_notes([*table.notices, *typed.notices, *rows.notices], quiet)
     if not as_json:
         typer.echo(texts.table_text(name, table, rows))
     with TrainingProgress(n_estimators, epochs, metric or rows.target.default_metric, quiet) as progress:
         built = _built(rows, settings, progress)
-    built.model.save(model)
+    built.model.about["reading"] = typed.reading.to_dict()
+    saved, failure = _saved(built.model, model)
     texts.print_notes(built.notices, quiet)
     if as_json:
         summary = texts.model_summary(built.model)
-        typer.echo(json.dumps({"model": str(model), "seconds": round(progress.seconds, 3), **summary}))
+        typer.echo(json.dumps({"model": str(saved), "seconds": round(progress.seconds, 3), **summary}))
     else:
         typer.echo(texts.training_text(built.model, progress.seconds))
-        typer.echo(f"saved     {model}")
+        typer.echo(visible(f"saved     {saved}"))
+    if failure is not None:
+        raise ValueError(f"--model: {failure}; the model is saved as {saved} instead")
     if report is not None:
         write_report(report, built, rows, name)
         if not as_json:
-            typer.echo(f"report    {report}")
+            typer.echo(visible(f"report    {report}"))
     if built.is_interrupted:
         raise InterruptedTrainingError("interrupted; the model so far is saved")
+
+
+def _saved(trained: "TableModel", model: Path) -> tuple[Path, Exception | None]:
+    """Save a model, in another folder if it cannot be saved where it was wanted, so that no training is lost.
+
+    Returns
+    -------
+    Path
+        Where the model is saved: `model`, or a new file in the current or in the temporary directory.
+    Exception or None
+        Why the model could not be saved as `model`.
+    """
+    try:
+        trained.save(model)
+        return model, None
+    except (OSError, ValueError) as error:  # such as a full disk, or a folder that was deleted during the training
+        failure = ValueError(f"{model}: {error.strerror}") if isinstance(error, OSError) else error
+    for folder in (os.getcwd, partial(tempfile.mkdtemp, prefix="fastbp-")):  # where nobody else can plant a link
+        with suppress(OSError):
+            other = Path(folder(), f"{model.stem or 'model'}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.fastbp")
+            trained.save(other)
+            return other, failure
+    raise failure
 
 
 def _built(rows: "TrainingData", settings: Settings, progress: "TrainingProgress") -> "Built":

@@ -40,6 +40,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 100_000_000  # safetensors' own limit
 _MOST_AXES = 32  # NumPy 1's limit; NumPy 2 allows 64
+_DEEPEST_METADATA = 100  # levels of lists and objects
 _NO_DIGEST = b"0" * 64
 
 
@@ -175,7 +176,19 @@ def _encoded(metadata: Mapping[str, Any]) -> str:
         raise kind(f"JSON cannot hold the metadata: {error}") from error
     if json.loads(text) != metadata:
         raise ValueError("JSON would change the metadata: keys must be strings, and sequences must be lists")
+    _check_depth(metadata)
     return text
+
+
+def _check_depth(metadata: Mapping[str, Any]) -> None:
+    """Raise if the metadata are nested so deeply that a program that walks through them could fail."""
+    level: list[Any] = [metadata]
+    for _ in range(_DEEPEST_METADATA):
+        inner = [value.values() if isinstance(value, Mapping) else value for value in level]
+        level = [value for values in inner for value in values if isinstance(value, Mapping | list)]
+        if not level:
+            return
+    raise ValueError(f"the metadata are nested more than {_DEEPEST_METADATA} levels deep")
 
 
 def _digest(header: bytes, buffers: Iterable[memoryview]) -> str:
@@ -199,7 +212,9 @@ def _read(file: BinaryIO) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     if _digest(undigested, map(_bytes_of, arrays.values())) != about["sha256"]:
         raise ValueError("its checksum does not match its content: the file was changed or damaged")
     native = {e.name: arrays[e.name].astype(e.dtype.newbyteorder("="), copy=False) for e in entries}
-    return native, _json_object(about["metadata"])
+    metadata = _json_object(about["metadata"])
+    _check_depth(metadata)
+    return native, metadata
 
 
 def _raw_header(file: BinaryIO, size: int) -> bytes:
@@ -229,8 +244,14 @@ def _json_object(text: str) -> dict[str, Any]:
     def refuse(constant: str) -> None:
         raise ValueError(f"its header holds {constant}, which is not JSON")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if math.isinf(number):
+            raise ValueError(f"its header holds {reprlib.repr(digits)}, which is too large for a number")
+        return number
+
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
     except json.JSONDecodeError as error:
         raise ValueError(f"its header is not JSON ({error})") from error
     if not isinstance(value, dict):

@@ -5,8 +5,8 @@ code; it fails on a damaged file; and it mixes up files if two processes write a
 hash of everything that decides compiled code. Each function and signature has a file of its own, which has a checksum
 and is written whole or not at all. If several processes need the same code at once, one compiles and the others wait.
 
-If anything is wrong with the cache, code is compiled afresh, with one warning. This file must not know what the
-compiled code computes.
+Code is run, so it is read only from folders that no other user can change (`files.trust`). If anything is wrong with
+the cache, code is compiled afresh, with one warning. This file must not know what the compiled code computes.
 """
 
 import functools
@@ -15,7 +15,6 @@ import importlib.resources
 import json
 import os
 import pickle
-import stat
 import sys
 import tempfile
 import threading
@@ -34,6 +33,7 @@ from numba.core import config, serialize
 from numba.core.compiler import CompileResult
 
 from fastbp.files.atomic import replace_file
+from fastbp.files.trust import check_folder, make_private_folder, read_trusted
 
 if sys.platform != "win32":
     import fcntl
@@ -106,10 +106,11 @@ def roots() -> Iterator[Path]:
     if chosen := os.environ.get("FASTBP_CACHE_DIR"):
         yield Path(chosen).absolute()
     with suppress(RuntimeError):  # no home directory
-        yield _user_caches() / "fastbp"
+        if (caches := _user_caches()).is_absolute():  # a relative XDG_CACHE_HOME is invalid
+            yield caches / "fastbp"
     with suppress(FileNotFoundError):  # no temporary directory
         owner = os.getuid() if sys.platform != "win32" else os.environ.get("USERNAME", "user")
-        yield Path(tempfile.gettempdir()) / f"fastbp-{owner}"
+        yield Path(tempfile.gettempdir()).absolute() / f"fastbp-{owner}"
 
 
 def _user_caches() -> Path:
@@ -129,9 +130,8 @@ def directory(options: str) -> Path | None:
     for root in roots():
         place = root / stamp
         try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            place.mkdir(mode=0o700, exist_ok=True)
-            _check_trust(place)
+            make_private_folder(place)
+            check_folder(place)
         except OSError as error:
             problems.append(f"{root}: {error.strerror or error}")
         else:
@@ -140,16 +140,6 @@ def directory(options: str) -> Path | None:
             return place
     warn_once("place", f"fastbp compiles afresh in each process: no place to keep code ({'; '.join(problems)})")
     return None
-
-
-def _check_trust(place: Path) -> None:
-    """Raise if another user can write to the directory: what is loaded from a cache is run."""
-    if sys.platform != "win32":
-        status = place.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            raise NotADirectoryError("it is not a directory")
-        if status.st_uid not in (os.getuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError("others can write to it")
 
 
 def warn_once(kind: str, message: str) -> None:
@@ -178,8 +168,8 @@ def write_code(path: Path, header: CodeHeader, code: bytes) -> None:
 
 
 def read_code(path: Path) -> tuple[CodeHeader, bytes]:
-    """Return the header and the code of a file. Raise ValueError if the file is damaged."""
-    first_line, _, code = path.read_bytes().partition(b"\n")
+    """Return the header and the code of a file. Raise ValueError if it is damaged, and OSError if it is not trusted."""
+    first_line, _, code = read_trusted(path).partition(b"\n")
     try:
         header = CodeHeader(**json.loads(first_line))
     except (ValueError, TypeError) as error:
@@ -303,6 +293,7 @@ class Cache:
             return None
         target_context.refresh()
         try:
+            check_folder(path.parent)  # again, because permissions change
             return CompileResult._rebuild(target_context, *pickle.loads(read_code(path)[1]))
         except FileNotFoundError:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import activations, checks, losses
+from fastbp import activations, checks, losses, schedules
 from fastbp._typing import Array, Floats
 from fastbp.activations import Activation
 from fastbp.kernels import packing
@@ -19,6 +19,9 @@ from fastbp.losses import Loss
 from fastbp.optimizers import Optimizer, moments_of
 
 Tensors = dict[str, Array]
+
+_DTYPES = ("float32", "float64")
+_MOST_STEPS = 2**62  # a fit can add as many without an overflow of 64 bits
 
 
 @dataclass
@@ -80,8 +83,10 @@ class Checkpoint:
         """Return the checkpoint that `to_tensors` described, to the bit; raise ValueError if the data are invalid."""
         try:
             sizes = checks.layer_sizes(metadata["layer_sizes"])
-            dtype = checks.float_dtype(metadata["dtype"])
-            step = checks.whole_number("step", metadata["step"], 0)
+            if metadata["dtype"] not in _DTYPES:
+                raise ValueError(f"dtype must be float32 or float64, got {checks.shown(metadata['dtype'])}")
+            dtype = np.dtype(metadata["dtype"])
+            step = checks.whole_number("step", metadata["step"], 0, _MOST_STEPS)
             activation = activations.resolve(metadata.get("activation", "relu")).code
             described = metadata.get("loss")  # missing in files of fastbp 0.1.0
             loss = None if described is None else losses.from_description(described)
@@ -90,17 +95,22 @@ class Checkpoint:
             if random.shape != (4,) or random.dtype != np.uint64 or not random.any():
                 found = f"{random.dtype} of shape {random.shape}"
                 raise ValueError(f"random must be 4 numbers of uint64, not all 0; got {found}")
+            _check_names(tensors, len(sizes) - 1)
+            if (held[2].data < 0).any():
+                raise ValueError("square.weights and square.biases are means of squares, and must not be negative")
             kept, found_moments = moments_of(metadata["optimizer"]), sum(bool(moment.data.size) for moment in held[1:])
             if kept != found_moments:
                 raise ValueError(
                     f"this is not the description of a network: its optimizer keeps {kept} moments of each parameter, "
                     f"but there are {found_moments}"
                 )
+            if metadata["optimizer"] is not None:
+                _check_rate(metadata["optimizer"].get("learning_rate"))
             mean, square = (parameters.data for parameters in held[1:])
             return cls(held[0], random, metadata["optimizer"], step, mean, square, loss)
         except KeyError as error:
             raise ValueError(f"this is not the description of a network: {error} is missing") from None
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"this is not the description of a network: {error}") from None
 
 
@@ -123,19 +133,42 @@ def untrained(parameters: Parameters, seed: int | None, loss: Loss | None = None
 def _parameters(
     tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np.dtype[Any], activation: int
 ) -> Parameters:
-    """Return parameters or moments from their tensors. Moments without tensors are an empty buffer."""
+    """Return parameters or moments from their tensors. Moments without tensors are an empty buffer.
+
+    The shapes are checked before memory is allocated. So a description cannot request much more memory than the tensors
+    take.
+    """
     if prefix and f"{prefix}weights.0" not in tensors:
-        return packing.zero_parameters(sizes, dtype, activation)._replace(data=packing.aligned_zeros(0, dtype))
+        return packing.zero_parameters((1, 1), dtype, activation)._replace(data=packing.aligned_zeros(0, dtype))
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
     weights = [tensors[f"{prefix}weights.{i}"] for i in range(len(shapes))]
     biases = [tensors[f"{prefix}biases.{i}"] for i in range(len(shapes))]
     found = {array.dtype for array in (*weights, *biases)}
     if found != {dtype}:
         raise ValueError(f"{prefix}weights and biases must be {dtype}, got {', '.join(map(str, found))}")
+    matrices = checks.arrays(f"{prefix}weights", weights, shapes, dtype)
+    vectors = checks.arrays(f"{prefix}biases", biases, [shape[:1] for shape in shapes], dtype)
     parameters = packing.zero_parameters(sizes, dtype, activation)
-    packing.write_parameters(
-        parameters,
-        checks.arrays(f"{prefix}weights", weights, shapes, dtype),
-        checks.arrays(f"{prefix}biases", biases, [shape[:1] for shape in shapes], dtype),
-    )
+    packing.write_parameters(parameters, matrices, vectors)
     return parameters
+
+
+def _check_names(tensors: Tensors, n_layers: int) -> None:
+    """Raise unless every tensor is the random state, or belongs to a layer."""
+    places = {str(i) for i in range(n_layers)}
+    for name in tensors.keys() - {"random"}:
+        kind, _, layer = name.removeprefix("mean.").removeprefix("square.").partition(".")
+        if kind not in ("weights", "biases") or layer not in places:
+            raise ValueError(f"tensor {checks.shown(name)} belongs to no layer of the network")
+
+
+def _check_rate(described: Any) -> None:
+    """Raise unless this is the description of a learning rate: a number, "custom", or a schedule with its numbers."""
+    if isinstance(described, dict):
+        if described.get("schedule") not in schedules.__all__:
+            raise ValueError(f"learning_rate must be a schedule, got {checks.shown(described)}")
+        for name, value in described.items():
+            if name != "schedule" and value is not None:
+                _check_rate(value)
+    elif described != "custom":
+        checks.not_negative("learning_rate", described)

@@ -4,7 +4,9 @@ This file must not know how a network predicts or trains.
 """
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ class NetworkState:
         self._checkpoint = held
         self._sizes, self._dtype = held.sizes, held.dtype
         self._predictor = Predictor(self._sizes, self._dtype)
+        self._fit_lock = threading.Lock()
 
     def __repr__(self) -> str:
         activation = "" if self.activation == "relu" else f", activation={self.activation!r}"
@@ -43,6 +46,19 @@ class NetworkState:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_tensors, self.to_tensors()
+
+    @contextmanager
+    def _only_fit(self) -> Iterator[None]:
+        """Return a context that only one fit can enter. Two fits would mix their steps in the same parameters."""
+        if not self._fit_lock.acquire(blocking=False):
+            raise RuntimeError(
+                "this network is being fitted, in another thread or in the fit that called this callback: "
+                "wait for the end of that fit, or fit a copy.deepcopy of the network"
+            )
+        try:
+            yield
+        finally:
+            self._fit_lock.release()
 
     # --- what it is -----------------------------------------------------------------------------------------
 

@@ -1,16 +1,26 @@
 """A table prepared for training: the target is separated from the other columns, and its task is inferred.
 
-It knows frames of cells and targets. It must not know files, encodings or how a network is trained.
+It knows frames of cells, targets and how their texts are read. It must not know files, encodings or how a network is
+trained.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
+import numpy as np
+import polars as pl
+
+from fastbp.tables.kinds import Reading, odd_cells
+from fastbp.tables.notation import known_of, numbers_of
 from fastbp.tabular.encoding.cells import Cells, Frame
+from fastbp.tabular.encoding.columns import NumberColumn
 from fastbp.tabular.encoding.inputs import suggestion
 from fastbp.tabular.encoding.target import Classes, Quantity, clean_target
 from fastbp.tabular.training.parts import TrainingData
+
+if TYPE_CHECKING:
+    from fastbp.tabular.model import TableModel
 
 MIN_ROWS = 5
 MAX_WHOLE_CLASSES = 20  # more different whole numbers are a regression
@@ -54,7 +64,10 @@ def prepare(frame: Frame, target: str, task: str | None = None, group: str | Non
         rows = "1 row is" if n_missing == 1 else f"{n_missing} rows are"
         notices.append(f"{rows} left out: the target {target!r} is missing there")
     column = column.take(known)
-    inferred, reason = infer_task(column, task)
+    try:
+        inferred, reason = infer_task(column, task)
+    except ValueError as error:
+        raise ValueError(f"{error}{_odd_cells(frame[target])}") from None
     return TrainingData(
         frame=frame.without(target, *([] if group is None else [group])).take(known),
         column=column,
@@ -63,6 +76,27 @@ def prepare(frame: Frame, target: str, task: str | None = None, group: str | Non
         groups=None if group is None else frame[group].take(known).distinct()[1],
         notices=tuple(notices),
     )
+
+
+def reading_of(model: TableModel, target: str | None = None) -> Reading:
+    """Return how to read a table for a model: as its training table.
+
+    Parameters
+    ----------
+    model : TableModel
+    target : str, optional
+        Name of the column with the true values, if the table has one.
+    """
+    stored = model.about.get("reading", {})
+    numbers = {column.name for column in model.encoding.columns if isinstance(column, NumberColumn)}
+    texts, odd = set(model.encoding.categories), dict(stored.get("odd", {}))
+    if target is not None:
+        if model.target.has_texts:
+            texts.add(target)
+        else:
+            numbers.add(target)
+        odd[target] = odd.get(model.target.name, [])
+    return Reading(stored.get("decimal_mark"), odd, numbers, texts)
 
 
 def _check_columns(frame: Frame, target: str, group: str | None) -> None:
@@ -74,6 +108,19 @@ def _check_columns(frame: Frame, target: str, group: str | None) -> None:
         raise ValueError(f"the column {target!r} cannot be both target and group")
     if len(frame.names) == 1 + (group is not None):
         raise ValueError(f"the table has no column besides the target {target!r}")
+
+
+def _odd_cells(cells: Cells) -> str:
+    """Return which cells of a column of texts are no numbers, or an empty text if most of them are none."""
+    if cells.kind != "text" or cells.is_truth:
+        return ""
+    text = known_of(pl.Series([cells.value(row) for row in range(len(cells))], dtype=pl.String))
+    values = min((numbers_of(text, mark) for mark in ".,"), key=pl.Series.null_count)
+    n_cells, n_good = len(text) - text.null_count(), len(values) - values.null_count()
+    if n_good < 0.5 * n_cells or n_good == n_cells:
+        return ""
+    found = odd_cells(text, values, range(1, len(text) + 1), "row")
+    return f"; {n_good:,} of {n_cells:,} cells are numbers, but not {found}: correct these cells or leave them empty"
 
 
 def infer_task(cells: Cells, task: str | None = None) -> tuple[str, str]:

@@ -1,10 +1,11 @@
 """Tables written to files or as text, in the dialect of the table that they come from.
 
-May import `tables.reading` and `files`. It must not know what the columns mean.
+May import `tables.table` and `files`. It must not know what the columns mean.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import tempfile
@@ -17,7 +18,7 @@ import polars as pl
 from polars import selectors
 
 from fastbp.files.atomic import replace_file
-from fastbp.tables.reading import Table
+from fastbp.tables.table import Table
 
 
 def beside(cells: pl.DataFrame, added: Mapping[str, npt.NDArray[Any]]) -> tuple[pl.DataFrame, list[str]]:
@@ -50,14 +51,14 @@ def beside(cells: pl.DataFrame, added: Mapping[str, npt.NDArray[Any]]) -> tuple[
 
 
 def table_text(frame: pl.DataFrame, like: Table) -> str:
-    """Return a table as text.
+    """Return a table as text, with the byte-order mark, the line ends and the headers of the table that it comes from.
 
     Parameters
     ----------
     frame : polars.DataFrame
         The table to write.
     like : Table
-        The table whose separator and decimal mark are used.
+        The table whose dialect is used. Its headers stand over the first columns of `frame`.
 
     Returns
     -------
@@ -69,9 +70,18 @@ def table_text(frame: pl.DataFrame, like: Table) -> str:
         If a column holds values that text cannot hold, such as lists.
     """
     try:
-        return frame.write_csv(separator=like.separator, decimal_comma=like.decimal_comma)
+        body = frame.write_csv(
+            include_header=False,
+            separator=like.separator,
+            decimal_comma=like.decimal_comma and like.separator != ",",
+            line_terminator=like.line_end,
+        )
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"the table cannot be written as text: {str(error).splitlines()[0]}") from None
+    header = io.StringIO()
+    names = [*like.headers, *frame.columns[len(like.headers) :]]
+    csv.writer(header, delimiter=like.separator, lineterminator=like.line_end).writerow(names)
+    return like.preamble + header.getvalue() + body
 
 
 def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from numbers import Integral, Real
 from typing import Any
@@ -18,11 +18,17 @@ from joblib import effective_n_jobs  # type: ignore[import-untyped]
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    assert_all_finite,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from fastbp import checks
 from fastbp._typing import Floats, Integers
-from fastbp.tabular.encoding.cells import Cells, Frame
+from fastbp.tabular.encoding.cells import Cells, Frame, is_missing
 from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import Settings
@@ -69,14 +75,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             n_estimators=int(self.n_estimators),
             metric=self.metric,
             quantile=float(getattr(self, "quantile", 0.5)),
-            hidden_layer_sizes=tuple(self.hidden_layer_sizes),
+            hidden_layer_sizes=tuple(map(_plain, self.hidden_layer_sizes)),
             epochs=int(self.epochs),
             batch_size=int(self.batch_size),
-            learning_rate=self.learning_rate,
-            dropout=self.dropout,
+            learning_rate=_plain(self.learning_rate),
+            dropout=_plain(self.dropout),
             label_smoothing=float(getattr(self, "label_smoothing", 0.0)),
-            patience=self.patience,
-            time_budget=self.time_budget,
+            patience=_plain(self.patience),
+            time_budget=_plain(self.time_budget),
             n_threads=None if self.n_jobs == -1 else int(effective_n_jobs(self.n_jobs)),
             seed=int(given) if is_seed else int(check_random_state(given).randint(2**31 - 1)),
         )
@@ -99,11 +105,18 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def _frame(self, X: Any) -> Frame:
         """Return rows to predict as a frame with the columns of the training table."""
         check_is_fitted(self)
+        frame = self._named_frame(X)
+        for notice in self.model_.encoding.unknown_levels(frame):
+            warnings.warn(notice, stacklevel=3)
+        return frame
+
+    def _named_frame(self, X: Any) -> Frame:
+        """Return rows as a frame whose columns have the names of the training table."""
         frame, names = frame_of(X), self._columns
         if has_names(X) and hasattr(self, "feature_names_in_"):
             self.model_.encoding.check_columns(frame.names)
             for notice in self.model_.unknown_columns(frame):
-                warnings.warn(f"{notice}; ignored", stacklevel=3)
+                warnings.warn(f"{notice}; ignored", stacklevel=4)
             return frame
         if (width := len(frame.names)) != self.n_features_in_:
             wanted = f"{type(self).__name__} is expecting {self.n_features_in_} features as input"
@@ -111,7 +124,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         if hasattr(self, "feature_names_in_"):
             warnings.warn(
                 f"X does not have valid feature names, but {type(self).__name__} was fitted with feature names",
-                stacklevel=3,
+                stacklevel=4,
             )
         return frame.renamed(names)
 
@@ -188,7 +201,30 @@ def as_array(y: Any) -> Any:
     y = series.to_numpy() if isinstance(series, nw.Series) else y
     if getattr(np.asarray(y), "dtype", None) is not None and np.asarray(y).dtype.kind in "mM":
         raise ValueError("y holds dates or times: convert them to numbers or texts")
+    if (array := np.asarray(y)).dtype == object and array.ndim == 1:
+        for row, value in enumerate(array.tolist()):
+            if is_missing(value):
+                raise ValueError(f"y[{row}] is {value!r}: y has missing labels or numbers: remove their rows")
     return y
+
+
+def finite_numbers(y: Any) -> Floats:
+    """Return y as an array of finite numbers, (n,), or raise a `ValueError` that names the first other row."""
+    given = column_or_1d(as_array(y), warn=True)
+    assert_all_finite(given, input_name="y")
+    try:
+        numbers = given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y must hold numbers ({error}); TabularClassifier takes labels") from None
+    if not (is_finite := np.isfinite(numbers)).all():
+        row = int(is_finite.argmin())
+        raise ValueError(f"y[{row}] is {given[row]!r}: y must hold finite numbers: remove the row or mend the cell")
+    return np.asarray(numbers)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as Python's; return anything else unchanged."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def checked_weights(sample_weight: Any, frame: Frame) -> Floats:
@@ -205,6 +241,16 @@ def checked_groups(groups: Any, frame: Frame) -> Integers | None:
     return numbers
 
 
+def _is_pair(value: Any) -> bool:
+    """Return whether a value is (X, y) or (X, y, sample_weight): X has two dimensions, and y has one."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        return False
+    X, y = value[:2]
+    dimensions = getattr(X, "ndim", len(getattr(X, "shape", ())))
+    is_table = dimensions == 2 or isinstance(X, Mapping) or (isinstance(X, list) and X and not np.isscalar(X[0]))
+    return bool(is_table) and not np.isscalar(y) and y is not None
+
+
 def checked_validation(
     validation_data: Any, cells_of_y: Callable[[Any], Cells]
 ) -> tuple[Frame, Cells, Floats | None] | None:
@@ -218,6 +264,10 @@ def checked_validation(
     """
     if validation_data is None:
         return None
+    if isinstance(validation_data, list | tuple) and validation_data and all(map(_is_pair, validation_data)):
+        advice = "pass the one pair (X, y), or the rows of all pairs as one"
+        n = len(validation_data)
+        raise ValueError(f"validation_data holds {n} pair{'s' * (n > 1)} such as (X, y) in a list: {advice}")
     X, y, sample_weight = checks.validation_data(validation_data)
     frame, column = frame_of(X, "validation_data[0]"), cells_of_y(y)
     check_consistent_length(frame, column)

@@ -72,8 +72,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Epochs without improvement on the held-out rows after which the training of a network ends. None trains all
         epochs.
     class_weight : dict, "balanced" or None, default None
-        Weights of the classes, as in scikit-learn. They multiply the sample weights of the training rows. The predicted
-        probabilities then follow the weighted class frequencies instead of the frequencies in the table.
+        Weights of the classes, as in scikit-learn. They multiply the sample weights of the training rows and of the
+        validation rows. The predicted probabilities then follow the weighted class frequencies instead of the
+        frequencies in the table.
     time_budget : float or None, default None
         Seconds after which the training ends. Every network keeps its best epoch so far.
     n_jobs : int or None, default -1
@@ -182,7 +183,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         groups : array-like of shape (n,), default None
             Group of each row. Rows of one group are held out together.
         validation_data : tuple (X, y) or (X, y, sample_weight), default None
-            Validation rows. They replace the held-out rows of every network. `class_weight` does not apply to them.
+            Validation rows. They replace the held-out rows of every network. They have the class weights of the
+            training rows too.
         executor : concurrent.futures.Executor, default None
             Trains the networks in place of threads, in other processes or on other machines. `n_jobs` has no effect
             then, and the callback is called once for each network. The result is the same to the bit.
@@ -204,13 +206,20 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         classes = np.unique(labels)
         if len(classes) < 2:
             raise ValueError(f"This solver needs samples of at least 2 classes in the data, got 1 class: {classes}")
+        weights_of_classes = compute_sample_weight(self.class_weight, labels)
+        validation = checked_validation(validation_data, _cells)
+        if validation is not None and self.class_weight is not None:
+            rows, column, weights = validation
+            weight_of = dict(zip(labels.tolist(), weights_of_classes.tolist(), strict=True))
+            of_rows = np.array([weight_of.get(column.value(row), 1.0) for row in range(len(column))])
+            validation = rows, column, of_rows if weights is None else weights * of_rows
         data = TrainingData(
             frame=frame,
             column=cells_of("y", labels),
             target=Classes("y", tuple(classes.tolist())),
-            weights=checked_weights(sample_weight, frame) * compute_sample_weight(self.class_weight, labels),
+            weights=checked_weights(sample_weight, frame) * weights_of_classes,
             groups=checked_groups(groups, frame),
-            validation=checked_validation(validation_data, _cells),
+            validation=validation,
         )
         self._train(data, has_names(X), executor)
         self.model_.about["settings"]["class_weight"] = _for_json(self.class_weight)

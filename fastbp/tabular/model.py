@@ -16,6 +16,7 @@ from fastbp._typing import Array, Floats
 from fastbp._version import __version__
 from fastbp.files import model_file
 from fastbp.network import Network
+from fastbp.tabular import stored
 from fastbp.tabular.encoding.cells import Frame
 from fastbp.tabular.encoding.frames import frame_of
 from fastbp.tabular.encoding.inputs import Encoding
@@ -133,7 +134,7 @@ class TableModel:
             if coverage is not None:
                 raise ValueError(f"coverage needs a target of numbers, and {name!r} holds classes")
             p = self.answers(X)
-            of_each = {f"p_{label}": p[:, c] for c, label in enumerate(self.target.labels)}
+            of_each = {f"p_{label}": p[:, c] for c, label in enumerate(self.target.label_texts)}
             return self.target.decode(p) | (of_each if with_probabilities else {})
         if with_probabilities:
             raise ValueError(f"probabilities need a target of classes, and {name!r} holds numbers")
@@ -144,7 +145,8 @@ class TableModel:
 
     def unknown_columns(self, frame: Frame) -> list[str]:
         """Return one sentence about the columns of a frame that training did not have, or an empty list."""
-        unknown = [name for name in frame.names if name not in (*self.encoding.names, self.target.name)]
+        known = {*self.encoding.names, self.target.name}
+        unknown = [name for name in frame.names if name not in known]
         if not unknown:
             return []
         names = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
@@ -192,50 +194,25 @@ class TableModel:
         Raises
         ------
         ValueError
-            If the file is damaged, of another program, or holds a network without the encoding of a table.
+            If the file is damaged, of another program, or holds a network without the encoding of a table, or if a
+            field is wrong. The message names the field.
         """
         tensors, metadata = model_file.read(path)
         if "table" not in metadata:
             raise ValueError(f"{os.fspath(path)} holds a network but no encoding of a table: `fastbp train` saves both")
-        table, networks = _with_new_names(metadata["table"]), []
-        for k, of_network in enumerate(metadata["networks"]):
-            own = {name.removeprefix(f"{k}."): tensor for name, tensor in tensors.items() if name.startswith(f"{k}.")}
-            networks.append(Network.from_tensors(own, of_network))
+        try:
+            held = stored.checked(tensors, metadata)
+            encoding, target = Encoding.from_dict(held.table["encoding"]), target_from_dict(held.table["target"])
+            networks = stored.networks_for(held, encoding, target)
+        except ValueError as error:
+            name = os.fspath(path)
+            raise ValueError(f"the model file {name!r} holds no valid model: {error}; train the model again") from None
         return cls(
-            networks=tuple(networks),
-            encoding=Encoding.from_dict(table["encoding"]),
-            target=target_from_dict(table["target"]),
-            n_rows=table["n_rows"],
-            temperature=table["temperature"],
-            residuals=tensors["residuals"],
-            about=table["about"] | {"version": table["version"]},
+            networks=networks,
+            encoding=encoding,
+            target=target,
+            n_rows=held.table["n_rows"],
+            temperature=held.table["temperature"],
+            residuals=held.residuals,
+            about=held.table["about"] | {"version": held.table["version"]},
         )
-
-
-_NEW_SETTINGS = {"n_ensemble": "n_estimators", "hidden": "hidden_layer_sizes"}
-_NEW_TARGET = {"spread": "std"}
-_NEW_METRICS = {
-    "log loss": "log_loss",
-    "AUC": "auc",
-    "R²": "r2",
-    "RMSE": "rmse",
-    "MAE": "mae",
-    "quantile loss": "quantile_loss",
-    "share below": "share_below",
-}
-
-
-def _with_new_names(table: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of a model with the names that are used now.
-
-    The first files of version 0.1 have other names for some settings, for the standard deviation of the target and for
-    the scores. Their version number is the present one, so old names are replaced in every file that has them.
-    """
-    about = table["about"]
-    settings = {_NEW_SETTINGS.get(name, name): value for name, value in about.get("settings", {}).items()}
-    scores = []
-    for score in about.get("scores", []):
-        metric = score.get("metric") or _NEW_METRICS.get(score["measure"], score["measure"])
-        scores.append({"metric": metric, "value": score["value"], "baseline": score["baseline"]})
-    target = {_NEW_TARGET.get(name, name): value for name, value in table["target"].items()}
-    return {**table, "target": target, "about": {**about, "settings": settings, "scores": scores}}

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length
 
 from fastbp._typing import Array
 from fastbp.results import Progress
 from fastbp.tabular.base import (
     TabularEstimator,
-    as_array,
     checked_groups,
     checked_validation,
     checked_weights,
+    finite_numbers,
     training_frame,
 )
 from fastbp.tabular.encoding.cells import Cells, cells_of
@@ -250,9 +250,4 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
 def _cells(y: Any) -> Cells:
     """Return numbers as cells, none of them missing."""
-    numbers = column_or_1d(as_array(y), warn=True)
-    assert_all_finite(numbers, input_name="y")
-    try:
-        return cells_of("y", numbers.astype(np.float64))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"y must hold numbers ({error}); TabularClassifier takes labels") from None
+    return cells_of("y", finite_numbers(y))

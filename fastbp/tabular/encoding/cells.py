@@ -5,6 +5,7 @@ It knows NumPy and Python's own values. It must not know other libraries' frames
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -21,6 +22,7 @@ Value = str | int | float | bool
 _LARGEST = 1e300  # the difference of two values is then finite
 _DAY = 86_400e6  # microseconds
 _EPOCH = datetime(1970, 1, 1)
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)\.0+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +66,18 @@ class Cells:
         """Whether the cells have a type of whole numbers."""
         return self.kind == "numbers" and self.values.dtype.kind in "iu"
 
-    def floats(self) -> Floats:
-        """Return numbers within ±1e300, (n,), with NaN for missing and infinite cells."""
-        values = np.where(self.missing, np.nan, self.values.astype(np.float64))
+    def floats(self, offset: int = 0) -> Floats:
+        """Return numbers minus an offset, within ±1e300, (n,), with NaN for missing and infinite cells.
+
+        The difference of whole numbers is exact before it is rounded.
+        """
+        if offset and self.is_whole:  # 64 bits could overflow, and two halves of 32 bits cannot
+            wide = self.values if self.values.dtype == np.uint64 else self.values.astype(np.int64)
+            high = (wide >> 32).astype(np.float64) - (offset >> 32)
+            differences = high * 2.0**32 + ((wide & 0xFFFFFFFF).astype(np.float64) - (offset & 0xFFFFFFFF))
+        else:
+            differences = self.values.astype(np.float64) - offset
+        values = np.where(self.missing, np.nan, differences)
         return np.clip(np.where(np.isinf(values), np.nan, values), -_LARGEST, _LARGEST)
 
     def days(self) -> Floats:
@@ -175,7 +186,7 @@ def dates(name: str, microseconds: Array, missing: Array) -> Cells:
 
 def texts(name: str, values: Iterable[Any]) -> Cells:
     """Return values as cells of text: 1.0 as "1", and Booleans as "true" and "false"."""
-    known = [value if type(value) is str else None if _is_missing(value) else _text(value) for value in values]
+    known = [value if type(value) is str else None if is_missing(value) else _text(value) for value in values]
     levels = tuple(text for text in dict.fromkeys(known) if text is not None)
     places: dict[str | None, int] = {None: -1, **{text: place for place, text in enumerate(levels)}}
     codes = np.fromiter(map(places.__getitem__, known), np.int64, len(known))
@@ -214,7 +225,7 @@ def cells_of(name: str, values: Any) -> Cells:
 
 
 def _cells_of_values(name: str, values: list[Any]) -> Cells:
-    missing = np.array([_is_missing(value) for value in values], dtype=bool)
+    missing = np.array([is_missing(value) for value in values], dtype=bool)
     kinds = {_kind_of(value) for value, is_missing in zip(values, missing, strict=True) if not is_missing}
 
     def filled(with_: Any) -> list[Any]:
@@ -254,7 +265,7 @@ def _kind_of(value: Any) -> str:
     return "date" if isinstance(value, date | np.datetime64) else "other"
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Return whether a value is None, NaN, NaT, or a missing value of pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
@@ -267,6 +278,29 @@ def _text(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+
+
+def spelled(text: str) -> str:
+    """Return a text in the one spelling of its value: "True" as "true", and "1.0" as "1"."""
+    if text in ("True", "TRUE", "False", "FALSE"):
+        return text.lower()
+    return text.split(".")[0] if _WHOLE.fullmatch(text) else text
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def truth_of(value: Value) -> bool | None:
+    """Return the truth value that a cell stands for: true or 1, false or 0. Return None for any other cell."""
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(spelled(value))
+    return bool(value) if value in (0, 1) else None
 
 
 def _float(value: Any) -> float:

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastbp._typing import Floats
-from fastbp.tabular.encoding.cells import Cells
+from fastbp._typing import Floats, Integers
+from fastbp.tabular.encoding.cells import Cells, is_number, spelled, truth_of
 
 MAX_LEVELS = 100  # of one category; the most frequent levels are kept
 _PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # days
+_TRUTHS = {False: ("false", "0"), True: ("true", "1")}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class NumberColumn:
         for others.
     edges : tuple of float
         Edges of the bins, in ascending order. An empty tuple means no bins.
+    offset : int, default 0
+        What is subtracted from the values first. It is not 0 for whole numbers beyond 2⁵³, whose differences a float64
+        would lose. The median and the edges are relative to it.
     """
 
     name: str
@@ -54,6 +58,7 @@ class NumberColumn:
     scale: float
     marks_missing: bool
     edges: tuple[float, ...] = ()
+    offset: int = 0
 
     @property
     def n_bins(self) -> int:
@@ -61,12 +66,17 @@ class NumberColumn:
         return max(0, len(self.edges) - 1)
 
     @property
+    def is_of_truths(self) -> bool:
+        """Whether the values of the training lay between 0 and 1, so that they can have been truth values."""
+        return not self.offset and 0 < self.scale <= 1 and all(0 <= v <= 1 for v in (self.median, *self.edges))
+
+    @property
     def width(self) -> int:
         """Number of inputs."""
         return 1 + self.marks_missing + self.n_bins
 
     @classmethod
-    def learn(cls, name: str, values: Floats, bins: int) -> NumberColumn:
+    def learn(cls, name: str, values: Floats, bins: int, offset: int = 0) -> NumberColumn:
         """Return the encoding that fits some values.
 
         Parameters
@@ -77,6 +87,8 @@ class NumberColumn:
             NaN marks missing cells. At least one cell is not missing.
         bins : int
             Wanted number of bins with equally many values. There are fewer bins if some edges coincide.
+        offset : int, default 0
+            What was subtracted from the values.
         """
         missing = np.isnan(values)
         known = values[~missing]
@@ -85,11 +97,11 @@ class NumberColumn:
         edges = np.quantile(known, np.linspace(0, 1, bins + 1))
         apart = np.diff(edges, prepend=-np.inf) / 2 > np.finfo(float).tiny
         inner = tuple(edges[apart].tolist()) if apart.sum() > 2 else ()  # one bin would add nothing
-        return cls(name, float(median), float(scale), bool(missing.any()), inner)
+        return cls(name, float(median), float(scale), bool(missing.any()), inner, offset)
 
     def encode(self, cells: Cells) -> Floats:
         """Return the column's inputs, (n, width)."""
-        return self.encode_values(cells.floats())
+        return self.encode_values(cells.floats(self.offset))
 
     def encode_values(self, values: Floats) -> Floats:
         """Return the inputs of numbers, (n, width); NaN marks missing numbers."""
@@ -138,11 +150,24 @@ class CategoryColumn:
         by_frequency = sorted((text for text in counts if counts[text] > 1), key=lambda text: (-counts[text], text))
         return cls(cells.name, tuple(sorted(by_frequency[:MAX_LEVELS])))
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a level is a number or a truth value, so that numbers stand for their texts."""
+        return any(truth_of(level) is not None or is_number(level) for level in self.levels)
+
+    def places(self, cells: Cells) -> Integers:
+        """Return the place of each cell among `levels`, (n,), with −1 for missing cells and for other texts."""
+        places = {spelled(level): i for i, level in enumerate(self.levels)}
+        truths = [truth_of(level) for level in self.levels]
+        if len(truths) <= 2 and None not in truths:
+            places |= {text: i for i, truth in enumerate(truths) for text in _TRUTHS[bool(truth)]}
+        places |= {level: i for i, level in enumerate(self.levels)}  # old models can tell "1.0" from "1"
+        of_levels = [places.get(level, places.get(spelled(level), -1)) for level in cells.levels]
+        return np.array([*of_levels, -1])[cells.codes()]  # code −1 takes the last element
+
     def encode(self, cells: Cells) -> Floats:
         """Return the column's inputs, (n, width)."""
-        numbers = {level: i for i, level in enumerate(self.levels)}
-        of_levels = [numbers.get(_spelled(level), -1) for level in cells.levels]
-        known = np.array([*of_levels, -1])[cells.codes()][:, np.newaxis]  # code −1 takes the last element
+        known = self.places(cells)[:, np.newaxis]
         if len(self.levels) == 2:
             return np.asarray(np.where(known < 0, 0.0, 2.0 * known - 1))
         return np.asarray(known == np.arange(len(self.levels)), np.float64)
@@ -207,22 +232,21 @@ def kind_of(column: Column) -> str:
 
 
 def text_counts(cells: Cells) -> Counter[str]:
-    """Return how often each text occurs; "True" and "TRUE" count as "true"."""
+    """Return how often each text occurs; "True" counts as "true", and "1.0" as "1"."""
     codes = cells.codes()
     counts: Counter[str] = Counter()
     for level, count in zip(cells.levels, np.bincount(codes[codes >= 0], minlength=len(cells.levels)), strict=True):
-        counts[_spelled(level)] += int(count)
+        counts[spelled(level)] += int(count)
     return +counts
-
-
-def _spelled(text: str) -> str:
-    return text.lower() if text in ("True", "TRUE", "False", "FALSE") else text
 
 
 def column_to_dict(column: Column) -> dict[str, Any]:
     """Return an encoding as JSON can hold it."""
     if isinstance(column, NumberColumn):
-        return {"kind": "numbers", **vars(column), "edges": list(column.edges)}
+        stored = {"kind": "numbers", **vars(column), "edges": list(column.edges)}
+        if not column.offset:  # earlier versions do not know it
+            del stored["offset"]
+        return stored
     if isinstance(column, CategoryColumn):
         return {"kind": "text", "name": column.name, "levels": list(column.levels)}
     return {

@@ -6,6 +6,7 @@ columns are for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -21,8 +22,9 @@ def frame_of(X: Any, name: str = "X") -> Frame:
 
     Parameters
     ----------
-    X : frame of a library that narwhals knows, mapping, or array-like of shape (n, D)
-        A mapping goes from names to columns. The columns of an array are called x0, x1, ….
+    X : frame of a library that narwhals knows, mapping, list of records, or array-like of shape (n, D)
+        A mapping goes from names to columns. A record is a mapping from names to cells, or an element of a structured
+        array. The columns of another array are called x0, x1, ….
     name : str, default "X"
         Name of the argument in error messages.
 
@@ -33,7 +35,7 @@ def frame_of(X: Any, name: str = "X") -> Frame:
     Raises
     ------
     TypeError
-        If `X` is a sparse or a lazy table.
+        If `X` is a sparse or a lazy table, or a series.
     ValueError
         If `X` is no table, if two of its columns have the same name, or if the columns differ in length.
     """
@@ -43,14 +45,18 @@ def frame_of(X: Any, name: str = "X") -> Frame:
         raise TypeError(f"{name} is a sparse matrix: {name}.toarray() makes a dense table of it")
     if isinstance(X, Mapping):
         names, columns = [str(key) for key in X], list(X.values())
+    elif isinstance(X, np.ndarray) and X.dtype.names:
+        names, columns = list(X.dtype.names), [np.ravel(X)[column] for column in X.dtype.names]
+    elif _is_records(X):
+        names, columns = _columns_of_records(X, name)
     elif (native := _native_frame(X, name)) is None:
         names, columns = _columns_of_array(X, name)
     else:
-        names, columns = [str(column) for column in native.columns], list(native.iter_columns())
+        names, columns = [str(column) for column in native.columns], _columns_of_frame(native)
     if not names:
         raise ValueError(f"{name} has 0 feature(s) (shape={np.shape(X)}) while a minimum of 1 is required.")
     if len(set(names)) < len(names):
-        twice = next(column for column in names if names.count(column) > 1)
+        twice = next(column for column, count in Counter(names).items() if count > 1)
         raise ValueError(f"{name} has two columns named {twice!r}")
     made = [column_of(column, column_name) for column, column_name in zip(columns, names, strict=True)]
     if len({len(column) for column in made}) > 1:
@@ -92,7 +98,8 @@ def column_of(column: Any, name: str) -> Cells:
 
 def has_names(X: Any) -> bool:
     """Return whether a table names its columns, as frames and mappings do."""
-    return isinstance(X, Mapping | Frame) or _native_frame(X, "X") is not None
+    is_structured = isinstance(X, np.ndarray) and X.dtype.names is not None
+    return isinstance(X, Mapping | Frame) or is_structured or _is_records(X) or _native_frame(X, "X") is not None
 
 
 def default_names(n_columns: int) -> list[str]:
@@ -102,6 +109,41 @@ def default_names(n_columns: int) -> list[str]:
 
 def _is_array_or_list(values: Any) -> bool:
     return isinstance(values, np.ndarray | list | tuple | range)
+
+
+def _is_records(X: Any) -> bool:
+    """Return whether a list, tuple or array holds records: its first element is a mapping."""
+    is_list = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1)
+    return is_list and len(X) > 0 and isinstance(X[0], Mapping)
+
+
+def _columns_of_records(X: Any, name: str) -> tuple[list[str], list[Any]]:
+    """Return the columns of a list of mappings; a key that a record lacks is a missing cell."""
+    columns: dict[str, list[Any]] = {}
+    for row, record in enumerate(X):
+        if not isinstance(record, Mapping):
+            kind = type(record).__name__
+            raise TypeError(f"{name}[{row}] is no record: {name}[0] maps names to cells, and {name}[{row}] is a {kind}")
+        for key, value in record.items():
+            if str(key) not in columns:
+                columns[str(key)] = [None] * len(X)
+            columns[str(key)][row] = value
+    return list(columns), list(columns.values())
+
+
+def _columns_of_frame(frame: Any) -> list[Any]:
+    """Return the columns of a narwhals frame. A frame of one dtype is converted as a whole."""
+    if frame.implementation.is_pandas():
+        native = frame.to_native()
+        dtypes = set(native.dtypes)
+        if len(dtypes) == 1 and isinstance(dtype := dtypes.pop(), np.dtype) and dtype.kind in "iufb":
+            return list(native.to_numpy().T)
+    elif frame.implementation.is_polars() and len(dtypes := set(frame.schema.values())) == 1:
+        dtype = dtypes.pop()
+        is_whole = dtype.is_integer() and "128" not in str(dtype)
+        if dtype.is_float() or (is_whole and not any(frame.to_native().null_count().row(0))):
+            return list(frame.to_numpy().T)
+    return list(frame.iter_columns())
 
 
 def _narwhals() -> Any:
@@ -124,6 +166,10 @@ def _native_frame(X: Any, name: str) -> Any:
         if isinstance(frame, nw.DataFrame):
             frame.columns  # noqa: B018 (raises if a pandas frame has two columns with the same name)
             return frame
+        if isinstance(nw.from_native(X, series_only=True, pass_through=True), nw.Series):
+            is_pandas = type(X).__module__.startswith("pandas")
+            row = f", and {name}.to_frame().T of a row" if is_pandas else ""
+            raise TypeError(f"{name} is a series, not a table: {name}.to_frame() makes a table of a column{row}")
     except nw.exceptions.DuplicateError as error:
         raise ValueError(f"{name} has two columns with the same name: {error}") from None
     return None

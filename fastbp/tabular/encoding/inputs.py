@@ -5,7 +5,8 @@ It knows cells and arrays. It must not know files, the target or the network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Array
-from fastbp.tabular.encoding.cells import Cells, Frame
+from fastbp.tabular.encoding.cells import Cells, Frame, is_number, numbers, spelled, texts
 from fastbp.tabular.encoding.columns import (
     CategoryColumn,
     Column,
@@ -29,6 +30,9 @@ from fastbp.tabular.encoding.columns import (
 MIN_BINS, MAX_BINS = 4, 48  # of one column
 MAX_BINS_OF_TABLE = 1024
 ROWS_PER_BIN = 75
+MAX_SHOWN = 5  # names or texts in one message
+_EXACT = 2**53  # a float64 holds all whole numbers up to this one
+_INDEX = re.compile(r"__index_level_\d+__")  # pandas' name of an index in a file
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,7 @@ class Encoding:
         inputs = np.empty((len(frame), self.width), dtype=np.float32)
         start = 0
         for column in self.columns:
-            _check_kind(frame[column.name], kind_of(column))
-            inputs[:, start : start + column.width] = column.encode(frame[column.name])
+            inputs[:, start : start + column.width] = column.encode(_of_kind(frame[column.name], column))
             start += column.width
         return inputs
 
@@ -89,10 +92,28 @@ class Encoding:
         """Return the inputs of a network that has `width` inputs, (n, width): all inputs, or all but the bins."""
         return inputs if width == self.width else np.ascontiguousarray(inputs[:, self.is_not_bin])
 
-    def check_columns(self, names: Sequence[str]) -> None:
+    def unknown_levels(self, frame: Frame) -> list[str]:
+        """Return one sentence for each column of texts most of whose cells are unknown texts, with examples."""
+        notices = []
+        names = set(frame.names)
+        for column in self.columns:
+            if not isinstance(column, CategoryColumn) or column.name not in names:
+                continue
+            cells = _of_kind(frame[column.name], column)
+            unknown = (column.places(cells) < 0) & ~cells.missing
+            n_unknown, n = int(unknown.sum()), len(cells) - cells.n_missing
+            if 2 * n_unknown > n:
+                strange, _ = cells.take(unknown).distinct()
+                found = f"column {column.name!r}: {n_unknown} of {n} cells hold no frequent text of the training"
+                notices.append(f"{found}: {_listed(strange)}; the model knows {_listed(column.levels)}")
+        return notices
+
+    def check_columns(self, names: Collection[str]) -> None:
         """Raise a `ValueError` if a column that is used is not among `names`."""
-        if missing := [column.name for column in self.columns if column.name not in names]:
-            listed = ", ".join(f"{name!r}{suggestion(name, names)}" for name in missing)
+        given = set(names)
+        if missing := [column.name for column in self.columns if column.name not in given]:
+            shown = [f"{name!r}{suggestion(name, names)}" for name in missing[:MAX_SHOWN]]
+            listed = ", ".join(shown) + (f" and {len(missing) - MAX_SHOWN} more" if len(missing) > MAX_SHOWN else "")
             raise ValueError(f"the table lacks {'a column' if len(missing) == 1 else 'columns'} of the model: {listed}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,8 +153,9 @@ def learn_encoding(frame: Frame) -> tuple[Encoding, list[str]]:
     bins = bins_for(len(frame), max(1, sum(column.kind != "text" for column in frame)))
     columns: list[Column] = []
     notices = []
+    is_alone = len(frame.names) == 1
     for column in frame:
-        reason = _reason_to_leave_out(column, is_alone=len(frame.names) == 1)
+        reason = _reason_to_leave_out(column, is_alone)
         if reason is None:
             learned = _learn_column(column, bins)
             if isinstance(learned, str):
@@ -154,12 +176,25 @@ def _learn_column(cells: Cells, bins: int) -> Column | str:
     """Return the encoding of a column, or the reason why the column is left out."""
     if cells.kind == "text":
         return _learn_category(cells)
-    values = cells.floats() if cells.kind == "numbers" else cells.days()
+    offset = _offset(cells)
+    values = cells.floats(offset) if cells.kind == "numbers" else cells.days()
     if np.isnan(values).all():
         return "it is empty"
     if not np.isnan(values).any() and values.min() == values.max():
-        return f"it holds {_shown(cells.value(0))} in every row"
-    return DateColumn.learn(cells, bins) if cells.kind == "dates" else NumberColumn.learn(cells.name, values, bins)
+        value = cells.value(0)
+        rounded = isinstance(value, float) and abs(value) > _EXACT
+        return f"it holds {_shown(value)} in every row{', as far as a float64 can tell' if rounded else ''}"
+    if cells.kind == "dates":
+        return DateColumn.learn(cells, bins)
+    return NumberColumn.learn(cells.name, values, bins, offset)
+
+
+def _offset(cells: Cells) -> int:
+    """Return what to subtract from whole numbers beyond 2⁵³, so that a float64 holds their differences, or 0."""
+    known = cells.values[~cells.missing]
+    if not cells.is_whole or not known.size or max(abs(int(known.min())), abs(int(known.max()))) <= _EXACT:
+        return 0
+    return int(np.sort(known)[known.size // 2])
 
 
 def _learn_category(cells: Cells) -> Column | str:
@@ -182,6 +217,8 @@ def _reason_to_leave_out(cells: Cells, is_alone: bool) -> str | None:
     """Return why a column cannot be used, or None. A column that counts the rows is used if it is the only column."""
     if cells.kind not in ("numbers", "text", "dates"):
         return f"it holds {cells.kind}"
+    if _INDEX.fullmatch(cells.name) and not is_alone:
+        return "it is pandas' index"
     if cells.is_whole and len(cells) > 2 and cells.value(0) in (0, 1) and not is_alone:
         counted = np.arange(len(cells)) + cells.values[0]
         if cells.n_missing == 0 and np.array_equal(cells.values, counted):
@@ -189,28 +226,52 @@ def _reason_to_leave_out(cells: Cells, is_alone: bool) -> str | None:
     return None
 
 
-def suggestion(name: str, names: Sequence[str]) -> str:
+def suggestion(name: str, names: Collection[str]) -> str:
     """Return " (did you mean '…'?)" with the most similar of `names`, or an empty text if no name is similar."""
     folded = {other.casefold(): other for other in names}
     nearest = get_close_matches(name.casefold(), folded, n=1)
     return f" (did you mean {folded[nearest[0]]!r}?)" if nearest else ""
 
 
+def _listed(texts: Sequence[Any]) -> str:
+    return ", ".join(map(repr, texts[:MAX_SHOWN])) + (", …" if len(texts) > MAX_SHOWN else "")
+
+
+def _of_kind(cells: Cells, column: Column) -> Cells:
+    """Return cells as the kind that an encoding takes.
+
+    Numbers stand for their texts if a text of the training is a number or a truth value. Truth values stand for the
+    numbers 0 and 1. An empty column is allowed.
+
+    Raises
+    ------
+    ValueError
+        If the cells are of another kind than in training.
+    """
+    wanted = kind_of(column)
+    if cells.missing.all():
+        empty = np.zeros(len(cells), dtype=np.int64)
+        return Cells(cells.name, wanted, empty, cells.missing)
+    if wanted == "numbers" and cells.kind == "text":
+        values, places = cells.distinct()
+        words = [spelled(str(value)) for value in values]
+        if {*words} <= {"false", "true"} and isinstance(column, NumberColumn) and column.is_of_truths:
+            truths = np.array([*(word == "true" for word in words), False])
+            return numbers(cells.name, truths[places].astype(np.float64), cells.missing)
+    if isinstance(column, CategoryColumn) and cells.kind == "numbers" and column.has_numbers:
+        given = zip(cells.values.tolist(), cells.missing.tolist(), strict=True)
+        return texts(cells.name, [None if is_missing else value for value, is_missing in given])
+    _check_kind(cells, wanted)
+    return cells
+
+
 def _check_kind(cells: Cells, wanted: str) -> None:
-    """Raise a `ValueError` if a column holds another kind of cells than in training. An empty column is allowed."""
-    if cells.kind == wanted or cells.missing.all():
+    """Raise a `ValueError` if a column holds another kind of cells than in training."""
+    if cells.kind == wanted:
         return
     where = ""
     if cells.kind == "text" and wanted == "numbers":
-        strange = np.array([not _is_number(level) for level in cells.levels])[cells.codes()] & ~cells.missing
+        strange = np.array([not is_number(level) for level in cells.levels])[cells.codes()] & ~cells.missing
         row = int((strange if strange.any() else ~cells.missing).argmax())
         where = f" ({cells.value(row)!r} in row {row + 1})"
     raise ValueError(f"column {cells.name!r} held {wanted} in training and holds {cells.kind} here{where}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

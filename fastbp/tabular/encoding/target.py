@@ -16,7 +16,7 @@ from numpy import newaxis
 from fastbp import losses
 from fastbp._typing import Array, Floats, Integers
 from fastbp.tabular import metrics
-from fastbp.tabular.encoding.cells import Cells, Value
+from fastbp.tabular.encoding.cells import Cells, Value, spelled, texts, truth_of
 from fastbp.tabular.metrics import Score
 from fastbp.tabular.settings import CLASS_METRICS, DROPOUT, LEARNING_RATE, NUMBER_METRICS
 
@@ -49,6 +49,11 @@ class Classes:
         return len(self.labels)
 
     @property
+    def label_texts(self) -> tuple[str, ...]:
+        """The labels as text; Booleans are "false" and "true"."""
+        return tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in self.labels)
+
+    @property
     def has_texts(self) -> bool:
         """Whether the labels are texts, so that the column is to be read as text."""
         return isinstance(self.labels[0], str)
@@ -74,11 +79,13 @@ class Classes:
             If a label is not one of `labels`.
         """
         numbers: dict[Value, int] = {label: c for c, label in enumerate(self.labels)}
-        if isinstance(self.labels[0], bool):  # in a text file, Booleans are texts
-            for c, text in enumerate(map(str, self.labels)):
-                numbers |= dict.fromkeys((text, text.lower(), text.upper()), c)
+        of_spellings = {_key(label): c for c, label in enumerate(self.labels)}
+        of_truths = {truth_of(label): c for c, label in enumerate(self.labels)}
+        if len(self.labels) > 2 or None in of_truths:  # 0 and 1 stand for false and true only among themselves
+            of_truths.clear()
         values, places = cells.distinct()
-        classes = np.array([numbers.get(value, -1) for value in values], dtype=np.int64)[places]
+        of_values = [numbers.get(v, of_spellings.get(_key(v), of_truths.get(truth_of(v), -1))) for v in values]
+        classes = np.array(of_values, dtype=np.int64)[places]
         if (unknown := classes < 0).any():
             label = cells.value(int(unknown.argmax()))
             raise ValueError(f"the target {cells.name!r} holds {label!r}, which is not a class of the training rows")
@@ -183,6 +190,11 @@ class Quantity:
         """Return the target with the mean, standard deviation and range of a column without missing cells."""
         values = cells.floats()
         largest = float(np.abs(values).max()) or 1.0
+        if cells.is_whole and cells.values.min() < cells.values.max() and np.ptp(values) < 1000 * np.spacing(largest):
+            found = f"the target {cells.name!r} holds whole numbers such as {cells.value(0)}"
+            raise ValueError(
+                f"{found}, whose differences a float64 rounds away: subtract {cells.values.min()} from them"
+            )
         std = largest * float((values / largest).std())  # the square of 1e300 would overflow
         mean = float((values / largest).mean()) * largest
         return cls(cells.name, mean, std or 1.0, float(values.min()), float(values.max()))
@@ -277,6 +289,11 @@ class Quantity:
         return residuals
 
 
+def _key(label: Value) -> str:
+    """Return the one spelling of a label: 1.0, "1.0" and 1 have the same."""
+    return spelled(str(label))
+
+
 Target = Classes | Quantity
 
 
@@ -294,7 +311,7 @@ def target_from_dict(stored: dict[str, Any]) -> Target:
 
 
 def clean_target(cells: Cells) -> Cells:
-    """Return the target with infinite numbers marked as missing.
+    """Return the target with infinite numbers marked as missing, and with one spelling of truth values.
 
     Raises
     ------
@@ -302,7 +319,12 @@ def clean_target(cells: Cells) -> Cells:
         If the column holds neither numbers nor Booleans nor texts.
     """
     if cells.kind == "text":
-        return cells
+        levels = [str(level) for level in cells.distinct()[0]]
+        words = set(map(spelled, levels))
+        if cells.is_truth or len(words) == len(levels) or words - {"false", "true"}:
+            return cells
+        of_levels = [spelled(level) for level in cells.levels]
+        return texts(cells.name, [None if code < 0 else of_levels[code] for code in cells.codes()])
     if cells.kind == "numbers":
         return replace(cells, missing=cells.missing | ~np.isfinite(cells.values))
     raise ValueError(f"the target {cells.name!r} holds {cells.kind}, neither classes nor numbers")

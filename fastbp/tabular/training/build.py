@@ -204,6 +204,11 @@ class _Trainer:
                 raise
             self.notices.append("all further networks diverged, and are dropped")
             return []
+        except KeyboardInterrupt:  # while threads start, or a second time: the networks so far are a model
+            if first == 0:
+                raise
+            self._is_ended = self.is_interrupted = True
+            return []
         if n := ensemble.n_diverged:
             who = "1 network diverged in its" if n == 1 else f"{n} networks diverged in their"
             self.notices.append(f"{who} first epoch, and {'is' if n == 1 else 'are'} dropped")
