@@ -365,3 +365,16 @@ def test_ctrl_c_while_threads_start_keeps_the_networks_that_are_trained(monkeypa
     calls.append(None)
     with pytest.raises(KeyboardInterrupt):  # nothing is trained yet
         model.fit(frame, np.sin(frame["a"]))
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2, 5])
+def test_an_executor_that_cancels_every_task_is_an_error_that_says_so(n_tasks):
+    class Cancelling(Executor):
+        def submit(self, _function, /, *_):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with pytest.raises(RuntimeError, match="every task was cancelled from outside"):
+        train_all(workload(), [Task(k, k, True, k) for k in range(n_tasks)], executor=Cancelling())

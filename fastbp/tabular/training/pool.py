@@ -112,7 +112,8 @@ def _ensemble(tasks: Sequence[Task], outcomes: dict[int, Any], is_ended: bool, i
     unexpected = [error for error in errors if not isinstance(error, DivergenceError)]
     diverged = [network.divergence for network in trained.values() if network.divergence is not None]
     if unexpected or len(diverged) == len(trained):
-        raise (unexpected + errors + diverged)[0]
+        nothing = RuntimeError("no network was trained: every task was cancelled from outside")
+        raise (unexpected + errors + diverged + [nothing])[0]
     return Ensemble(list(trained.values()), [tasks[k] for k in trained], len(errors), is_ended, is_interrupted)
 
 
