@@ -165,7 +165,7 @@ def check_gradients(
     """
     for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("max_per_array", max_per_array)):
         checks.positive(name, value)
-    resolved = losses.resolve(loss) if loss is not None else net.trained_loss or losses.squared_error
+    resolved = losses.resolve_or_trained(loss, net.trained_loss)
     probe = _Probe(net, X, y, resolved, sample_weight, epsilon)
     judged = net if np.dtype(net.dtype) == np.float64 else probe.net
     gradients = judged.gradients(X, y, loss=resolved, sample_weight=sample_weight)

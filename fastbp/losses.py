@@ -187,6 +187,11 @@ def resolve(loss: Any) -> Loss:
     return _DEFAULTS[loss]
 
 
+def resolve_or_trained(loss: Any, trained: Loss | None) -> Loss:
+    """Return the loss that is asked for; for None, the loss of the last fit, or `squared_error` before a first fit."""
+    return resolve(loss) if loss is not None else trained or squared_error
+
+
 def from_description(description: Any) -> Loss:
     """Return the loss that `Loss.describe` described; raise ValueError if the description is invalid."""
     if not isinstance(description, dict) or set(description) != {"name", "parameter"}:

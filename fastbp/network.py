@@ -167,13 +167,9 @@ class Network(NetworkState):
         TypeError, ValueError
             If an argument is invalid.
         """
-        resolved = self._resolved(loss)
+        resolved = losses.resolve_or_trained(loss, self.trained_loss)
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
         return evaluator(rows, self._checkpoint.parameters, resolved)()
-
-    def _resolved(self, loss: str | Loss | None) -> Loss:
-        """Return the given loss, or by default that of the last fit, or else the squared error."""
-        return losses.resolve(loss) if loss is not None else self.trained_loss or losses.squared_error
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss | None = None, sample_weight: Any = None
@@ -197,7 +193,7 @@ class Network(NetworkState):
         TypeError, ValueError
             If an argument is invalid.
         """
-        resolved = self._resolved(loss)
+        resolved = losses.resolve_or_trained(loss, self.trained_loss)
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
         n, parameters = rows.rows, self._checkpoint.parameters
         workspace = packing.workspace_for(self._sizes, n, self._dtype)
@@ -287,7 +283,7 @@ class Network(NetworkState):
         RuntimeError
             If another fit of this network is running. The network is unchanged by this call.
         """
-        resolved = self._resolved(loss)
+        resolved = losses.resolve_or_trained(loss, self.trained_loss)
         optimizer = optimizers.checked(optimizer, self._dtype)
         batch_size = checks.whole_number("batch_size", batch_size, 1, math.inf)
         epochs = checks.whole_number("epochs", epochs, 1, 2**31)

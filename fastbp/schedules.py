@@ -20,7 +20,6 @@ from fastbp import checks
 
 __all__ = ["Constant", "Cosine", "InverseScaling", "LogarithmicCosine", "Schedule", "Step", "WarmUp"]
 
-Steps = npt.NDArray[np.int64]
 Rates = npt.NDArray[np.float64]
 LearningRate = float | Callable[[Any], Any]  # a number, or a function of the step number
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import polars as pl
 
+from fastbp.tabular.encoding.cells import float_of
+
 MAX_DEPTH = 32  # of lists and objects within one another
 
 _Records = list[tuple[dict[str, Any], int]]  # each with the position of its first character
@@ -228,14 +230,7 @@ def _numbers(name: str, values: list[Any], is_whole: bool) -> pl.Series:
         for dtype in (pl.Int64, pl.UInt64):
             with suppress(OverflowError, TypeError, pl.exceptions.PolarsError):
                 return pl.Series(name, values, dtype=dtype)
-    return pl.Series(name, [None if value is None else _float(value) for value in values], dtype=pl.Float64)
-
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return float("inf") if value > 0 else float("-inf")
+    return pl.Series(name, [None if value is None else float_of(value) for value in values], dtype=pl.Float64)
 
 
 def _is_deep(value: Any) -> bool:

@@ -16,14 +16,13 @@ from fastbp import checks
 from fastbp._typing import Array, Floats
 from fastbp.network import Network
 from fastbp.tabular import fields
-from fastbp.tabular.encoding.columns import MAX_LEVELS
+from fastbp.tabular.encoding.columns import MAX_LEVELS, PERIODS
 from fastbp.tabular.encoding.inputs import MAX_BINS, Encoding
 from fastbp.tabular.encoding.target import MAX_RESIDUALS, Classes, Quantity, Target
 
 _LARGEST_INPUT = 3.0  # of a network
 _LARGEST_LOG_TEMPERATURE = 4.0001
 _MOST_ROWS = 2**53
-_PERIODS = ("year", "week", "day")
 
 _NEW_SETTINGS = {"n_ensemble": "n_estimators", "hidden": "hidden_layer_sizes"}
 _NEW_TARGET = {"spread": "std"}
@@ -195,7 +194,7 @@ def _column(field: str, found: Any) -> dict[str, Any]:
             raise ValueError(f"{field}.days must be an encoding of numbers")
         periods = fields.texts(f"{field}.periods", column["periods"])
         for period in periods:
-            checks.choice(f"{field}.periods", period, _PERIODS)
+            checks.choice(f"{field}.periods", period, tuple(PERIODS))
         name = fields.text(f"{field}.name", column["name"])
         return {"kind": kind, "name": name, "days": _column(f"{field}.days", days), "periods": periods}
     if kind != "numbers":

@@ -236,7 +236,7 @@ def _cells_of_values(name: str, values: list[Any]) -> Cells:
     if kinds == {"whole"} and all(-(2**63) <= value < 2**63 for value in filled(0)):
         return numbers(name, np.array(filled(0), dtype=np.int64), missing)
     if kinds and kinds <= {"whole", "number"}:
-        return numbers(name, np.array([_float(value) for value in filled(np.nan)]), missing)
+        return numbers(name, np.array([float_of(value) for value in filled(np.nan)]), missing)
     if kinds == {"date"}:
         return dates(name, np.array([_microseconds(value) for value in filled(_EPOCH)]), missing)
     if kinds == {"duration"}:
@@ -303,7 +303,8 @@ def truth_of(value: Value) -> bool | None:
     return bool(value) if value in (0, 1) else None
 
 
-def _float(value: Any) -> float:
+def float_of(value: Any) -> float:
+    """Return a number of Python's as a float: infinity where a whole number is beyond all floats."""
     try:
         return float(value)
     except OverflowError:  # a whole number of more than 308 digits

@@ -16,7 +16,7 @@ from fastbp._typing import Floats, Integers
 from fastbp.tabular.encoding.cells import Cells, is_number, spelled, truth_of
 
 MAX_LEVELS = 100  # of one category; the most frequent levels are kept
-_PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # days
+PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # days
 _TRUTHS = {False: ("false", "0"), True: ("true", "1")}
 
 
@@ -210,13 +210,13 @@ class DateColumn:
         days = cells.days()
         known = days[~np.isnan(days)]
         span = known.max() - known.min()
-        periods = [period for period, d in _PERIODS.items() if span >= d and np.ptp(known % d) > 0]
+        periods = [period for period, d in PERIODS.items() if span >= d and np.ptp(known % d) > 0]
         return cls(cells.name, NumberColumn.learn(cells.name, days, bins), tuple(periods))
 
     def encode(self, cells: Cells) -> Floats:
         """Return the column's inputs, (n, width)."""
         days = cells.days()
-        phases = [2 * np.pi * (days % _PERIODS[period]) / _PERIODS[period] for period in self.periods]
+        phases = [2 * np.pi * (days % PERIODS[period]) / PERIODS[period] for period in self.periods]
         waves = [np.nan_to_num(wave(phase)) for phase in phases for wave in (np.sin, np.cos)]
         return np.column_stack([*waves, self.days.encode_values(days)])
 
