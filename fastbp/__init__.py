@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from fastbp._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from fastbp import activations as activations
     from fastbp import losses, schedules, toy
+    from fastbp import sklearn as sklearn
+    from fastbp import tabular as tabular
     from fastbp.gradient_check import check_gradients
     from fastbp.network import Network
     from fastbp.optimizers import SGD, Adam
@@ -48,12 +51,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"fastbp.{name}")
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
+if not TYPE_CHECKING:  # with a module's `__getattr__`, type checkers would take any name for right
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"fastbp.{name}")
+        if name in _PLACES:
+            return getattr(importlib.import_module(_PLACES[name]), name)
+        raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -4,11 +4,13 @@
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fastbp import checks
 
 __all__ = ["NAMES", "Activation", "resolve"]
+
+ActivationName = Literal["relu", "identity", "tanh", "logistic"]  # for annotations; `NAMES` holds the same
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Activation:
 
     Attributes
     ----------
-    name : str
+    name : {"relu", "identity", "tanh", "logistic"}
         Name for users.
     code : int
         Number for kernels.
@@ -27,7 +29,7 @@ class Activation:
         Whether the derivative jumps at f = 0.
     """
 
-    name: str
+    name: ActivationName
     code: int
     gain: float = 1.0
     has_kink: bool = False

@@ -17,6 +17,9 @@ from fastbp._typing import Array, Floats
 
 _LARGEST_NETWORK = 2**31  # parameters; catches mistakes such as a width of 2**40
 _LONGEST_SHOWN = 80  # characters of a value in a message
+_TRUTH_VALUES = (bool, np.bool_)  # tuples, because `isinstance` takes three times as long for a union
+_WHOLE_NUMBERS = (int, np.integer)
+_REAL_NUMBERS = (int, float, np.integer, np.floating)
 # Types that float() accepts, perhaps with a warning, although they are not real numbers.
 _NO_NUMBERS = (str, bytes, complex, np.complexfloating, np.datetime64, np.timedelta64, np.ndarray)
 
@@ -35,7 +38,7 @@ def shown(value: Any) -> str:
 
 def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> int:
     """Return `value` as an int; raise unless it is an integer from `least` to `most`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+    if isinstance(value, _TRUTH_VALUES) or not isinstance(value, _WHOLE_NUMBERS):
         raise TypeError(f"{name} must be a whole number, got {shown(value)}")
     if not least <= value <= most:
         bound = f"at least {least}" if value < least else f"at most {most}"
@@ -45,7 +48,7 @@ def whole_number(name: str, value: Any, least: int, most: float = 2**63 - 1) -> 
 
 def real_number(name: str, value: Any) -> float:
     """Return `value` as a float; raise unless it is a real number, infinity or NaN."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, _TRUTH_VALUES) or not isinstance(value, _REAL_NUMBERS):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         return float(value)
@@ -101,7 +104,7 @@ def thread_count(value: Any) -> int | None:
 
 def flag(name: str, value: Any) -> bool:
     """Return `value` as a bool; raise unless it is True or False."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, _TRUTH_VALUES):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
@@ -184,6 +187,8 @@ def _is_text(value: Any) -> bool:
 
 def numbers(name: str, value: Any) -> Array:
     """Return `value` as an array of real numbers of any dtype, or raise."""
+    if type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "biuf":
+        return value
     if hasattr(value, "toarray"):
         raise TypeError(f"{name} is sparse; fastbp takes dense arrays: {name}.toarray()")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
@@ -235,10 +240,14 @@ def first(array: Array, wrong: npt.NDArray[np.bool_]) -> str:
 def finite(name: str, value: Any, dtype: npt.DTypeLike) -> Floats:
     """Return `value` as an array of `dtype`; raise if a number is not finite in this dtype."""
     given = numbers(name, value)
-    with np.errstate(all="ignore"):
-        array = np.asarray(given, dtype)
-    wrong = ~np.isfinite(array)
-    if wrong.any():
+    if given.dtype == dtype:
+        array = given
+    else:
+        with np.errstate(all="ignore"):
+            array = np.asarray(given, dtype)
+    is_finite = np.isfinite(array)
+    if not is_finite.all():
+        wrong = ~is_finite
         infinite = ~np.isfinite(given)
         if infinite.any():
             raise ValueError(f"{name} holds {first(given, infinite)}: not a finite number")

@@ -19,7 +19,7 @@ Huber (1964), "Robust estimation of a location parameter", Annals of Mathematica
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,11 @@ __all__ = [
     "quantile",
     "squared_error",
 ]
+
+ProbabilityLossName = Literal["binary_cross_entropy", "cross_entropy"]
+NumberLossName = Literal["squared_error", "poisson", "huber", "absolute_error", "quantile"]
+LossName = Literal[ProbabilityLossName, NumberLossName]  # for annotations; `NAMES` holds the same
+Link = Literal["identity", "logistic", "softmax", "exp"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,14 +68,14 @@ class Loss:
         Distance |ŷ − y| at which the loss or its derivative has a kink; None for a smooth loss.
     """
 
-    name: str
+    name: LossName
     code: int
     parameter: float = 0.0
     parameter_name: str = ""
     lowest: float = -np.inf
     highest: float = np.inf
     takes_classes: bool = False
-    link: str = "identity"
+    link: Link = "identity"
     kink: float | None = None
 
     def __post_init__(self) -> None:

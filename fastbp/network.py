@@ -1,16 +1,17 @@
 """`Network`: checks arguments, owns memory and calls kernels. This file must not compute anything itself."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from fastbp import activations, checks, losses, optimizers
-from fastbp._typing import Floats
+from fastbp._typing import FloatDType, Floats, HeldOut, LayerSizes, MaybeArray
 from fastbp.kernels import entries, packing
-from fastbp.losses import Loss
+from fastbp.losses import Loss, LossName
 from fastbp.optimizers import SGD, Optimizer
 from fastbp.results import Gradients, History, Progress, Trace
 from fastbp.runs import checkpoint
@@ -52,10 +53,10 @@ class Network(NetworkState):
 
     def __init__(
         self,
-        layer_sizes: Sequence[int],
-        dtype: npt.DTypeLike = "float32",
+        layer_sizes: LayerSizes,
+        dtype: FloatDType = "float32",
         seed: int | None = None,
-        activation: str = "relu",
+        activation: activations.ActivationName = "relu",
     ) -> None:
         sizes, kept_in = checks.layer_sizes(layer_sizes), checks.float_dtype(dtype)
         between = activations.resolve(activation)
@@ -141,7 +142,7 @@ class Network(NetworkState):
         return np.hstack([1 - p, p]) if p.shape[1] == 1 and not loss.takes_classes else p
 
     def loss(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss | None = None, sample_weight: Any = None
+        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: LossName | Loss | None = None, sample_weight: MaybeArray = None
     ) -> float:
         """Return L, the weighted mean of the losses of the samples.
 
@@ -172,7 +173,7 @@ class Network(NetworkState):
         return evaluator(rows, self._checkpoint.parameters, resolved)()
 
     def gradients(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss | None = None, sample_weight: Any = None
+        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: LossName | Loss | None = None, sample_weight: MaybeArray = None
     ) -> Gradients:
         """Return the loss and its gradients by backpropagation.
 
@@ -210,15 +211,15 @@ class Network(NetworkState):
         self,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
-        loss: str | Loss | None = None,
+        loss: LossName | Loss | None = None,
         optimizer: Optimizer = SGD(learning_rate=0.01),  # noqa: B008 (frozen)
         batch_size: int = 32,
         epochs: int = 10,
         shuffle: bool = True,
         drop_last: bool = False,
         seed: int | None = None,
-        sample_weight: Any = None,
-        validation_data: Sequence[Any] | None = None,
+        sample_weight: MaybeArray = None,
+        validation_data: HeldOut | None = None,
         callback: Callable[[Progress], object] | None = None,
         n_threads: int | None = None,
         *,
@@ -254,8 +255,9 @@ class Network(NetworkState):
         callback : callable, optional
             Called as `callback(progress)` with a `fastbp.Progress` after each epoch. Training ends if it returns True.
         n_threads : int, optional
-            Number of threads that share each step. Default: the fastest number, up to the number of available cores.
-            The result does not depend on this number.
+            Number of threads that share each step. Default: the fastest number, found by trials during the training.
+            It is at most the number of available cores, and at most what `OMP_NUM_THREADS`, `NUMBA_NUM_THREADS` or an
+            active limit of threadpoolctl allows when the training begins. The result does not depend on this number.
         dropout : float, default 0.0
             Probability in [0, 1) with which a step sets a hidden unit of a row to 0 (Srivastava et al. 2014, "Dropout:
             a simple way to prevent neural networks from overfitting", JMLR 15).
@@ -307,7 +309,7 @@ class Network(NetworkState):
                 begun.parameters,
                 rows,
                 loss=resolved,
-                rule=optimizer.rule._replace(penalty=penalty),
+                rule=optimizer.rule._replace(penalty=penalty) if penalty > 0 else optimizer.rule,
                 batch_size=batch_size,
                 random=begun.random,
                 shuffle=shuffle,

@@ -3,6 +3,7 @@
 `kernels/steps.py` computes their steps. This file must not know Numba, layers or the order of rows.
 """
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -56,6 +57,10 @@ class Optimizer(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return the optimizer as a dictionary for JSON."""
+        return self._description.copy()
+
+    @functools.cached_property
+    def _description(self) -> dict[str, Any]:
         numbers = {name: _python_number(value) for name, value in vars(self).items()}
         rate = schedules.describe(self.learning_rate)
         return {"optimizer": type(self).__name__, **numbers, "learning_rate": rate}

@@ -11,7 +11,7 @@ This file knows NumPy and `checks`. It must not know the optimizers.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from fastbp import checks
 __all__ = ["Constant", "Cosine", "InverseScaling", "LogarithmicCosine", "Schedule", "Step", "WarmUp"]
 
 Rates = npt.NDArray[np.float64]
-LearningRate = float | Callable[[Any], Any]  # a number, or a function of the step number
+LearningRate = float | Callable[[int], SupportsFloat]  # a number, or a function of the step number
 
 
 def check_learning_rate(name: str, rate: Any) -> None:

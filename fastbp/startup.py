@@ -19,7 +19,7 @@ from fastbp._version import __version__
 from fastbp.kernels import entries
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
-from fastbp.runs.threads import available
+from fastbp.runs.threads import cores
 
 DTYPES = ("float32", "float64")
 ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
@@ -101,7 +101,7 @@ def self_test(dtype: str, seconds: float = 0.5) -> SelfTest:
     """
     random = np.random.default_rng(0)
     X, y = random.standard_normal((64, 16)).astype(dtype), random.standard_normal((64, 3)).astype(dtype)
-    net = Network([16, 64, 64, 3], dtype, seed=0)
+    net = Network([16, 64, 64, 3], np.dtype(dtype), seed=0)
     ours, (weights, biases) = net.gradients(X, y), (list(net.weights), list(net.biases))
     theirs = _numpy_gradients(weights, biases, X, y)
     pairs = zip((*ours.weights, *ours.biases), theirs, strict=True)
@@ -212,7 +212,7 @@ def diagnose() -> Diagnosis:
         },
         cache.cpu(),
         host.cpu_features(),
-        available(),
+        cores(),
         place,
         place is not None and os.access(place, os.W_OK),
         size,

@@ -42,7 +42,7 @@ def test_every_entry_is_compiled_ahead():
 
 def not_inner(function):
     """Tell what Python calls from kernels."""
-    return type(function).__name__ == "_Entry" and function.py_func.__module__ == training.__name__
+    return type(function).__name__ == "_EntryByDtype" and function.py_func.__module__ == training.__name__
 
 
 def test_the_command_warms_up_once_and_says_where(tmp_path):

@@ -14,7 +14,7 @@ from fastbp import SGD, Adam, DivergenceError, Network
 from fastbp.machine.barrier import ThreadGroup, abandon, new_barrier, wait_for_all
 from fastbp.machine.jit import entry
 from fastbp.runs import fitting, threads
-from fastbp.runs.threads import ThreadPool, counts_up_to
+from fastbp.runs.threads import ThreadPool
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((330, 5))
@@ -69,8 +69,9 @@ def test_a_run_may_change_its_number_of_threads_from_slice_to_slice(monkeypatch)
     monkeypatch.setattr(fitting, "_WORTH_SHARING", 1)
     monkeypatch.setattr(fitting, "_FIRST_SLICE", 2)
     monkeypatch.setattr(fitting, "SLICE_SECONDS", 1e-4)
-    monkeypatch.setattr(threads, "_REST_SECONDS", 0.0)
-    monkeypatch.setattr(threads, "_TRIAL_SHARE", 0)
+    monkeypatch.setattr(fitting, "_WORTH_A_TRIAL", 0)
+    for name in ("_FIRST_TRIAL", "_MEASURED_SECONDS", "_TRIAL_SECONDS", "_REST_SHARE", "_CHECK_SHARE"):
+        monkeypatch.setattr(threads, name, 0.0)
     seen = set()
     monkeypatch.setattr(fitting, "train", lambda *a, call=fitting.train: seen.add(a[-1].n_threads) or call(*a))
     assert trained((5, 64, 64, 2), None, epochs=40) == wanted
@@ -289,57 +290,3 @@ def test_threads_end_with_their_fit():
     before = threading.active_count()
     trained((5, 64, 2), 4)
     assert threading.active_count() == before
-
-
-# --- how many -------------------------------------------------------------------------------------------------
-
-
-def test_counts_double_up_to_the_most():
-    assert [counts_up_to(most) for most in (1, 2, 3, 4, 6, 16)] == [
-        [1],
-        [1, 2],
-        [1, 2, 3],
-        [1, 2, 4],
-        [1, 2, 4, 6],
-        [1, 2, 4, 8, 16],
-    ]
-
-
-def simulate(seconds_of, counts, calls, monkeypatch):
-    """Run a pool whose steps take `seconds_of(count, call)`, on a clock of its own; return the counts it chose."""
-    clock, chosen = [0.0], []
-    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
-
-    def fake(_pool, _function, count):
-        chosen.append(count)
-        clock[0] += seconds_of(count, len(chosen)) * steps
-        return 0, None
-
-    monkeypatch.setattr(ThreadPool, "_call", fake)
-    with ThreadPool(counts) as pool:
-        for _ in range(calls):
-            steps = pool.steps(1000)
-            pool.call(lambda _: 0, steps)
-    return chosen
-
-
-@pytest.mark.parametrize("fastest", [1, 2, 4, 8, 16])
-def test_the_fastest_count_is_found_and_kept(fastest, monkeypatch):
-    chosen = simulate(lambda n, _: 1e-4 * (1 + abs(np.log2(n / fastest))), [1, 2, 4, 8, 16], 300, monkeypatch)
-    assert chosen[-200:].count(fastest) > 150
-
-
-def test_a_count_that_became_slow_is_given_up(monkeypatch):
-    chosen = simulate(lambda n, call: 1e-4 * (1 / n if call < 100 else n), [1, 2, 4], 400, monkeypatch)
-    assert chosen[50:99].count(4) > 40
-    assert chosen[-100:].count(1) > 80
-
-
-def test_small_steps_are_not_shared(monkeypatch):
-    monkeypatch.setattr(fitting, "available", lambda: 64)
-    seen = []
-    monkeypatch.setattr(fitting, "ThreadPool", lambda counts: seen.append(counts) or ThreadPool([1]))
-    for sizes, batch_size in (((5, 16, 1), 32), ((5, 512, 512, 1), 8), ((5, 256, 256, 1), 128)):
-        net = Network(sizes, seed=0)
-        net.fit(X, targets(sizes), batch_size=batch_size, epochs=1, optimizer=SGD(1e-6))
-    assert seen == [[1], [1], [1, 2, 4, 8]]

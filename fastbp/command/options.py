@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fastbp.tabular.settings import LEARNING_RATE, Settings
+from fastbp.tabular.settings import LEARNING_RATE, ClassMetric, NumberMetric, Settings
 
 if TYPE_CHECKING:
     from fastbp.tabular.encoding.target import Target as TargetColumn
@@ -22,7 +22,7 @@ DEFAULT_WIDTHS = ",".join(map(str, DEFAULTS.hidden_layer_sizes))
 STDIN = Path("-")  # also standard output, as a value of --output
 
 TaskName = Literal["classification", "regression"]
-MetricName = Literal["log_loss", "accuracy", "auc", "rmse", "mae", "quantile"]
+MetricName = Literal[ClassMetric, NumberMetric]
 DtypeName = Literal["float32", "float64"]
 
 # --- shared by sub-commands -----------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ from fastbp.kernels.step import (
 from fastbp.kernels.steps import step_sizes_of
 from fastbp.machine.barrier import ThreadGroup, wait_for_all
 from fastbp.machine.denormals import flush_denormals, restore_mode
-from fastbp.machine.jit import entry, inlined
+from fastbp.machine.jit import entry_by_dtype, inlined
 from fastbp.machine.line import pointer
 
 
@@ -100,7 +100,7 @@ def _make_steps(
     return step - steps_before if is_complete else ABANDONED
 
 
-@entry
+@entry_by_dtype
 def train(
     rows: TrainingRows,
     plan: Plan,
@@ -141,7 +141,7 @@ def train(
     return made
 
 
-@entry
+@entry_by_dtype
 def evaluate(
     rows: TrainingRows,
     parameters: Parameters,
@@ -167,7 +167,7 @@ def evaluate(
     return total / total_weight
 
 
-@entry
+@entry_by_dtype
 def differentiate(
     rows: TrainingRows,
     parameters: Parameters,
@@ -196,7 +196,7 @@ def differentiate(
     return total_loss(workspace, batch.rows.n) / weight
 
 
-@entry
+@entry_by_dtype
 def trace(
     x: Floats,  # rows of whole lines
     parameters: Parameters,
@@ -211,7 +211,7 @@ def trace(
     preactivations(φ, workspace, rows)
 
 
-@entry
+@entry_by_dtype
 def predict(
     x: Floats,  # (n, D_0), row by row without padding
     parameters: Parameters,

@@ -6,6 +6,7 @@ alone, so the rows need not be multiplied and a trained network has no factors. 
 This file must not know the passes or the optimizers.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy.typing as npt
@@ -64,6 +65,7 @@ def fold_input_factors(
             store(weights.data, at, load(input_factors.weights, at) * input_factors.factors[d])
 
 
+@functools.cache
 def no_input_factors(dtype: npt.DTypeLike) -> InputFactors:
     """Return the empty buffers of inputs without factors."""
     empty = aligned_zeros(0, dtype)

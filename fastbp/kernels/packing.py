@@ -4,6 +4,7 @@
 any of these arrays.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -43,9 +44,11 @@ def _is_narrow(n_outputs: int, dtype: npt.DTypeLike) -> bool:
 
 def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Floats:
     """Return an array of `size` zeros that begins on a line's boundary."""
+    if size == 0:
+        return np.zeros(0, dtype)
     itemsize = np.dtype(dtype).itemsize
     room = np.zeros(size + LINE_BYTES // itemsize, dtype)
-    first = -room.ctypes.data % LINE_BYTES // itemsize
+    first = -room.__array_interface__["data"][0] % LINE_BYTES // itemsize
     return room[first : first + size]
 
 
@@ -56,9 +59,9 @@ def padded_rows(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Floats:
     """Return a (n, D) matrix as one flat buffer, row by row. Zeros fill up each row to whole lines."""
     n, columns = matrix.shape
     width = round_up(columns, lanes_of(dtype))
-    rows = aligned_zeros(n * width, dtype).reshape(n, width)
-    rows[:, :columns] = matrix
-    return rows.reshape(-1)
+    rows = aligned_zeros(n * width, dtype)
+    rows.reshape(n, width)[:, :columns] = matrix
+    return rows
 
 
 def target_rows(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Floats:
@@ -154,6 +157,19 @@ def workspace_for(
 
     Without `backward`, the workspace has room for only one gradient, the gradient with respect to ŷ.
     """
+    size, empty = _workspace_layout(tuple(layer_sizes), rows, np.dtype(dtype), backward, n_threads)
+    lines = empty.capacity // empty.lanes
+    return empty._replace(data=aligned_zeros(size, dtype), line_losses=np.zeros(lines))
+
+
+@functools.lru_cache(maxsize=128)
+def _workspace_layout(
+    layer_sizes: tuple[int, ...], rows: int, dtype: np.dtype[Any], backward: bool, n_threads: int
+) -> tuple[int, Workspace]:
+    """Return the size of the buffer of such a workspace, and the workspace without its buffers.
+
+    All workspaces of the same layout share the arrays of this one. Nobody writes to them.
+    """
     lanes = lanes_of(dtype)
     capacity = pitch(round_up(max(rows, 1), max(TILE_ROWS, lanes)))
     widths = [round_up(columns, lanes) for columns in layer_sizes]
@@ -164,8 +180,8 @@ def workspace_for(
     starts = np.cumsum([0, *parts], dtype=np.int64)
     n = len(widths)
     transposed_at, targets_at, sample_weights_at, size = starts[2 * n :].tolist()
-    return Workspace(
-        data=aligned_zeros(size, dtype),
+    return size, Workspace(
+        data=np.zeros(0, dtype),
         n_layers=n - 1,
         sizes=np.array(layer_sizes, np.int64),
         lanes=lanes,
@@ -177,7 +193,7 @@ def workspace_for(
         transposed_size=transposed_size,
         targets_at=targets_at,
         sample_weights_at=sample_weights_at,
-        line_losses=np.zeros(capacity // lanes),
+        line_losses=np.zeros(0),
     )
 
 

@@ -32,8 +32,16 @@ def random_state(seed: int | None) -> RandomState:
 
 
 def mersenne_twister(random: np.random.RandomState) -> RandomState:
-    """Return the state of NumPy's generator: `shuffle_like_numpy` then does what `random.shuffle` would do next."""
+    """Return the state of NumPy's generator: `shuffle_like_numpy` then does what `random.shuffle` would do next.
+
+    Raises
+    ------
+    TypeError
+        If the generator is not a Mersenne Twister.
+    """
     state: Any = random.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise TypeError(f"kernels know NumPy's MT19937, and not {state['bit_generator']}")
     return np.append(state["state"]["key"], state["state"]["pos"]).astype(np.uint64)
 
 

@@ -3,7 +3,7 @@
 To save a network, its checkpoint is converted to named arrays. This file must not know how the state is used.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,11 @@ class Checkpoint:
         """
         random = self.random.copy() if seed is None else random_state(seed)
         description = optimizer.describe()
-        if description == self.optimizer:
-            return replace(self, random=random, loss=loss)
-        sizes = [self.parameters.data.size if i < optimizer.rule.n_moments else 0 for i in range(2)]
-        mean, square = (packing.aligned_zeros(size, self.dtype) for size in sizes)
-        return Checkpoint(self.parameters, random, description, 0, mean, square, loss)
+        step, mean, square = self.step, self.mean, self.square
+        if description != self.optimizer:
+            sizes = [self.parameters.data.size if i < optimizer.rule.n_moments else 0 for i in range(2)]
+            step, mean, square = 0, *(packing.aligned_zeros(size, self.dtype) for size in sizes)
+        return Checkpoint(self.parameters, random, description, step, mean, square, loss)
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the arrays by name, and the other data as JSON can hold it."""

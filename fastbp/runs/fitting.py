@@ -29,6 +29,7 @@ _GROWTH = 8  # a slice has at most 8 times as many steps as the slice before
 _FIRST_SLICE = 64  # steps; fewer, if they need more multiplications than the next number (about 10 ms)
 _FIRST_SLICE_WORK = 100_000_000
 _WORTH_SHARING = 150_000  # multiplications of a step per thread; with fewer, the barriers take too much time
+_WORTH_A_TRIAL = 200_000_000  # multiplications of a run; with fewer, it ends before `ThreadPool` tries more threads
 
 
 class Job(NamedTuple):
@@ -77,43 +78,57 @@ def fit(
     sizes, dtype = state.parameters.sizes.tolist(), state.parameters.data.dtype
     work = plan.batch_size * sum(inputs * outputs for inputs, outputs in pairwise(sizes))
     if n_threads is None and state.input_factors.factors.size == 0:
-        counts = _thread_counts(plan.batch_size, work, state.parameters.lanes)
+        counts = _thread_counts(plan.batch_size, work, epochs * steps_per_epoch, state.parameters.lanes)
     else:
         counts = [n_threads or 1]
     job = Job(rows, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
-    clock, last_end = 0.0, 0.0
-    _alone(job, np.zeros(0), np.zeros(0))  # compiles or loads the code outside the timing, while Ctrl-C works
+    since_epoch = 0.0  # seconds since the last epoch ended
+    _load(job)
     with ThreadPool(counts) as pool:
         while (done := len(history.loss) - before) < epochs:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # completed steps of this epoch
             left = (1 if after_epoch is not None else epochs - done) * steps_per_epoch - steps_in
             rates = evaluate(learning_rate, int(state.counts[STEP]), pool.steps(min(slice_steps, left)))
-            ends = np.arange(steps_per_epoch - steps_in, rates.size + 1, steps_per_epoch)
-            losses = np.empty(ends.size)
+            losses = np.empty((steps_in + rates.size) // steps_per_epoch)
             started = time.perf_counter()
             made = _advance(job, pool, rates, losses)
             per_step = (time.perf_counter() - started) / rates.size
-            ends = ends[ends <= made]
             slice_steps = max(1, min(int(SLICE_SECONDS / per_step), slice_steps * _GROWTH))
-            moments = clock + ends * per_step
-            history.loss += losses[: ends.size].tolist()
-            history.learning_rate += rates[ends - 1].tolist()
-            history.seconds += (moments - np.append(last_end, moments[:-1]))[: ends.size].tolist()
-            clock, last_end = clock + rates.size * per_step, moments[-1] if ends.size else last_end
+            ended = (steps_in + made) // steps_per_epoch  # epochs
+            if ended:
+                first_end = steps_per_epoch - steps_in  # steps of this slice up to the end of its first epoch
+                history.loss += losses[:ended].tolist()
+                history.learning_rate += rates[first_end - 1 : made : steps_per_epoch].tolist()
+                history.seconds += [since_epoch + first_end * per_step] + [steps_per_epoch * per_step] * (ended - 1)
+                since_epoch = -(first_end + (ended - 1) * steps_per_epoch) * per_step
+            since_epoch += rates.size * per_step
             if state.counts[STALE] > plan.patience:
                 break
             if made < rates.size:
                 raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
-            if ends.size and after_epoch is not None and after_epoch(history):
+            if ended and after_epoch is not None and after_epoch(history):
                 break
 
 
-def _thread_counts(batch_size: int, work: int, lanes: int) -> list[int]:
+def _thread_counts(batch_size: int, work: int, steps: int, lanes: int) -> list[int]:
     """Return the numbers of threads that may save time, for steps with `work` multiplications in the forward pass."""
     lines = -(-batch_size // lanes)  # a thread takes whole lines of samples
     most = min(work // _WORTH_SHARING, lines)
-    return counts_up_to(min(available(), most)) if most > 1 else [1]  # asking for the cores takes 15 short steps
+    if most <= 1 or work * steps < _WORTH_A_TRIAL:
+        return [1]  # without `available`, which takes 15 short steps
+    return counts_up_to(min(available(), most))
+
+
+_loaded: set[np.dtype[Any]] = set()  # dtypes whose compiled code this process has
+
+
+def _load(job: Job) -> None:
+    """Compile the code for the dtype of a run, or load it, outside the timing and while Ctrl-C works."""
+    dtype = job.state.parameters.data.dtype
+    if dtype not in _loaded:
+        _alone(job, np.zeros(0), np.zeros(0))
+        _loaded.add(dtype)
 
 
 def _advance(job: Job, pool: ThreadPool, rates: Rates, losses: Rates) -> int:
@@ -154,22 +169,22 @@ def _is_finite(state: State) -> bool:
     return all(bool(np.isfinite(array).all()) for array in _learned(state))
 
 
-def _learned(state: State) -> tuple[npt.NDArray[Any], ...]:
+def _learned(state: State) -> list[npt.NDArray[Any]]:
     """Return the parameters and the optimizer's moments."""
     input_factors = state.input_factors
     of_factors = input_factors.weights, input_factors.factors, input_factors.mean, input_factors.square
-    return (state.parameters.data, state.mean, state.square, *of_factors)
+    return [array for array in (state.parameters.data, state.mean, state.square, *of_factors) if array.size]
 
 
-def _changing(state: State) -> tuple[npt.NDArray[Any], ...]:
+def _changing(state: State) -> list[npt.NDArray[Any]]:
     """Return the arrays that a later step depends on."""
-    return (*_learned(state), state.order, state.random, state.counts, state.sums)
+    return [*_learned(state), state.order, state.random, state.counts, state.sums]
 
 
-def _copy(state: State) -> tuple[npt.NDArray[Any], ...]:
-    return tuple(array.copy() for array in _changing(state))
+def _copy(state: State) -> list[npt.NDArray[Any]]:
+    return [array.copy() for array in _changing(state)]
 
 
-def _restore(state: State, copies: tuple[npt.NDArray[Any], ...]) -> None:
+def _restore(state: State, copies: list[npt.NDArray[Any]]) -> None:
     for array, copy in zip(_changing(state), copies, strict=True):
         array[...] = copy

@@ -8,21 +8,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastbp import checks
-from fastbp._typing import Floats
+from fastbp._typing import Floats, Self
+from fastbp.activations import ActivationName
 from fastbp.files import model_file
 from fastbp.kernels import packing
 from fastbp.losses import Loss
 from fastbp.runs.checkpoint import Checkpoint, Tensors
 from fastbp.runs.prediction import Predictor
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class NetworkState:
@@ -78,7 +76,7 @@ class NetworkState:
         return self._dtype
 
     @property
-    def activation(self) -> str:
+    def activation(self) -> ActivationName:
         """Name of the activation of the hidden layers."""
         return self._checkpoint.activation.name
 
@@ -130,7 +128,7 @@ class NetworkState:
         return self._checkpoint.to_tensors()
 
     @classmethod
-    def from_tensors(cls, tensors: Tensors, metadata: dict[str, Any]) -> "Self":
+    def from_tensors(cls, tensors: Tensors, metadata: dict[str, Any]) -> Self:
         """Return the network that `to_tensors` described, to the bit.
 
         Raises
@@ -141,7 +139,7 @@ class NetworkState:
         return cls.from_checkpoint(Checkpoint.from_tensors(tensors, metadata))
 
     @classmethod
-    def from_checkpoint(cls, held: Checkpoint) -> "Self":
+    def from_checkpoint(cls, held: Checkpoint) -> Self:
         """Return a network with the state of a checkpoint, without a copy."""
         network = cls.__new__(cls)
         NetworkState.__init__(network, held)
@@ -168,7 +166,7 @@ class NetworkState:
         model_file.write(checks.path(path), tensors, {"network": metadata})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Self":
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return the network in a model file, to the bit. It can predict, and `fit` can continue the training.
 
         Parameters

@@ -35,8 +35,13 @@ class Predictor:
 
     def predict(self, parameters: Parameters, X: Any, n_threads: int | None) -> Floats:
         """Return ŷ for the rows of X; see `Network.predict`."""
-        x = X if self._is_ready(X) else checks.rows("X", X, self._sizes[0])
+        is_ready = self._is_ready(X)
+        x = X if is_ready else checks.rows("X", X, self._sizes[0])
         out = np.empty((len(x), self._sizes[-1]), self._dtype)
+        if is_ready and len(x) <= _FEW_ROWS:
+            if not self._predict_ready(parameters, x, out):
+                checks.finite("X", X, self._dtype)
+            return out
         if n_threads is None:
             worth = len(x) * self._work // _WORTH_A_THREAD
             n_threads = min(available(), worth) if worth > 1 else 1
@@ -70,6 +75,10 @@ class Predictor:
         if not self._is_ready(x):
             with np.errstate(all="ignore"):
                 x = np.array(x, self._dtype, order="C")
+        return self._predict_ready(parameters, x, out)
+
+    def _predict_ready(self, parameters: Parameters, x: Floats, out: Floats) -> bool:
+        """Write ŷ for rows that a kernel can read; return whether all numbers of x are finite."""
         rows = _FEW_ROWS if len(x) <= _FEW_ROWS else _CACHED_ROWS
         idle = self._idle[rows]
         try:

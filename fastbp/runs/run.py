@@ -120,14 +120,11 @@ class Run:
         loss_scale: float = 1.0,
         is_mean_of_batches: bool = False,
     ) -> None:
-        dtype = parameters.data.dtype
+        dtype, size, n_moments = parameters.data.dtype, parameters.data.size, rule.n_moments
         order = np.arange(rows.rows) if order is None else order.copy()
         batch_size = min(batch_size, order.size)
-        size = parameters.data.size
-        moments = [
-            aligned_zeros(size if i < rule.n_moments else 0, dtype) if moment is None else moment
-            for i, moment in enumerate((mean, square))
-        ]
+        mean = aligned_zeros(size if n_moments > 0 else 0, dtype) if mean is None else mean
+        square = aligned_zeros(size if n_moments > 1 else 0, dtype) if square is None else square
         self.rows = rows
         self.plan = Plan(
             batch_size=batch_size,
@@ -144,9 +141,9 @@ class Run:
         )
         self.state = State(
             parameters=parameters,
-            gradients=aligned_zeros(moments[0].size, dtype),
-            mean=moments[0],
-            square=moments[1],
+            gradients=aligned_zeros(mean.size, dtype),
+            mean=mean,
+            square=square,
             order=order,
             random=random,
             counts=np.array([step, 0, 0, 0]),

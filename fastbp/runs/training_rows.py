@@ -95,7 +95,8 @@ def _check_range(name: str, y: Floats, loss: Loss) -> None:
             f"{name} must be 1 throughout for {loss.name} of a single output, which is the only class; got "
             f"{checks.first(y, y != 1)}. Two classes need two outputs, or binary_cross_entropy"
         )
-    if (outside := (y < loss.lowest) | (y > loss.highest)).any():
+    is_bounded = loss.lowest > -np.inf or loss.highest < np.inf
+    if is_bounded and (outside := (y < loss.lowest) | (y > loss.highest)).any():
         wanted = f"lie in [{loss.lowest:g}, {loss.highest:g}]" if loss.highest < np.inf else "not be negative"
         raise ValueError(f"{name} must {wanted} for {loss.name}, got {checks.first(y, outside)}")
     if loss.takes_classes and abs(y.sum(1) - 1).max() > 1e-3:

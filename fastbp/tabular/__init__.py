@@ -24,17 +24,19 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used, because scikit-learn takes a second and the command does not need it."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # with a module's `__getattr__`, type checkers would take any name for right
 
-    try:
-        return getattr(import_module(_PLACES[name]), name)
-    except ModuleNotFoundError as error:
-        message = f"{name} needs {error.name}, which `pip install 'fastbp[tabular]'` brings"
-        raise ModuleNotFoundError(message, name=error.name) from None
+    def __getattr__(name: str) -> Any:
+        """Import a name when it is first used, because scikit-learn takes a second and the command does not need it."""
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        try:
+            return getattr(import_module(_PLACES[name]), name)
+        except ModuleNotFoundError as error:
+            message = f"{name} needs {error.name}, which `pip install 'fastbp[tabular]'` brings"
+            raise ModuleNotFoundError(message, name=error.name) from None
 
 
 def __dir__() -> list[str]:

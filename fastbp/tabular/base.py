@@ -15,7 +15,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from joblib import effective_n_jobs  # type: ignore[import-untyped]
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import (
@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from fastbp import checks
-from fastbp._typing import Floats, Integers
+from fastbp._typing import Floats, Integers, MethodDecorator, Self
 from fastbp.tabular.encoding.cells import Cells, Frame, is_missing
 from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
 from fastbp.tabular.model import TableModel
@@ -37,6 +37,8 @@ from fastbp.tabular.training.parts import TrainingData
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
+
+fit_context: MethodDecorator = _fit_context
 
 
 class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -142,7 +144,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self.model_.save(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Any:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return a fitted estimator from a file that `save` or the command `fastbp train` wrote.
 
         The estimator predicts the same to the bit. Its parameters are those of the training. A learning rate or

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
-from fastbp._typing import Array
+from fastbp._typing import Array, HeldOut, MaybeArray, RandomState, Self
 from fastbp.results import Progress
 from fastbp.tabular.base import (
     TabularEstimator,
@@ -25,6 +26,7 @@ from fastbp.tabular.base import (
     checked_groups,
     checked_validation,
     checked_weights,
+    fit_context,
     training_frame,
 )
 from fastbp.tabular.encoding.cells import Cells, cells_of
@@ -39,6 +41,7 @@ from fastbp.tabular.settings import (
     LABEL_SMOOTHING,
     N_ESTIMATORS,
     PATIENCE,
+    ClassMetric,
 )
 from fastbp.tabular.training.parts import TrainingData
 
@@ -130,18 +133,18 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         self,
         *,
         n_estimators: int = N_ESTIMATORS,
-        metric: str = "log_loss",
-        hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES,
+        metric: ClassMetric = "log_loss",
+        hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,
         epochs: int = EPOCHS,
         batch_size: int = BATCH_SIZE,
         learning_rate: float | None = None,
         dropout: float | None = None,
         label_smoothing: float = LABEL_SMOOTHING,
         patience: int | None = PATIENCE,
-        class_weight: Any = None,
+        class_weight: dict[Any, Any] | Literal["balanced"] | None = None,
         time_budget: float | None = None,
         n_jobs: int | None = -1,
-        random_state: Any = 0,
+        random_state: RandomState = 0,
         callback: Callable[[Progress], object] | None = None,
     ) -> None:
         self.n_estimators = n_estimators
@@ -159,17 +162,17 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         self.random_state = random_state
         self.callback = callback
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        y: npt.ArrayLike,
+        sample_weight: MaybeArray = None,
         *,
         groups: Any = None,
-        validation_data: Any = None,
+        validation_data: HeldOut | None = None,
         executor: Executor | None = None,
-    ) -> TabularClassifier:
+    ) -> Self:
         """Train on a table and its labels.
 
         Parameters

@@ -11,11 +11,12 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+import numpy.typing as npt
+from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length
 
-from fastbp._typing import Array
+from fastbp._typing import Array, HeldOut, MaybeArray, RandomState, Self
 from fastbp.results import Progress
 from fastbp.tabular.base import (
     TabularEstimator,
@@ -23,12 +24,21 @@ from fastbp.tabular.base import (
     checked_validation,
     checked_weights,
     finite_numbers,
+    fit_context,
     training_frame,
 )
 from fastbp.tabular.encoding.cells import Cells, cells_of
 from fastbp.tabular.encoding.frames import has_names
 from fastbp.tabular.encoding.target import Quantity
-from fastbp.tabular.settings import BATCH_SIZE, EPOCHS, HIDDEN_LAYER_SIZES, N_ESTIMATORS, NUMBER_METRICS, PATIENCE
+from fastbp.tabular.settings import (
+    BATCH_SIZE,
+    EPOCHS,
+    HIDDEN_LAYER_SIZES,
+    N_ESTIMATORS,
+    NUMBER_METRICS,
+    PATIENCE,
+    NumberMetric,
+)
 from fastbp.tabular.training.parts import TrainingData
 
 
@@ -116,9 +126,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self,
         *,
         n_estimators: int = N_ESTIMATORS,
-        metric: str = "rmse",
+        metric: NumberMetric = "rmse",
         quantile: float = 0.5,
-        hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES,
+        hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,
         epochs: int = EPOCHS,
         batch_size: int = BATCH_SIZE,
         learning_rate: float | None = None,
@@ -126,7 +136,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         patience: int | None = PATIENCE,
         time_budget: float | None = None,
         n_jobs: int | None = -1,
-        random_state: Any = 0,
+        random_state: RandomState = 0,
         callback: Callable[[Progress], object] | None = None,
     ) -> None:
         self.n_estimators = n_estimators
@@ -143,17 +153,17 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.callback = callback
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        y: npt.ArrayLike,
+        sample_weight: MaybeArray = None,
         *,
         groups: Any = None,
-        validation_data: Any = None,
+        validation_data: HeldOut | None = None,
         executor: Executor | None = None,
-    ) -> TabularRegressor:
+    ) -> Self:
         """Train on a table and its numbers.
 
         Parameters

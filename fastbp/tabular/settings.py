@@ -7,9 +7,12 @@ a setting is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-CLASS_METRICS = ("log_loss", "accuracy", "auc")
-NUMBER_METRICS = ("rmse", "mae", "quantile")
+ClassMetric = Literal["log_loss", "accuracy", "auc"]
+NumberMetric = Literal["rmse", "mae", "quantile"]
+CLASS_METRICS: tuple[ClassMetric, ...] = get_args(ClassMetric)
+NUMBER_METRICS: tuple[NumberMetric, ...] = get_args(NumberMetric)
 
 N_ESTIMATORS = 6
 HIDDEN_LAYER_SIZES = (256, 256, 256)
@@ -59,7 +62,7 @@ class Settings:
     """
 
     n_estimators: int = N_ESTIMATORS
-    metric: str | None = None
+    metric: ClassMetric | NumberMetric | None = None
     quantile: float = 0.5
     hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES
     epochs: int = EPOCHS

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
-from fastbp.runs.threads import available, shared_work
+from fastbp.runs.threads import available_to_jobs, shared_work
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
 
@@ -62,7 +62,8 @@ def train_all(
     workload : Workload
     tasks : sequence of Task
     n_threads : int, optional
-        Number of networks that are trained at the same time. Default: one per core. An executor ignores it.
+        Number of networks that are trained at the same time. Default: one per core; in a worker process of joblib or
+        Dask, what `OMP_NUM_THREADS` allows. An executor ignores it.
     time_budget : float, optional
         Seconds after which the networks end with their current epoch. After that, only the first task still begins.
     callback : callable, optional
@@ -85,7 +86,7 @@ def train_all(
         On a second Ctrl-C. The first Ctrl-C ends each network with its current epoch.
     """
     reports = _Reports(tasks)
-    trainer = _Threads(reports, n_threads or available()) if executor is None else _Futures(reports, executor)
+    trainer = _Threads(reports, n_threads or available_to_jobs()) if executor is None else _Futures(reports, executor)
     is_ended = is_interrupted = False
     try:
         trainer.start(workload, tasks, math.inf if time_budget is None else time_budget)
