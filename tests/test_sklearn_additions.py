@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import pickle
 import re
 import warnings
 
@@ -28,7 +27,7 @@ from fastbp.runs.run import Patience
 from fastbp.sklearn import MLPClassifier, MLPRegressor, convergence, from_sklearn
 from fastbp.sklearn.descent import Descent, Objective
 from fastbp.sklearn.packed import arrays_of, parameters_of
-from fastbp.sklearn.solvers import SGDOptimizer
+from fastbp.sklearn.solvers import SGDOptimizer, packed_moments
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -138,13 +137,13 @@ def test_the_default_score_is_that_of_its_name(kind):
     assert models[0].validation_scores_ == pytest.approx(models[1].validation_scores_)
 
 
-def test_held_out_rows_are_stratified_by_three_classes_and_more():
+def test_held_out_rows_are_stratified_by_three_classes_and_more_if_asked_for():
     seen = []
     scoring = make_scorer(lambda y, _: seen.append(np.unique(y, return_counts=True)[1].tolist()) or 0.5)
-    MLPClassifier((5,), early_stopping=True, max_iter=1, scoring=scoring).fit(X, names)
+    MLPClassifier((5,), early_stopping=True, stratify=True, max_iter=1, scoring=scoring).fit(X, names)
     assert seen == [[5, 5, 5]]
     rare = np.where(np.arange(150) == 0, "rare", names)
-    MLPClassifier((5,), early_stopping=True, max_iter=1).fit(X, rare)  # too rare to share, and no error
+    MLPClassifier((5,), early_stopping=True, stratify=True, max_iter=1).fit(X, rare)  # too rare to share, and no error
 
 
 # --- losses -------------------------------------------------------------------------------------------------
@@ -235,7 +234,8 @@ def test_a_step_with_dropout_descends_the_loss_of_the_thinned_network(activation
     (((h - torch.tensor(y)) ** 2).sum(1) / 2).mean().backward()
     optimizer = SGDOptimizer(coefs + intercepts, 0.1, momentum=momentum)
     objective, parameters = Objective(fastbp.losses.squared_error), parameters_of(coefs, intercepts, activation)
-    descent = Descent(parameters, objective, x, y, None, n, False, random_state, 0.0, optimizer, 1 - kept)
+    moments = packed_moments(optimizer, np.float64)
+    descent = Descent(parameters, objective, x, y, None, n, False, random_state, 0.0, optimizer, moments, 1 - kept)
     descent.fit([0.1], Patience(np.inf), None)
     factor = 0.1 * (1 + momentum)  # by Nesterov
     for found, tensor in zip(itertools.chain(*arrays_of(descent.parameters)), tensors, strict=True):
@@ -440,51 +440,6 @@ def test_a_subclass_is_converted_as_what_it_is():
     X, y = load_diabetes(return_X_y=True)
     converted = Mine(hidden_layer_sizes=(5,)).partial_fit(X, y).to_sklearn()
     assert type(converted) is neural_network.MLPRegressor
-
-
-# --- packed parameters --------------------------------------------------------------------------------------
-
-
-def by_numpy(model, rows):
-    """Return a ReLU network's outputs from its arrays."""
-    h = rows
-    for layer, (matrix, vector) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
-        h = h @ matrix + vector
-        h = h if layer == len(model.coefs_) - 1 else np.maximum(h, 0)
-    return h
-
-
-CHANGES = {
-    "nothing": lambda _: None,
-    "a number in place": lambda model: model.coefs_[0].__setitem__((0, 0), 3.0),
-    "an intercept in place": lambda model: model.intercepts_[1].__iadd__(0.25),
-    "an array": lambda model: model.coefs_.__setitem__(1, model.coefs_[1] * 2),
-    "all arrays": lambda model: setattr(model, "coefs_", [matrix[::-1].copy() for matrix in model.coefs_]),
-    "the dtype": lambda model: setattr(model, "coefs_", [matrix.astype(np.float32) for matrix in model.coefs_]),
-    "a partial fit": lambda model: model.partial_fit(X[:20], X[:20, :1].ravel()),
-    "another fit": lambda model: model.set_params(hidden_layer_sizes=(3,)).fit(X, X[:, :1].ravel()),
-    "a pickle": lambda model: vars(model).update(vars(pickle.loads(pickle.dumps(model)))),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_predictions_follow_the_arrays_whatever_happens_to_them(change):
-    model = MLPRegressor(hidden_layer_sizes=(5,), max_iter=5, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X, X[:, :1].ravel())
-        model.predict(X)
-        CHANGES[change](model)
-    for _ in range(2):
-        np.testing.assert_allclose(model.predict(X), by_numpy(model, X).ravel(), rtol=1e-5, atol=1e-6)
-
-
-def test_packed_parameters_are_in_no_pickle_and_in_no_model_of_scikit_learn():
-    model = MLPClassifier((5,), max_iter=5, random_state=0, tol=1.0, n_iter_no_change=1).fit(X, names)
-    assert "_packed" not in model.__getstate__()
-    assert "_packed" not in vars(model.to_sklearn())
-    again = pickle.loads(pickle.dumps(model))
-    assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
 # --- one fit after another ----------------------------------------------------------------------------------

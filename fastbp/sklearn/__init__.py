@@ -2,20 +2,42 @@
 
 A user changes the import and keeps the rest of the program. This folder may import scikit-learn and SciPy, `runs`,
 `kernels`, and the top of fastbp below `network`: `activations`, `losses`, `optimizers`, `schedules`, `results`. It must
-not know `tabular`, `report`, `tables` or `command`. Imports inside run down: classifier and regressor, base, then
-stochastic, lbfgs, conversion, convergence and labels, then descent, then packed and solvers, then `_compat`.
+not know `tabular`, `report`, `tables` or `command`. Imports inside run down: onnx, classifier and regressor, base, then
+stochastic, lbfgs, conversion, convergence, labels and inputs, then descent and learned, then solvers, packed and
+`_compat`.
 """
 
-from typing import Any
+import re
+from typing import Any, overload
+
+try:
+    import sklearn
+
+    if [int(number) for number in re.findall(r"\d+", sklearn.__version__)[:2]] < [1, 9]:
+        raise ImportError(f"{sklearn.__version__} is installed")
+except ImportError as error:
+    message = f"fastbp.sklearn needs scikit-learn 1.9 or later ({error}): pip install 'fastbp[sklearn]'"
+    raise ImportError(message) from error
 
 import sklearn.neural_network
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp.sklearn import conversion
 from fastbp.sklearn.classifier import MLPClassifier
+from fastbp.sklearn.onnx import register_onnx_converters
 from fastbp.sklearn.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "register_onnx_converters"]
+
+
+@overload
+def from_sklearn(model: sklearn.neural_network.MLPClassifier) -> MLPClassifier: ...
+
+
+@overload  # mypy takes both for the same, because scikit-learn has no types for it
+def from_sklearn(  # type: ignore[overload-cannot-match]
+    model: sklearn.neural_network.MLPRegressor,
+) -> MLPRegressor: ...
 
 
 def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:

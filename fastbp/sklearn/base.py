@@ -4,43 +4,45 @@ Names, defaults, warnings, errors and the order of draws from the random stream 
 must not know how an epoch is computed, nor what the targets mean.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Iterable
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from fastbp import activations, losses
-from fastbp._typing import Array
+from fastbp._typing import Array, HeldOut, MaybeArray, Self
 from fastbp.results import DivergenceError
 from fastbp.sklearn import conversion, lbfgs
 from fastbp.sklearn._compat import Interval, Options, StrOptions, check_sample_weight, fit_context
-from fastbp.sklearn.packed import PackedCache, layer_sizes
-from fastbp.sklearn.stochastic import STOCHASTIC_SOLVERS, CheckedRows, StochasticFit
+from fastbp.sklearn.inputs import DOUBLE, SINGLE, CheckedInputs
+from fastbp.sklearn.packed import layer_sizes, parameters_of
+from fastbp.sklearn.stochastic import STOCHASTIC_SOLVERS, CheckedRows, RateSchedule, Solver, StochasticFit
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
 
-class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class BaseMLP(CheckedInputs, StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A multilayer perceptron with scikit-learn's interface, for any kind of targets."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(activations.NAMES))],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "solver": [StrOptions(set(get_args(Solver)))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions(set(get_args(RateSchedule)))],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -83,8 +85,8 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     # --- a fit ----------------------------------------------------------------------------------------------
 
-    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> "BaseMLP":
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: MaybeArray = None, *, validation_data: HeldOut | None = None) -> Self:
         """Fit the network to rows and their targets.
 
         Parameters
@@ -114,7 +116,7 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         """
         return self._fit(X, y, sample_weight, incremental=False, validation_data=validation_data)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any = None) -> "BaseMLP":
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any = None) -> Self:
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if isinstance(hidden, Iterable) else [hidden]
         if any(size <= 0 for size in hidden):
@@ -122,7 +124,7 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         is_stochastic = self.solver in STOCHASTIC_SOLVERS
         if not is_stochastic and (validation_data is not None or self.dropout > 0):
             raise ValueError("validation_data and dropout are for the solvers 'sgd' and 'adam'")
-        is_new = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        is_new = not self._has_learned or (not self.warm_start and not incremental)
         X, y = self._checked(X, y, is_new)
         y = self._targets(y, incremental)
         if sample_weight is not None:
@@ -135,40 +137,25 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         if sample_weight is not None and not (np.isfinite(sample_weight).all() and sample_weight.min() >= 0):
             raise ValueError("the rows' weights must be finite and not negative")
         held_out = None if validation_data is None else self._checked_validation_data(validation_data, X.dtype)
-        self._random_state = check_random_state(self.random_state)
-        self._packed = PackedCache()
+        order = None if is_new or not incremental else self._order_of_only_epoch(len(X))
+        if order is None:
+            self._random_state = check_random_state(self.random_state)
         if is_new:
             self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
         elif is_stochastic and not hasattr(self, "loss_curve_"):  # the fit before was by "lbfgs"
             self._forget_epochs()
         try:
             if is_stochastic:
-                self._fit_stochastic(CheckedRows(X, y, sample_weight), incremental, held_out)
+                self._fit_stochastic(CheckedRows(X, y, sample_weight), incremental, held_out, order)
             else:
                 self._fit_lbfgs(X, y, sample_weight)
         except DivergenceError as error:
             raise ValueError(NON_FINITE) from error
-        if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
-            raise ValueError(NON_FINITE)
         return self
-
-    def _checked(self, X: Any, y: Any, is_new: bool) -> tuple[Array, Array]:
-        """Return dense rows and their `y`, both checked by scikit-learn; one column of targets becomes a vector."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=is_regressor(self),
-            dtype=(np.float64, np.float32),
-            reset=is_new,
-        )
-        return _dense(X), column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _check_shape(self, sizes: list[int]) -> None:
         """Raise unless a fit of a network with these layer sizes can start from the present parameters."""
-        fitted = layer_sizes(self.coefs_)
+        fitted = self._current().parameters.sizes.tolist()
         if sizes[-1] != fitted[-1]:
             raise ValueError(f"y has {sizes[-1]} outputs, and the model was fitted with {fitted[-1]}")
         if sizes != fitted:
@@ -179,7 +166,7 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def _checked_validation_data(self, data: Any, dtype: npt.DTypeLike) -> CheckedRows:
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)")
-        X = _dense(validate_data(self, data[0], accept_sparse=["csr", "csc"], dtype=dtype, reset=False))
+        X = self._validated(data[0], dtype)
         y = self._held_out_targets(data[1])
         check_consistent_length(X, y)
         if y.shape[1] != self.n_outputs_:
@@ -193,13 +180,12 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.t_ = 0
         self.n_layers_ = len(sizes)
         self.out_activation_ = self._output_activation()
-        self.coefs_, self.intercepts_ = [], []
+        self._best_coefs, self._best_intercepts = [], []
         for inputs, size in pairwise(sizes):
             bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (inputs + size))
-            self.coefs_.append(self._random_state.uniform(-bound, bound, (inputs, size)).astype(dtype, copy=False))
-            self.intercepts_.append(self._random_state.uniform(-bound, bound, size).astype(dtype, copy=False))
-        self._best_coefs = [array.copy() for array in self.coefs_]
-        self._best_intercepts = [array.copy() for array in self.intercepts_]
+            self._best_coefs.append(np.asarray(self._random_state.uniform(-bound, bound, (inputs, size)), dtype))
+            self._best_intercepts.append(np.asarray(self._random_state.uniform(-bound, bound, size), dtype))
+        self._take_over(parameters_of(self._best_coefs, self._best_intercepts, self.activation))
         if self.solver in STOCHASTIC_SOLVERS:
             self._forget_epochs()
 
@@ -209,8 +195,11 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.n_iter_ = 0
         callback = None if self.callback is None else self._after_iteration
         found = lbfgs.minimize(loss_of, start, self.max_iter, self.max_fun, self.tol, self.verbose, callback)
-        self.n_iter_, self.loss_ = found.n_iter, found.loss
+        self.n_iter_, self.loss_ = found.n_iter, np.float64(found.loss)
         self._take_vector(found.vector)
+        if not np.isfinite(found.vector).all():
+            raise ValueError(NON_FINITE)
+        self._take_over(parameters_of(self.coefs_, self.intercepts_, self.activation))
 
     def _full_batch_loss(self, X: Array, y: Array, sample_weight: Array | None) -> lbfgs.FullBatchLoss:
         sizes = layer_sizes(self.coefs_)
@@ -221,7 +210,7 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def _after_iteration(self, vector: Array, loss: float) -> bool:
         """Update the estimator after an iteration of L-BFGS and call the callback; return whether to end the fit."""
         self._take_vector(vector)
-        self.loss_ = loss
+        self.loss_ = np.float64(loss)
         self.n_iter_ += 1
         return self._is_stopped_by_callback()
 
@@ -247,13 +236,17 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     def _outputs(self, X: Any) -> Array:
         """Check rows and return the outputs of the network for them, with the activation of the output layer."""
-        check_is_fitted(self)
-        X = _dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
-        dtype = np.result_type(X, self.coefs_[0])
-        if not hasattr(self, "_packed"):  # the model comes from a pickle or from scikit-learn
-            self._packed = PackedCache()
-        packed = self._packed.of(self.coefs_, self.intercepts_, self.activation, dtype)
-        return losses.inverse_link(self.out_activation_, packed.predict(X))
+        if not (self._is_plain(X) and self._has_learned):
+            check_is_fitted(self)
+            X = self._validated(X)
+        packed = self._current()
+        is_single = np.result_type(X.dtype, packed.parameters.data.dtype) == SINGLE
+        try:
+            f = packed.predict(X, SINGLE if is_single else DOUBLE)
+        except ValueError:  # a number is not finite
+            self._validated(X)  # raises the error in scikit-learn's words
+            raise
+        return losses.inverse_link(self.out_activation_, f)
 
     def to_sklearn(self) -> Any:
         """Convert the fitted model to scikit-learn's own class. Not in scikit-learn.
@@ -274,16 +267,16 @@ class BaseMLP(StochasticFit, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         check_is_fitted(self)
         return conversion.to_sklearn(self)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: all attributes but the packed parameters, which `_outputs` can make again."""
-        state: Any = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_packed"}
+    _doc_link_module = "fastbp"  # subclasses of users get no link
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        """Return the parts of the link in the HTML table of parameters. It leads to scikit-learn's page of the class.
+
+        fastbp has no page of its own on the web, and scikit-learn shows no descriptions without a link.
+        """
+        return {"estimator_module": "sklearn.neural_network", "estimator_name": type(self).__name__}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _dense(X: Any) -> Array:
-    return np.asarray(X.toarray()) if issparse(X) else X

@@ -1,20 +1,20 @@
 """`MLPClassifier`: its parameters and what it predicts. This file must not know how a fit proceeds."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 
-from fastbp import losses
-from fastbp._typing import Array
-from fastbp.sklearn._compat import StrOptions, check_partial_fit_first_call, fit_context
+from fastbp import activations
+from fastbp._typing import Array, BatchSize, LayerSizes, MaybeArray, RandomState, Scoring, Self
+from fastbp.sklearn._compat import StrOptions, available_if, check_partial_fit_first_call, fit_context
 from fastbp.sklearn.base import BaseMLP
-from fastbp.sklearn.descent import Objective
-from fastbp.sklearn.labels import LabelTargets
+from fastbp.sklearn.labels import PLAIN_KINDS, ClassWeight, LabelTargets
+from fastbp.sklearn.stochastic import Callback, RateSchedule, Solver
 
 
 class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types
@@ -73,8 +73,7 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
         Whether a step adds μ v − η g in place of v, which is Nesterov's momentum. Solver "sgd" with `momentum` > 0.
     early_stopping : bool, default=False
         Whether the score of held-out rows, in place of the training loss, decides when a fit ends. The fit then keeps
-        the parameters of the best epoch. The split of the held-out rows is stratified by class, except for a multilabel
-        `y`. Solvers "sgd" and "adam", but not `partial_fit`.
+        the parameters of the best epoch. Solvers "sgd" and "adam", but not `partial_fit`.
     validation_fraction : float, default=0.1
         Fraction of the rows that `early_stopping` holds out, in [0, 1), if `fit` gets no `validation_data`. It must
         make at least 2 rows.
@@ -94,6 +93,9 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
     scoring : str, callable or None, default=None
         Not in scikit-learn. Score of the held-out rows for `early_stopping`: a scorer's name, as in `cross_val_score`,
         or a callable `scoring(estimator, X, y)`. Higher is better. None means the accuracy.
+    stratify : bool, default=False
+        Not in scikit-learn. Whether `early_stopping` holds out the same fraction of each class, if there are three or
+        more classes. Two classes always have equal fractions, and the labels of a multilabel `y` never.
     dropout : float, default=0.0
         Not in scikit-learn. Probability in [0, 1) with which a step sets a hidden unit to 0, separately for each row.
         The other units are divided by 1 − dropout. Predictions use all units. Solvers "sgd" and "adam".
@@ -165,26 +167,28 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "stratify": ["boolean"],
     }
 
     loss = "log_loss"
+    _plain_kinds = PLAIN_KINDS
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        hidden_layer_sizes: int | LayerSizes = (100,),
+        activation: activations.ActivationName = "relu",
         *,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: BatchSize = "auto",
+        learning_rate: RateSchedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: RandomState = None,
         tol: float = 1e-4,
-        verbose: bool = False,
+        verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -195,10 +199,11 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        class_weight: Any = None,
-        scoring: Any = None,
+        class_weight: ClassWeight = None,
+        scoring: Scoring = None,
+        stratify: bool = False,
         dropout: float = 0.0,
-        callback: Any = None,
+        callback: Callback = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -225,6 +230,7 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
         self.max_fun = max_fun
         self.class_weight = class_weight
         self.scoring = scoring
+        self.stratify = stratify
         self.dropout = dropout
         self.callback = callback
 
@@ -248,9 +254,7 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
         ValueError
             If X has another number of columns than in the fit, or a value that is not a finite number.
         """
-        p = self._outputs(X)
-        labels: Array = self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
-        return labels
+        return self._classes_of(self._outputs(X))
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class.
@@ -292,9 +296,9 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
         p = self.predict_proba(X)
         return np.asarray(np.log(p, out=p))
 
-    @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
-    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
+    @available_if(lambda estimator: estimator._check_solver())
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: MaybeArray = None, classes: MaybeArray = None) -> Self:
         """Train for one epoch, starting from the present parameters. The first call draws the initial parameters.
 
         Parameters
@@ -324,7 +328,7 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
                 "partial_fit sees only some rows, so class_weight='balanced' cannot be known: pass "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y) as a dict"
             )
-        if check_partial_fit_first_call(self, classes):
+        if not self._is_known(classes) and check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
         self._fit(X, y, sample_weight, incremental=True)
@@ -332,11 +336,6 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
 
     def _output_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
-
-    def _objective(self, dtype: npt.DTypeLike) -> Objective:
-        largest = float(-np.log(np.finfo(dtype).eps))  # scikit-learn clips probabilities at ε of the dtype
-        loss = losses.cross_entropy if self.out_activation_ == "softmax" else losses.binary_cross_entropy
-        return Objective(loss.with_parameter(largest))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 This file must not know estimators.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import activations
-from fastbp._typing import Array
+from fastbp._typing import Array, Integers
 from fastbp.kernels import packing
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.rows import TrainingRows
-from fastbp.kernels.shuffling import MERSENNE_TWISTER, mersenne_twister
+from fastbp.kernels.shuffling import MERSENNE_TWISTER, RandomState, mersenne_twister
 from fastbp.losses import Loss
 from fastbp.results import History, Progress
 from fastbp.runs.evaluation import evaluator
@@ -23,7 +23,6 @@ from fastbp.runs.prediction import Predictor
 from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LearningRate, Schedule
 from fastbp.sklearn import solvers
-from fastbp.sklearn.packed import arrays_of, parameters_of
 from fastbp.sklearn.solvers import Optimizer
 
 
@@ -66,6 +65,12 @@ def rows_of(X: Array, y: Array, sample_weight: Array | None, dtype: np.dtype[Any
     weights = np.zeros(0, dtype) if sample_weight is None else sample_weight.astype(dtype)
     x, targets = packing.padded_rows(X, dtype), packing.target_rows(y.astype(dtype, copy=False), dtype)
     return TrainingRows(x, targets, np.zeros(0, np.int64), weights, len(X))
+
+
+@functools.lru_cache(maxsize=16)
+def first_order(seed: int, n: int) -> Integers:
+    """Return the first order of n rows that a random stream with this seed draws. `partial_fit` starts it each time."""
+    return np.random.RandomState(seed).permutation(n)
 
 
 @dataclass(frozen=True)
@@ -112,14 +117,19 @@ class Descent:
         Rows of a minibatch, from 1 to n.
     shuffle : bool
         Whether the rows are shuffled before each epoch.
-    random_state : RandomState
-        The stream of random numbers. The shuffling draws the same numbers from it as scikit-learn does.
+    random_state : RandomState or None
+        The stream of random numbers. The shuffling draws the same numbers from it as scikit-learn does. None if `order`
+        is given.
     alpha : float
         α: the loss of a batch gains α ‖Ω‖² / 2, divided by the batch's sum of sample weights.
     optimizer : Optimizer
-        Its moments and its number of steps are the initial ones.
-    dropout : float
+        Its number of steps is the initial one.
+    moments : sequence of Parameters
+        The initial moments of the optimizer; the epochs change them in place. An empty sequence means zeros.
+    dropout : float, default 0.0
         Probability with which a step drops a hidden unit of a row.
+    order : ndarray of int64, optional
+        The order of the rows for the only epoch. Default: `random_state` draws an order for each epoch.
 
     Attributes
     ----------
@@ -136,12 +146,14 @@ class Descent:
         sample_weight: Array | None,
         batch_size: int,
         shuffle: bool,
-        random_state: np.random.RandomState,
+        random_state: np.random.RandomState | None,
         alpha: float,
         optimizer: Optimizer,
+        moments: Sequence[Parameters],
         dropout: float = 0.0,
+        order: Integers | None = None,
     ) -> None:
-        self._optimizer, self._random, self._objective = optimizer, random_state, objective
+        self._optimizer, self._objective = optimizer, objective
         dtype = parameters.data.dtype
         offsets = objective.offsets(y)
         # Without sample weights, the offset of an epoch is the mean over the rows. With sample weights, each batch has
@@ -149,20 +161,19 @@ class Descent:
         self._offset = 0.0 if offsets is None else float(offsets.mean())
         self._weighted_offsets = None if offsets is None or sample_weight is None else (offsets, sample_weight)
         self._batch_size = batch_size
-        twister: Any = random_state.get_state(legacy=False)
-        self._is_compiled = twister["bit_generator"] == "MT19937"
-        self._is_shuffled_here = shuffle and not self._is_compiled
-        activation = activations.of_code(parameters.activation).name
-        moments = [parameters_of(*_halves(arrays), activation, dtype).data for arrays in solvers.moments(optimizer)]
-        mean, square = [*moments, None, None][:2]
+        words = None if random_state is None else _words_of(random_state)
+        self._drawn_from_by_kernels = None if words is None else random_state
+        self._drawn_from_here = random_state if words is None and shuffle else None
+        mean, square = [*(moment.data for moment in moments), None, None][:2]
         self._run = Run(
             parameters,
             rows_of(X, y, sample_weight, dtype),
             loss=objective.loss,
             rule=solvers.rule(optimizer, alpha),
             batch_size=batch_size,
-            random=mersenne_twister(random_state) if self._is_compiled else np.zeros(4, np.uint64),
-            shuffle=shuffle and self._is_compiled,
+            random=np.zeros(4, np.uint64) if words is None else words,
+            shuffle=shuffle and words is not None,
+            order=order,
             step=solvers.steps(optimizer),
             mean=mean,
             square=square,
@@ -170,15 +181,14 @@ class Descent:
             loss_scale=objective.scale(y.shape[1]),
             is_mean_of_batches=True,
         )
-        self._predictor = Predictor(parameters.sizes.tolist(), dtype)
         self.losses: list[float] = []
 
-    def fit(self, rates: Sequence[float], patience: Patience, after_epoch: Callable[[float], bool] | None) -> None:
+    def fit(self, rates: list[float], patience: Patience, after_epoch: Callable[[float], bool] | None) -> None:
         """Make one epoch for each of the learning rates, and append its loss to `losses`.
 
         Parameters
         ----------
-        rates : sequence of float
+        rates : list of float
         patience : Patience
             Ends the call early. It is up to date after the call, even if the call raises.
         after_epoch : callable or None
@@ -189,11 +199,11 @@ class Descent:
         DivergenceError
             If a loss is not finite.
         """
-        is_constant = len(set(rates)) == 1
+        is_constant = rates.count(rates[0]) == len(rates)
         rate = rates[0] if is_constant else ByEpoch(tuple(rates), self._run.steps_per_epoch, self._run.step)
         if after_epoch is not None:
             self._fit_watched(rate, len(rates), after_epoch)
-        elif self._weighted_offsets is not None or self._is_shuffled_here:
+        elif self._weighted_offsets is not None or self._drawn_from_here is not None:
             self._fit_watched(rate, len(rates), lambda loss: _is_over_after(patience, loss))
         else:
             self._fit_unwatched(rate, len(rates), patience)
@@ -222,9 +232,9 @@ class Descent:
 
     def _shuffle_here(self) -> None:
         """Shuffle the rows in Python if the kernels do not know the bit generator of the stream."""
-        if self._is_shuffled_here:
+        if self._drawn_from_here is not None:
             order = self._run.order
-            order[:] = order[self._random.permutation(len(order))]
+            order[:] = order[self._drawn_from_here.permutation(len(order))]
 
     def _epoch_offset(self, offsets: Array, weights: Array) -> float:
         """Return the offset of an epoch in the present order of the rows.
@@ -238,9 +248,11 @@ class Descent:
                 total += float(np.average(offsets[batch], weights=weights[batch])) * len(batch)
         return total / len(order)
 
-    def outputs(self, X: Array) -> Array:
-        """Return ŷ with the present parameters, before any activation of the output layer."""
-        return self._predictor.predict(self._run.parameters, X, None)
+    def predictor(self) -> Callable[[Array], Array]:
+        """Return a function from rows to ŷ with the present parameters, before any activation of the output layer."""
+        parameters = self._run.parameters
+        predictor = Predictor(parameters.sizes.tolist(), parameters.data.dtype)
+        return lambda X: predictor.predict(parameters, X, None)
 
     def evaluator(self, X: Array, y: Array, sample_weight: Array | None) -> Callable[[], float]:
         """Return a function that computes the loss of held-out rows with the present parameters, without penalty."""
@@ -263,23 +275,31 @@ class Descent:
         """The parameters that `keep_best` kept last; None before its first call."""
         return self._run.best
 
-    def finish(self) -> None:
-        """Write the moments and the number of steps to the optimizer, and the new state to the random stream."""
-        halves = [arrays_of(moment) for moment in self._run.moments]
-        solvers.keep(self._optimizer, [coefs + intercepts for coefs, intercepts in halves], self._run.step)
-        if self._is_compiled:
-            twister: Any = self._random.get_state(legacy=False)
+    @property
+    def moments(self) -> tuple[Parameters, ...]:
+        """The present moments of the optimizer; the next epoch changes them in place."""
+        return self._run.moments
+
+    def finish(self, is_stream_shared: bool) -> None:
+        """Write the number of steps to the optimizer, and the new state to a random stream that others draw from."""
+        solvers.write_steps(self._optimizer, self._run.step)
+        random = self._drawn_from_by_kernels
+        if random is not None and is_stream_shared:
+            twister: Any = random.get_state(legacy=False)
             words = self._run.random[:MERSENNE_TWISTER].astype(np.uint32)
             twister["state"] = {"key": words, "pos": int(self._run.random[MERSENNE_TWISTER])}
-            self._random.set_state(twister)
+            random.set_state(twister)
+
+
+def _words_of(random_state: np.random.RandomState) -> RandomState | None:
+    """Return the state of a stream as kernels take it; None if kernels do not know its bit generator."""
+    try:
+        return mersenne_twister(random_state)
+    except TypeError:
+        return None
 
 
 def _is_over_after(patience: Patience, loss: float) -> bool:
     """Count an epoch's loss; return whether the patience is over."""
     patience.improves(loss)
     return patience.is_over
-
-
-def _halves(arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]:
-    """Return the coefficients and the intercepts in a list of both."""
-    return arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :]

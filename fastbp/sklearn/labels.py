@@ -3,10 +3,12 @@
 `LabelTargets` is the part of `MLPClassifier` that reads labels. This file must not know how a fit proceeds.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, column_or_1d
@@ -15,6 +17,18 @@ from sklearn.utils.multiclass import unique_labels
 
 from fastbp import losses
 from fastbp._typing import Array
+from fastbp.sklearn.descent import Objective
+
+ClassWeight = dict[Any, Any] | list[dict[Any, Any]] | Literal["balanced"] | None
+
+PLAIN_KINDS = "biuU"  # the kinds of NumPy's dtypes whose values are classes as they are
+
+
+@functools.cache
+def _log_loss(out_activation: str, dtype: np.dtype[Any]) -> Objective:
+    """Return the log loss of probabilities that are clipped at ε of the dtype, as in scikit-learn."""
+    loss = losses.cross_entropy if out_activation == "softmax" else losses.binary_cross_entropy
+    return Objective(loss.with_parameter(float(-np.log(np.finfo(dtype).eps))))
 
 
 class LabelTargets:
@@ -25,9 +39,10 @@ class LabelTargets:
     """
 
     classes_: Array
-    class_weight: Any
+    class_weight: ClassWeight
     n_outputs_: int
     out_activation_: str
+    stratify: bool
     validation_fraction: float
     warm_start: bool
     _label_binarizer: LabelBinarizer
@@ -37,9 +52,36 @@ class LabelTargets:
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = _binarizer_of(y)
             self.classes_ = self._label_binarizer.classes_
-        else:
+        elif self.warm_start or not self._are_classes(y):
             self._check_classes(unique_labels(y))
         return self._indicators(y)
+
+    def _are_classes(self, y: Array) -> bool:
+        """Tell whether each of these labels is one of the classes; False for labels that take a closer look."""
+        classes = self.classes_
+        if y.ndim != 1 or y.dtype.kind not in PLAIN_KINDS or classes.dtype.kind != y.dtype.kind or self._is_multilabel:
+            return False
+        numbers = np.searchsorted(classes, y)
+        return bool((classes.take(numbers, mode="clip") == y).all())
+
+    def _is_known(self, classes: Any) -> bool:
+        """Tell whether these are the classes of the first call of `partial_fit`, or none are given in a later call."""
+        known = getattr(self, "classes_", None)
+        if known is None or classes is None:
+            return known is not None
+        is_plain = type(classes) is np.ndarray and classes.ndim == 1 and classes.dtype.kind in PLAIN_KINDS
+        return is_plain and np.array_equal(np.unique(classes), known)
+
+    def _classes_of(self, p: Array) -> Array:
+        """Return the labels that follow from the outputs of the network, as `LabelBinarizer.inverse_transform` does."""
+        binarizer = self._label_binarizer
+        if not binarizer.sparse_input_ and len(binarizer.classes_) > 1:  # without its checks of the numbers
+            if binarizer.y_type_ == "multiclass":
+                return np.asarray(binarizer.classes_.take(p.argmax(axis=1), mode="clip"))
+            if binarizer.y_type_ == "binary":
+                return np.asarray(binarizer.classes_[(p.ravel() > 0.5).astype(int)])
+        labels: Array = binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
+        return labels
 
     def _held_out_targets(self, y: Any) -> Array:
         """Return the targets for the labels of `validation_data`; raise unless `y` of the fit has these labels too."""
@@ -83,6 +125,10 @@ class LabelTargets:
         wanted = np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1)
         return np.equal(numbers[:, None], wanted)
 
+    def _objective(self, dtype: npt.DTypeLike) -> Objective:
+        """Return the loss that a fit in this dtype minimises, without the penalty."""
+        return _log_loss(self.out_activation_, np.dtype(dtype))
+
     def _labels(self, y: Array) -> Array:
         """Return the labels of targets, as `predict` returns labels but never sparse."""
         labels = self._label_binarizer.inverse_transform(y.astype(int))
@@ -98,12 +144,12 @@ class LabelTargets:
     def _stratify(self, y: Array) -> Array | None:
         """Return the classes by which the split of held-out rows is stratified; None for a split without strata.
 
-        The split has no strata for a multilabel `y`. For three or more classes, it also has none if a class has only
-        one row, or if a part of the split has fewer rows than there are classes.
+        As in scikit-learn, only two classes are strata by default. With `stratify`, three and more classes are strata
+        too, unless a class has only one row, or a part of the split has fewer rows than there are classes.
         """
         if self.n_outputs_ == 1:
             return y
-        if self.out_activation_ != "softmax":
+        if not self.stratify or self.out_activation_ != "softmax":
             return None
         held_out = int(np.ceil(self.validation_fraction * len(y)))
         has_room = y.sum(axis=0).min() >= 2 and min(held_out, len(y) - held_out) >= y.shape[1]
@@ -128,7 +174,7 @@ class LabelTargets:
 def _binarizer_of(y: Array) -> LabelBinarizer:
     """Return the binarizer of checked labels."""
     binarizer = LabelBinarizer()
-    if y.ndim > 1 or y.dtype.kind not in "biuU":
+    if y.ndim > 1 or y.dtype.kind not in PLAIN_KINDS:
         return binarizer.fit(y)
     # `LabelBinarizer.fit` checks the labels four more times, which takes a tenth of a short fit.
     binarizer.classes_, binarizer.sparse_input_ = np.unique(y), False

@@ -5,7 +5,7 @@ know estimators.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,54 +47,45 @@ def copy_of(parameters: Parameters) -> Parameters:
     return parameters._replace(data=data)
 
 
-class Packed(NamedTuple):
-    """Packed parameters, with copies of the arrays that they were packed from."""
+class Packed:
+    """Packed parameters, and what predictions need besides them.
 
-    parameters: Parameters  # read only
-    arrays: Arrays  # the coefficients and then the intercepts
-    predictor: Predictor
+    Parameters
+    ----------
+    parameters : Parameters
+    last : Packed, optional
+        The packed parameters before these. The new ones take over the predictor if they have the same shape and dtype:
+        making its workspaces takes longer than predicting one row.
 
-    def is_from(self, arrays: Arrays, activation: str, dtype: npt.DTypeLike) -> bool:
-        """Tell whether packing these arrays in this dtype would give the same parameters."""
-        return (
-            activations.resolve(activation).code == self.parameters.activation
-            and np.dtype(dtype) == self.parameters.data.dtype
-            and len(arrays) == len(self.arrays)
-            and all(np.array_equal(a, b) for a, b in zip(arrays, self.arrays, strict=True))
-        )
-
-    def predict(self, X: Array) -> Array:
-        """Return ŷ, before any activation of the output layer."""
-        return self.predictor.predict(self.parameters, X, None)
-
-
-class PackedCache:
-    """The packed parameters that an estimator keeps from one prediction to the next.
-
-    The user may replace an estimator's arrays, or write to them, between any two calls. Each prediction therefore
-    compares the arrays with copies of what was packed. The comparison takes a small part of the time of packing.
+    Attributes
+    ----------
+    parameters : Parameters
+    unpacked : list of ndarray or None
+        Copies of the coefficients and then the intercepts, as they were when the user got them; None if the user did
+        not get any.
     """
 
-    def __init__(self) -> None:
-        self._last: Packed | None = None
+    def __init__(self, parameters: Parameters, last: "Packed | None" = None) -> None:
+        self.parameters = parameters
+        self.unpacked: Arrays | None = None
+        self._wider: Packed | None = None  # the same parameters in another dtype
+        shape = parameters.sizes.tolist(), parameters.data.dtype
+        is_alike = last is not None and (last.parameters.sizes.tolist(), last.parameters.data.dtype) == shape
+        self._predictor: Predictor = last._predictor if last is not None and is_alike else Predictor(*shape)
 
-    def of(self, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, dtype: npt.DTypeLike) -> Packed:
-        """Return these arrays packed in this dtype, without packing if they are what was packed last."""
-        last, arrays = self._last, [*coefs, *intercepts]
-        if last is not None and last.is_from(arrays, activation, dtype):
-            return last
-        return self.keep(parameters_of(coefs, intercepts, activation, dtype), arrays)
+    def is_from(self, arrays: Arrays) -> bool:
+        """Tell whether packing these arrays would give the same parameters."""
+        return (
+            self.unpacked is not None
+            and len(arrays) == len(self.unpacked)
+            and all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(arrays, self.unpacked, strict=True))
+        )
 
-    def keep(self, parameters: Parameters, arrays: Arrays) -> Packed:
-        """Keep and return parameters that were packed from these arrays. The caller must not write to them afterwards.
-
-        Parameters of the same shape use the same predictor: it has workspaces, and making a workspace takes longer
-        than predicting one row.
-        """
-        last, sizes, dtype = self._last, parameters.sizes.tolist(), parameters.data.dtype
-        if last is not None and (last.parameters.sizes.tolist(), last.parameters.data.dtype) == (sizes, dtype):
-            predictor = last.predictor
-        else:
-            predictor = Predictor(sizes, dtype)
-        self._last = kept = Packed(parameters, [array.copy() for array in arrays], predictor)
-        return kept
+    def predict(self, X: Array, dtype: np.dtype[Any]) -> Array:
+        """Return ŷ, computed in a dtype, before any activation of the output layer."""
+        if dtype == self.parameters.data.dtype:
+            return self._predictor.predict(self.parameters, X, None)
+        if self._wider is None:
+            activation = activations.of_code(self.parameters.activation).name
+            self._wider = Packed(parameters_of(*arrays_of(self.parameters), activation, dtype))
+        return self._wider.predict(X, dtype)

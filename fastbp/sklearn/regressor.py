@@ -1,20 +1,23 @@
 """`MLPRegressor`: its parameters, its losses and its score. This file must not know how a fit proceeds."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
-from sklearn.utils.metaestimators import available_if
 
-from fastbp import losses
-from fastbp._typing import Array
-from fastbp.sklearn._compat import Interval, StrOptions, fit_context
+from fastbp import activations, checks, losses
+from fastbp._typing import Array, BatchSize, LayerSizes, MaybeArray, RandomState, Scoring, Self
+from fastbp.losses import NumberLossName
+from fastbp.sklearn._compat import Interval, StrOptions, available_if, fit_context
 from fastbp.sklearn.base import BaseMLP
 from fastbp.sklearn.descent import Objective
+from fastbp.sklearn.stochastic import Callback, RateSchedule, Solver
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types
@@ -170,28 +173,30 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({name for name in losses.NAMES if not losses.resolve(name).is_of_probabilities})],
+        "loss": [StrOptions(set(get_args(NumberLossName)))],
         "delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
 
+    _plain_kinds = "iuf"
+
     def __init__(
         self,
-        loss: str = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        loss: NumberLossName = "squared_error",
+        hidden_layer_sizes: int | LayerSizes = (100,),
+        activation: activations.ActivationName = "relu",
         *,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: BatchSize = "auto",
+        learning_rate: RateSchedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: RandomState = None,
         tol: float = 1e-4,
-        verbose: bool = False,
+        verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -204,9 +209,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         max_fun: int = 15000,
         delta: float = 1.0,
         quantile: float = 0.5,
-        scoring: Any = None,
+        scoring: Scoring = None,
         dropout: float = 0.0,
-        callback: Any = None,
+        callback: Callback = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -260,9 +265,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         y = self._outputs(X)
         return y.ravel() if y.shape[1] == 1 else y
 
-    @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
-    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
+    @available_if(lambda estimator: estimator._check_solver())
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: MaybeArray = None) -> Self:
         """Train for one epoch, starting from the present parameters. The first call draws the initial parameters.
 
         Parameters
@@ -288,10 +293,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return self
 
     def _targets(self, y: Array, incremental: bool) -> Array:  # noqa: ARG002
-        return y
+        return checks.numbers("y", y)
 
     def _held_out_targets(self, y: Any) -> Array:
-        y = check_array(y, ensure_2d=False, dtype=np.float64)
+        y = check_array(checks.numbers("validation_data's y", y), ensure_2d=False, dtype=np.float64)
         return np.reshape(y, (-1, 1)) if y.ndim == 1 else np.asarray(y)
 
     def _class_weighted(self, y: Array, sample_weight: Array | None) -> Array | None:  # noqa: ARG002

@@ -9,14 +9,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from fastbp._typing import Array
+from fastbp.kernels.layout import Parameters
 from fastbp.optimizers import ADAM, MOMENTUM, PLAIN_SGD, Rule
 from fastbp.sklearn._compat import AdamOptimizer, SGDOptimizer
+from fastbp.sklearn.packed import arrays_of, parameters_of
 
 Optimizer = Any  # SGDOptimizer or AdamOptimizer; scikit-learn has no types
 
-__all__ = ["AdamOptimizer", "Optimizer", "SGDOptimizer", "keep", "moments", "rule", "steps"]
+__all__ = [
+    "AdamOptimizer",
+    "Optimizer",
+    "SGDOptimizer",
+    "packed_moments",
+    "rule",
+    "steps",
+    "write_moments",
+    "write_steps",
+]
 
 
 def rule(optimizer: Optimizer, alpha: float) -> Rule:
@@ -48,11 +59,14 @@ def rule(optimizer: Optimizer, alpha: float) -> Rule:
     )
 
 
-def moments(optimizer: Optimizer) -> list[list[Array]]:
-    """Return the moments that the compiled rule keeps: [−v] for momentum, [m, v] for Adam, [] for neither."""
+def packed_moments(optimizer: Optimizer, dtype: npt.DTypeLike) -> tuple[Parameters, ...]:
+    """Return copies of the moments that the compiled rule keeps: −v for momentum, m and v for Adam."""
     if isinstance(optimizer, SGDOptimizer):
-        return [[-velocity for velocity in optimizer.velocities]] if optimizer.momentum > 0 else []
-    return [optimizer.ms, optimizer.vs]
+        moments = [[-velocity for velocity in optimizer.velocities]] if optimizer.momentum > 0 else []
+    else:
+        moments = [optimizer.ms, optimizer.vs]
+    middle = len(moments[0]) // 2 if moments else 0
+    return tuple(parameters_of(arrays[:middle], arrays[middle:], "identity", dtype) for arrays in moments)
 
 
 def steps(optimizer: Optimizer) -> int:
@@ -60,14 +74,18 @@ def steps(optimizer: Optimizer) -> int:
     return 0 if isinstance(optimizer, SGDOptimizer) else int(optimizer.t)
 
 
-def keep(optimizer: Optimizer, kept: Sequence[list[Array]], count: int) -> None:
-    """Give an optimizer the new values of its `moments`, and its number of steps."""
-    if isinstance(optimizer, SGDOptimizer):
-        if kept:
-            optimizer.velocities = [-array for array in kept[0]]
-        return
-    optimizer.ms, optimizer.vs = kept
-    optimizer.t = count
-    if count:
+def write_steps(optimizer: Optimizer, count: int) -> None:
+    """Give Adam its new number of steps, and the learning rate that follows from the number."""
+    if count and not isinstance(optimizer, SGDOptimizer):
+        optimizer.t = count
         correction = np.sqrt(1 - optimizer.beta_2**count) / (1 - optimizer.beta_1**count)
         optimizer.learning_rate = float(optimizer.learning_rate_init * correction)
+
+
+def write_moments(optimizer: Optimizer, moments: Sequence[Parameters]) -> None:
+    """Give an optimizer the values of packed moments."""
+    unpacked = [[*coefs, *intercepts] for coefs, intercepts in map(arrays_of, moments)]
+    if not isinstance(optimizer, SGDOptimizer):
+        optimizer.ms, optimizer.vs = unpacked
+    elif unpacked:
+        optimizer.velocities = [-array for array in unpacked[0]]

@@ -6,24 +6,31 @@ This file must not know how an epoch is computed, nor what the targets mean.
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
 
-from fastbp._typing import Array
+from fastbp._typing import Array, BatchSize, Integers, RandomState, Scoring
 from fastbp.kernels.layout import Parameters
 from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import Patience, is_true
 from fastbp.sklearn import convergence
-from fastbp.sklearn.descent import Descent, Objective
-from fastbp.sklearn.packed import PackedCache, arrays_of, copy_of, parameters_of
+from fastbp.sklearn.descent import Descent, Objective, first_order
+from fastbp.sklearn.learned import Learned
+from fastbp.sklearn.packed import arrays_of, parameters_of
 from fastbp.sklearn.solvers import AdamOptimizer, Optimizer, SGDOptimizer
 
-STOCHASTIC_SOLVERS = ("sgd", "adam")
+Callback = Callable[[Progress], object] | None
+Solver = Literal["lbfgs", "sgd", "adam"]
+RateSchedule = Literal["constant", "invscaling", "adaptive"]
+STOCHASTIC_SOLVERS: tuple[Solver, ...] = ("sgd", "adam")
+_FEW_ROWS = 1000  # to hand the random stream to compiled code and back takes as long as drawing their order here
 
 
 class CheckedRows(NamedTuple):
@@ -34,11 +41,9 @@ class CheckedRows(NamedTuple):
     sample_weight: Array | None = None  # (n,); None where all weights are 1
 
 
-class StochasticFit(ABC):
+class StochasticFit(Learned, ABC):
     """The part of an estimator that makes epochs; its attributes are those of the estimator."""
 
-    coefs_: list[Array]
-    intercepts_: list[Array]
     loss_: float
     loss_curve_: list[float]
     best_loss_: Any  # None with early stopping
@@ -49,32 +54,31 @@ class StochasticFit(ABC):
     t_: int
     _best_coefs: list[Array]
     _best_intercepts: list[Array]
-    _packed: PackedCache
     _no_improvement_count: int
     _random_state: np.random.RandomState
 
-    activation: str
     alpha: float
-    batch_size: Any
+    batch_size: BatchSize
     beta_1: float
     beta_2: float
-    callback: Callable[[Any], object] | None
+    callback: Callback
     dropout: float
     early_stopping: bool
     epsilon: float
-    learning_rate: str
+    learning_rate: RateSchedule
     learning_rate_init: float
     max_iter: int
     momentum: float
     n_iter_no_change: float
     nesterovs_momentum: bool
     power_t: float
-    scoring: Any
+    random_state: RandomState
+    scoring: Scoring
     shuffle: bool
-    solver: str
+    solver: Solver
     tol: float
     validation_fraction: float
-    verbose: Any
+    verbose: bool | int
 
     @abstractmethod
     def _objective(self, dtype: npt.DTypeLike) -> Objective:
@@ -103,8 +107,9 @@ class StochasticFit(ABC):
         self.validation_scores_ = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _new_optimizer(self) -> Optimizer:
-        params = [*self.coefs_, *self.intercepts_]
+    def _new_optimizer(self, parameters: Parameters) -> Optimizer:
+        sizes, dtype = parameters.sizes.tolist(), parameters.data.dtype
+        params = [np.empty(shape, dtype) for shape in (*pairwise(sizes), *sizes[1:])]  # only their shapes count
         if self.solver == "adam":
             return AdamOptimizer(params, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
         rate = self.learning_rate_init, self.learning_rate
@@ -138,24 +143,31 @@ class StochasticFit(ABC):
 
     # --- the epochs -----------------------------------------------------------------------------------------
 
-    def _fit_stochastic(self, rows: CheckedRows, incremental: bool, held_out: CheckedRows | None) -> None:
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = self._new_optimizer()
+    def _fit_stochastic(
+        self, rows: CheckedRows, incremental: bool, held_out: CheckedRows | None, order: Integers | None
+    ) -> None:
+        """Make the epochs of a fit. An order of the rows is that of the only epoch of a call of `partial_fit`."""
+        parameters = self._current().parameters
+        has_moments = incremental and hasattr(self, "_optimizer")
+        if not has_moments:
+            self._optimizer, self._moments = self._new_optimizer(parameters), None
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.early_stopping and held_out is None:
             rows, held_out = self._split(rows)
         n = len(rows.X)
         descent = Descent(
-            parameters_of(self.coefs_, self.intercepts_, self.activation),
+            parameters,
             self._objective(rows.X.dtype),
             *rows,
             self._batch_size_for(n),
             self.shuffle,
-            self._random_state,
+            self._random_state if order is None else None,
             self.alpha,
             self._optimizer,
+            self._current_moments(parameters) if has_moments else (),
             self.dropout,
+            order,
         )
         self.n_iter_ = 0
         epochs = 1 if incremental else self.max_iter
@@ -166,11 +178,13 @@ class StochasticFit(ABC):
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
             self._take_over(descent.parameters)
-            descent.finish()
+            self._moments = descent.moments
+            descent.finish(is_stream_shared=type(self.random_state) is not int)
             if descent.best is not None:
                 self._best_coefs, self._best_intercepts = arrays_of(descent.best)
         if not incremental and self.n_iter_ == self.max_iter and not self._is_stopping:
-            hints = convergence.advice(rows.X, self.coefs_, self.intercepts_, self.activation, self.loss_curve_)
+            arrays = arrays_of(descent.parameters)
+            hints = convergence.advice(rows.X, *arrays, self.activation, self.loss_curve_)
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 f"converged yet. {hints}",
@@ -178,8 +192,14 @@ class StochasticFit(ABC):
                 stacklevel=4,
             )
         if self.early_stopping:
-            self.coefs_ = [array.copy() for array in self._best_coefs]
-            self.intercepts_ = [array.copy() for array in self._best_intercepts]
+            self._take_over(parameters_of(self._best_coefs, self._best_intercepts, self.activation))
+
+    def _order_of_only_epoch(self, n: int) -> Integers | None:
+        """Return the order of n rows for a single epoch if drawing it here takes less time than in compiled code."""
+        if not self.shuffle or n > _FEW_ROWS or self.dropout > 0:
+            return None
+        seed = self.random_state
+        return first_order(seed, n) if type(seed) is int else check_random_state(seed).permutation(n)
 
     def _run(self, descent: Descent, n: int, epochs: int, held_out: CheckedRows | None) -> None:
         """Make up to `epochs` epochs of n rows; end earlier for lack of improvement or by the callback."""
@@ -230,13 +250,13 @@ class StochasticFit(ABC):
         """Add epochs with these losses to the history."""
         self.n_iter_ += len(losses)
         self.t_ += n * len(losses)
-        self.loss_curve_ += losses
+        self.loss_curve_.extend(np.asarray(losses))  # as floats of NumPy
         if losses:
-            self.loss_ = losses[-1]
+            self.loss_ = self.loss_curve_[-1]
             self._optimizer.iteration_ends(self.t_)
 
     def _note_patience(self, patience: Patience) -> None:
-        self.best_loss_, self._no_improvement_count = patience.best, patience.count
+        self.best_loss_, self._no_improvement_count = np.float64(patience.best), patience.count
 
     def _note_lost_epochs(self, epochs: int, n: int) -> None:
         """Add the epochs after a divergence to the history as NaN. scikit-learn makes them with parameters of NaN."""
@@ -271,11 +291,6 @@ class StochasticFit(ABC):
         progress = Progress(self.n_iter_, self.loss_, validation_loss, model=self)
         return self.callback is not None and is_true(self.callback(progress))
 
-    def _take_over(self, parameters: Parameters) -> None:
-        """Set the coefficients and intercepts to copies of packed parameters."""
-        self.coefs_, self.intercepts_ = arrays_of(parameters)
-        self._packed.keep(copy_of(parameters), [*self.coefs_, *self.intercepts_])
-
     # --- held-out rows --------------------------------------------------------------------------------------
 
     def _noting_held_out(self, descent: Descent, held_out: CheckedRows) -> Callable[[], float]:
@@ -300,9 +315,10 @@ class StochasticFit(ABC):
         """
         if self.scoring is None:
             score = self._scorer(held_out.y, held_out.sample_weight)
+            outputs = descent.predictor()
 
             def by_outputs() -> float:
-                f = descent.outputs(held_out.X)
+                f = outputs(held_out.X)
                 return score(f) if np.isfinite(f).all() else np.nan
 
             return by_outputs
