@@ -18,16 +18,14 @@ class Fit:
 
     def setup(self, implementation, table, settings):
         try:
-            import fastbp.sklearn
-            from benchmarks.drop_in import SETTINGS, load
+            from benchmarks.drop_in.problems import SETTINGS, load
         except ImportError as error:
             raise NotImplementedError(str(error)) from error
-        import sklearn.neural_network
 
         warnings.simplefilter("ignore")
-        kind, self.X, self.y = load(table)
-        module = fastbp.sklearn if implementation == "fastbp" else sklearn.neural_network
-        self.model = getattr(module, kind)(random_state=0, **SETTINGS[settings])
+        problem = load(table)
+        self.X, self.y = problem.X, problem.y
+        self.model = problem.estimator(implementation, **SETTINGS[settings])
         self.time_fit()
 
     def time_fit(self, *_):

@@ -1,17 +1,37 @@
 """Every implementation does the same descent: the same parameters, to rounding, after unshuffled epochs."""
 
 import ast
+import os
 import sys
+import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
-from benchmarks import bench_training, drill
-from benchmarks.common import BATCH_SIZES, HIDDEN_LAYERS, WIDTHS, Problem, cell_problem, initial_parameters, step_flops
+import fastbp
+from benchmarks import bench_short_calls, bench_training, drill
+from benchmarks.common import (
+    BATCH_SIZES,
+    HIDDEN_LAYERS,
+    WIDTHS,
+    Problem,
+    cell_problem,
+    initial_parameters,
+    pin,
+    step_flops,
+    usable_cores,
+)
+from benchmarks.drop_in import fits, search, turns
+from benchmarks.drop_in.__main__ import SECTIONS
+from benchmarks.drop_in.__main__ import main as drop_in
+from benchmarks.drop_in.network_calls import NetworkCalls
+from benchmarks.drop_in.problems import load
 from benchmarks.kernel_calls import fastbp_calls, numpy_calls
 from benchmarks.peers import IMPLEMENTATIONS, prepare
 from fastbp import losses
 
+CORES = usable_cores()
 TOLERANCE = {"float32": 2e-4, "float64": 1e-11}  # relative to the largest value of an array
 
 
@@ -108,3 +128,112 @@ def test_the_drill_finds_the_line_that_it_slows_down(tmp_path):
     assert len(slowed.splitlines()) == len(source.splitlines()) + 1
     calls = [node for node in ast.walk(ast.parse(slowed)) if isinstance(node, ast.Call)]
     assert sum(ast.unparse(call.func) == "linear_relu_forward" for call in calls) == 2
+
+
+# The comparison with scikit-learn.
+
+
+def first_table(text):
+    """Return the cells of each row of the first Markdown table, without the header."""
+    table = text[text.index("\n| --- |") :].strip().split("\n\n")[0]
+    return [line[2:-2].split(" | ") for line in table.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    ("options", "column", "wanted"),
+    [
+        (["short", "--tables", "iris"], 1, ["partial_fit"] * 3 + ["predict"] * 5 + ["predict_proba"] * 5),
+        (["fits", "--tables", "iris", "wine"], 0, ["iris", "wine", "median"]),
+        (["widths"], 0, ["(3,)", "(4, 5)"]),
+        (["settings", "--tables", "iris", "--settings", "sgd", "lbfgs", "--activations", "tanh"], 1, ["sgd", "lbfgs"]),
+        (["search"], 0, ["None", "2"]),
+    ],
+    ids=list(SECTIONS),
+)
+def test_the_comparison_with_scikit_learn_prints_each_of_its_tables(monkeypatch, capsys, options, column, wanted):
+    monkeypatch.setattr(turns, "SECONDS", 1e-4)
+    monkeypatch.setattr(turns, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(fits, "WIDTHS", [(3,), (4, 5)])
+    monkeypatch.setattr(search, "GRID", {"hidden_layer_sizes": [3], "max_iter": [2, 3]})
+    for threads in turns.THREADS:
+        drop_in(["--only", *options, "--threads", threads, "--rounds", "1"])
+        printed = capsys.readouterr().out
+        assert f"\n## {SECTIONS[options[0]]}, {turns.THREADS[threads]}\n" in printed
+        found = [row[column] for row in first_table(printed)]
+        assert found == (["None"] if options == ["search"] and threads == "one" else wanted)
+
+
+def test_each_fit_of_the_comparison_is_the_same_and_shows_the_kernels_part():
+    found = fits.compare(load("iris"), {"max_iter": 300, "tol": 1e-3}, rounds=1)
+    assert found.difference < fits.ROUNDING
+    assert found.epochs[0] == found.epochs[1] < 300
+    assert 0 < found.kernel_share < 1
+
+
+def test_results_of_other_shapes_differ_infinitely():
+    assert fits.difference(np.zeros(3), np.zeros(4)) == np.inf
+    assert fits.difference(np.array([1.0, 4.0]), np.array([2.0, 4.0])) == 0.25
+
+
+def test_a_fit_that_the_clock_does_not_see_is_an_error(monkeypatch):
+    monkeypatch.setattr(turns.KernelClock, "ENTRIES", ())
+    with pytest.raises(RuntimeError, match="the clock saw no compiled call"):
+        fits.compare(load("iris"), {"tol": 1.0}, rounds=1)
+
+
+def test_the_clock_counts_the_compiled_calls_of_its_thread_while_it_runs():
+    network, X = fastbp.Network([4, 3, 1], seed=0), np.zeros((8, 4), np.float32)
+    network.predict(X)
+    clock = turns.KernelClock()
+    with clock:
+        network.predict(X)
+        assert clock.calls == 1
+        assert clock.seconds > 0
+        network.loss(X, X[:, 0])
+        assert clock.calls == 2
+        other = threading.Thread(target=network.predict, args=(X,))
+        other.start()
+        other.join()
+    network.predict(X)
+    assert clock.calls == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity of processes")
+def test_one_thread_is_one_core_and_afterwards_all_cores_are_usable():
+    def threads_of_libraries():
+        return {pool["num_threads"] for pool in threadpool_info()}
+
+    pin(CORES)
+    before = threads_of_libraries()
+    with turns.using("one"):
+        assert usable_cores() == {min(CORES)}
+        assert threads_of_libraries() == {1}
+    with turns.using("default"):
+        assert usable_cores() == CORES
+        assert threads_of_libraries() == before
+
+
+def test_short_calls_take_turns(monkeypatch):
+    monkeypatch.setattr(turns, "SECONDS", 0.0)
+    made = []
+    calls = [lambda name=name: made.append(name) for name in "ab"]
+    turns.seconds_per_call(calls, 3, lambda: made.append("|"))
+    assert "".join(made) == "aaabbb" + 3 * "|aa|bb"
+
+
+def test_the_kernel_alone_predicts_what_the_network_predicts():
+    calls = NetworkCalls()
+    calls.predictions()
+    np.testing.assert_allclose(calls.out, calls.network.predict(calls.rows), rtol=0, atol=1e-6)
+    assert calls.out.std() > 0.1
+
+
+@pytest.mark.parametrize(("implementation", "package"), [("fastbp", "fastbp"), ("scikit-learn", "sklearn")])
+def test_the_short_calls_of_the_suite_are_those_of_the_named_package(implementation, package):
+    suite = bench_short_calls.Estimators()
+    suite.setup(implementation, "iris")
+    assert type(suite.model).__module__.partition(".")[0] == package
+    first = suite.model.t_
+    suite.time_partial_fit_of_32_rows(implementation, "iris")
+    suite.time_predict_proba_of_one_row(implementation, "iris")
+    assert suite.model.t_ == first + 32
