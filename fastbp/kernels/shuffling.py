@@ -42,7 +42,9 @@ def mersenne_twister(random: np.random.RandomState) -> RandomState:
     state: Any = random.get_state(legacy=False)
     if state["bit_generator"] != "MT19937":
         raise TypeError(f"kernels know NumPy's MT19937, and not {state['bit_generator']}")
-    return np.append(state["state"]["key"], state["state"]["pos"]).astype(np.uint64)
+    words = np.empty(MERSENNE_TWISTER + 1, np.uint64)
+    words[:-1], words[-1] = state["state"]["key"], state["state"]["pos"]
+    return words
 
 
 @njit

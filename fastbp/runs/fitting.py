@@ -166,14 +166,15 @@ def _alone(job: Job, rates: Rates, losses: Rates) -> int:
 
 
 def _is_finite(state: State) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in _learned(state))
+    return all([np.isfinite(array).all() for array in _learned(state)])
 
 
 def _learned(state: State) -> list[npt.NDArray[Any]]:
     """Return the parameters and the optimizer's moments."""
-    input_factors = state.input_factors
-    of_factors = input_factors.weights, input_factors.factors, input_factors.mean, input_factors.square
-    return [array for array in (state.parameters.data, state.mean, state.square, *of_factors) if array.size]
+    learned, of_inputs = [state.parameters.data, state.mean, state.square], state.input_factors
+    if of_inputs.factors.size:
+        learned += [of_inputs.weights, of_inputs.factors, of_inputs.mean, of_inputs.square]
+    return [array for array in learned if array.size]
 
 
 def _changing(state: State) -> list[npt.NDArray[Any]]:
