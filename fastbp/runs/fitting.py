@@ -166,7 +166,7 @@ def _alone(job: Job, rates: Rates, losses: Rates) -> int:
 
 
 def _is_finite(state: State) -> bool:
-    return all([np.isfinite(array).all() for array in _learned(state)])
+    return all(bool(np.isfinite(array).all()) for array in _learned(state))
 
 
 def _learned(state: State) -> list[npt.NDArray[Any]]:
