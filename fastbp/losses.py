@@ -9,6 +9,7 @@ outputs ŷ and targets y, the loss of a sample is the sum over its outputs of
 - `poisson`: exp(ŷ) − y ŷ, for y ≥ 0; the expected count is exp(ŷ)
 - `absolute_error`: |ŷ − y|
 - `huber(delta)` and `quantile(q)`, see these functions
+- `custom(function)` and `custom_rows(function)`: a function of your own, see there
 
 `kernels/losses.py` computes losses. This file must not know Numba.
 
@@ -18,8 +19,10 @@ Huber (1964), "Robust estimation of a location parameter", Annals of Mathematica
 (1978), "Regression quantiles", Econometrica 46(1).
 """
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -31,6 +34,8 @@ __all__ = [
     "absolute_error",
     "binary_cross_entropy",
     "cross_entropy",
+    "custom",
+    "custom_rows",
     "huber",
     "poisson",
     "quantile",
@@ -51,8 +56,6 @@ class Loss:
     ----------
     name : str
         Name for users.
-    code : int
-        Number for kernels.
     parameter : float, default 0.0
         Parameter of the loss: δ of `huber`, or q of `quantile`. For the two cross-entropies, an upper bound of −log p,
         where 0 means no bound. 0 if the loss has no parameter.
@@ -66,10 +69,15 @@ class Loss:
         Inverse link function, which turns ŷ into the expected target.
     kink : float or None, default None
         Distance |ŷ − y| at which the loss or its derivative has a kink; None for a smooth loss.
+    is_custom : bool, default False
+        Whether the loss is a user's function.
+    function : callable or None, default None
+        The user's function. None for other losses, and for a network that was loaded from a model file.
+    sees_rows : bool, default False
+        Whether the user's function takes a row of outputs, not a single one.
     """
 
-    name: LossName
-    code: int
+    name: str
     parameter: float = 0.0
     parameter_name: str = ""
     lowest: float = -np.inf
@@ -77,12 +85,17 @@ class Loss:
     takes_classes: bool = False
     link: Link = "identity"
     kink: float | None = None
+    is_custom: bool = False
+    function: Callable[..., Any] | None = None
+    sees_rows: bool = False
 
     def __post_init__(self) -> None:
         if self.parameter != 0 and not self.parameter_name:
             raise ValueError(f"the loss {self.name} takes no parameter, got {self.parameter!r}")
 
     def __repr__(self) -> str:
+        if self.is_custom:
+            return f"custom{'_rows' * self.sees_rows}({self.name})"
         return f"{self.name}({self.parameter_name}={self.parameter})" if self.parameter != 0 else self.name
 
     @property
@@ -101,16 +114,19 @@ class Loss:
 
     def describe(self) -> dict[str, Any]:
         """Return the loss as a dictionary for JSON; `from_description` is the inverse."""
-        return {"name": self.name, "parameter": self.parameter}
+        described: dict[str, Any] = {"name": self.name, "parameter": self.parameter}
+        if self.is_custom:
+            described |= {"is_custom": True, "sees_rows": self.sees_rows, "link": self.link}
+        return described
 
 
-squared_error = Loss("squared_error", 0)
-binary_cross_entropy = Loss("binary_cross_entropy", 1, parameter_name="bound", lowest=0.0, highest=1.0, link="logistic")
+squared_error = Loss("squared_error")
+binary_cross_entropy = Loss("binary_cross_entropy", parameter_name="bound", lowest=0.0, highest=1.0, link="logistic")
 cross_entropy = Loss(
-    "cross_entropy", 2, parameter_name="bound", lowest=0.0, highest=1.0, takes_classes=True, link="softmax"
+    "cross_entropy", parameter_name="bound", lowest=0.0, highest=1.0, takes_classes=True, link="softmax"
 )
-poisson = Loss("poisson", 3, lowest=0.0, link="exp")
-absolute_error = Loss("absolute_error", 5, kink=0.0)
+poisson = Loss("poisson", lowest=0.0, link="exp")
+absolute_error = Loss("absolute_error", kink=0.0)
 
 
 def huber(delta: float = 1.0) -> Loss:
@@ -136,7 +152,7 @@ def huber(delta: float = 1.0) -> Loss:
     Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35(1).
     """
     δ = checks.positive("delta", delta)
-    return Loss("huber", 4, parameter=δ, parameter_name="delta", kink=δ)
+    return Loss("huber", parameter=δ, parameter_name="delta", kink=δ)
 
 
 def quantile(q: float = 0.5) -> Loss:
@@ -163,7 +179,85 @@ def quantile(q: float = 0.5) -> Loss:
     ----------
     Koenker and Bassett (1978), "Regression quantiles", Econometrica 46(1).
     """
-    return Loss("quantile", 6, parameter=checks.between("q", q, 0, 1), parameter_name="q", kink=0.0)
+    return Loss("quantile", parameter=checks.between("q", q, 0, 1), parameter_name="q", kink=0.0)
+
+
+def custom(function: Callable[[Any, Any], tuple[Any, Any]], link: Link = "identity") -> Loss:
+    """Return a loss of your own, for each output of each row.
+
+    Numba compiles the function, so it may use numbers, `math`, NumPy's functions of numbers and other compiled
+    functions. Before the first step, its derivative is compared with central differences at some targets.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an output ŷ and a target y, both numbers. Returns the loss and its derivative with respect to ŷ.
+    link : {"identity", "logistic", "softmax", "exp"}, default "identity"
+        Inverse link function, which turns ŷ into the expected target.
+
+    Returns
+    -------
+    Loss
+        A value for the argument `loss` of `Network` methods and of `fastbp.sklearn.MLPRegressor`. A model file holds
+        the name of the function and not the function. A loaded network predicts without the function.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not a function of two arguments. The first use of the loss also raises a TypeError if Numba
+        cannot compile the function.
+    ValueError
+        If there is no such link. The first use of the loss also raises a ValueError if the derivative is wrong.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> def asymmetric(f, y):
+    ...     r = f - y
+    ...     return (r * r, 2 * r) if r > 0 else (4 * r * r, 8 * r)
+    >>> fastbp.losses.custom(asymmetric)
+    custom(asymmetric)
+    """
+    return _of_function(function, 2, link)
+
+
+def custom_rows(function: Callable[[Any, Any, Any], Any], link: Link = "identity") -> Loss:
+    """Return a loss of your own that sees all outputs of a row, such as a mean and a variance.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the outputs of a row, its targets, and an array for the derivative, each an array of float64 with one
+        number per output. Writes the derivative of the loss with respect to each output, and returns the loss. If y
+        has fewer columns than the network has outputs, the other targets are 0.
+    link : {"identity", "logistic", "softmax", "exp"}, default "identity"
+        As in `custom`.
+
+    Returns
+    -------
+    Loss
+        As in `custom`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `custom`, for a function of three arguments.
+    """
+    return _of_function(function, 3, link)
+
+
+def _of_function(function: Any, arguments: int, link: Any) -> Loss:
+    """Return the loss of a user's function that takes so many arguments, or raise."""
+    function = getattr(function, "py_func", function)  # of a function that Numba has compiled
+    wanted = "(ŷ, y)" if arguments == 2 else "(ŷ, y, derivative)"
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"function must be a function of {wanted}, got {checks.shown(function)}")
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"function must take {wanted}, and {function.__name__} does not: {error}") from error
+    checks.choice("link", link, get_args(Link))
+    return Loss(function.__name__, link=link, is_custom=True, function=function, sees_rows=arguments == 3)
 
 
 _DEFAULTS = {
@@ -184,8 +278,10 @@ def resolve(loss: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if not isinstance(loss, str):
-        made_by = next((made for made in (huber, quantile) if made is loss), None)
+        made_by = next((made for made in (huber, quantile, custom, custom_rows) if made is loss), None)
         hint = f": call it, as in losses.{made_by.__name__}()" if made_by else ""
+        if made_by is None and callable(loss):
+            hint = ": losses.custom(function) makes a loss of a function"
         raise TypeError(f"loss must be a name or one of fastbp.losses, got {checks.shown(loss)}{hint}")
     if loss not in _DEFAULTS:
         raise ValueError(f"loss must be one of {', '.join(NAMES)}; got {loss!r}")
@@ -199,10 +295,22 @@ def resolve_or_trained(loss: Any, trained: Loss | None) -> Loss:
 
 def from_description(description: Any) -> Loss:
     """Return the loss that `Loss.describe` described; raise ValueError if the description is invalid."""
+    if isinstance(description, dict) and "is_custom" in description:
+        return _of_custom_description(description)
     if not isinstance(description, dict) or set(description) != {"name", "parameter"}:
         raise ValueError(f"loss must be the description of one, got {checks.shown(description)}")
     parameter = checks.not_negative("loss.parameter", description["parameter"])
     return resolve(description["name"]).with_parameter(parameter)
+
+
+def _of_custom_description(description: dict[str, Any]) -> Loss:
+    """Return the loss of a user's function that is only known by its name."""
+    wanted: dict[str, type] = {"name": str, "parameter": float, "is_custom": bool, "sees_rows": bool, "link": str}
+    is_right = set(description) == set(wanted) and all(type(description[name]) is wanted[name] for name in wanted)
+    if not is_right or description["parameter"] != 0 or description["link"] not in get_args(Link):
+        raise ValueError(f"loss must be the description of one, got {checks.shown(description)}")
+    link: Any = description["link"]
+    return Loss(description["name"], link=link, is_custom=True, sees_rows=description["sees_rows"])
 
 
 def inverse_link(link: str, f: Array) -> Array:

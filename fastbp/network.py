@@ -11,6 +11,8 @@ import numpy.typing as npt
 from fastbp import activations, checks, losses, optimizers
 from fastbp._typing import FloatDType, Floats, HeldOut, LayerSizes, MaybeArray
 from fastbp.kernels import entries, packing
+from fastbp.kernels.activations import with_pieces
+from fastbp.kernels.custom_losses import loss_address
 from fastbp.losses import Loss, LossName
 from fastbp.optimizers import SGD, Optimizer
 from fastbp.results import Gradients, History, Progress, Trace
@@ -106,7 +108,8 @@ class Network(NetworkState):
         """
         x = checks.matrix("X", X, self._sizes[0], self._dtype)
         workspace = packing.workspace_for(self._sizes, len(x), self._dtype)
-        entries.trace(packing.padded_rows(x, self._dtype), self._checkpoint.parameters, workspace, np.arange(len(x)))
+        parameters = with_pieces(self._checkpoint.parameters)
+        entries.trace(packing.padded_rows(x, self._dtype), parameters, workspace, np.arange(len(x)))
         f = packing.gradient_matrices(workspace, len(x))[1:]
         return Trace(f, packing.activation_matrices(workspace, len(x))[:-1])
 
@@ -196,11 +199,12 @@ class Network(NetworkState):
         """
         resolved = losses.resolve_or_trained(loss, self.trained_loss)
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
-        n, parameters = rows.rows, self._checkpoint.parameters
+        n, parameters = rows.rows, with_pieces(self._checkpoint.parameters)
         workspace = packing.workspace_for(self._sizes, n, self._dtype)
         gradients = packing.zero_parameters(self._sizes, self._dtype)
+        address = loss_address(resolved, self._dtype)
         value = entries.differentiate(
-            rows, parameters, gradients, workspace, np.arange(n), resolved.code, resolved.parameter, True
+            rows, parameters, gradients, workspace, np.arange(n), address, resolved.parameter, True
         )
         x, *f = packing.gradient_matrices(workspace, n)
         return Gradients(value, packing.weight_matrices(gradients), packing.bias_vectors(gradients), tuple(f), x)

@@ -3,6 +3,8 @@
 May import `network`, `runs`, `kernels` and `machine`. It must not know the terminal.
 """
 
+import functools
+import itertools
 import os
 import sys
 import time
@@ -13,16 +15,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import checks
+from fastbp import checks, losses
 from fastbp._typing import Floats
 from fastbp._version import __version__
-from fastbp.kernels import entries
+from fastbp.kernels import activations
+from fastbp.kernels.custom_losses import loss_address
+from fastbp.kernels.input_factors import DIFFERENTIATE, FOLD
+from fastbp.kernels.shuffling import MERSENNE_TWISTER, shuffle_address
+from fastbp.kernels.steps import step_address
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
+from fastbp.optimizers import ADAM, MOMENTUM
 from fastbp.runs.threads import cores
 
 DTYPES = ("float32", "float64")
 ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
+OF_LAYERS = (
+    *("tanh", "tanh_derivative", "logistic", "logistic_derivative"),
+    *("dropout", "differentiate_inputs", "fold_inputs"),
+)
+STEPS = ("momentum", "adam")
+SHUFFLES = ("xoshiro", "mersenne_twister")
+# What is compiled by itself: entries, and pieces that they call.
+FUNCTIONS = (*ENTRIES, *losses.NAMES, *OF_LAYERS, *STEPS, *SHUFFLES)
 
 
 def warmup(
@@ -35,7 +50,8 @@ def warmup(
     Parameters
     ----------
     dtypes : str or sequence of dtypes, default ("float32", "float64")
-        Dtypes of the networks: a name such as "float32", or a sequence of dtypes. Each dtype has five functions.
+        Dtypes of the networks: a name such as "float32", or a sequence of dtypes. Each dtype has five functions,
+        and some for each loss, activation, kind of step and shuffle.
     progress : callable, optional
         Called before each function with the names of the dtype and the function, such as "float32" and "train".
 
@@ -65,6 +81,15 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
     yield "evaluate", lambda: net.loss(X, y)
     yield "differentiate", lambda: net.gradients(X, y)
     yield "trace", lambda: net.forward(X)
+    for name in losses.NAMES:
+        yield name, functools.partial(loss_address, losses.resolve(name), dtype)
+    of_layers = itertools.chain(*activations.PIECES.values(), (activations.DROPOUT, DIFFERENTIATE, FOLD))
+    for name, piece in zip(OF_LAYERS, of_layers, strict=True):
+        yield name, functools.partial(piece.address, dtype)
+    for name, kind in zip(STEPS, (MOMENTUM, ADAM), strict=True):
+        yield name, functools.partial(step_address, kind, dtype)
+    for name, words in zip(SHUFFLES, (4, MERSENNE_TWISTER + 1), strict=True):
+        yield name, functools.partial(shuffle_address, np.zeros(words, np.uint64))
 
 
 class SelfTest(NamedTuple):
@@ -197,12 +222,14 @@ def diagnose() -> Diagnosis:
         except (OSError, ValueError) as error:
             problems.append(f"{path} is damaged or cannot be read, and will be compiled again ({error})")
             continue
-        module, _, name = head.function.rpartition(".")
-        if module == entries.__name__:
+        name = head.function.rpartition(".")[2]
+        if name in SHUFFLES:  # their code does not depend on the dtype
+            kept = {dtype: {**found, name: head.seconds} for dtype, found in kept.items()}
+        elif name in FUNCTIONS:
             kept["float32" if "float32" in head.signature else "float64"][name] = head.seconds
     problems += host.problems()
     older = sorted({path.parent for root in cache.roots() for path in root.glob(f"*/*{cache.SUFFIX}")} - {place})
-    kept = {dtype: {name: found[name] for name in ENTRIES if name in found} for dtype, found in kept.items()}
+    kept = {dtype: {name: found[name] for name in FUNCTIONS if name in found} for dtype, found in kept.items()}
     return Diagnosis(
         {
             "fastbp": __version__,
@@ -217,7 +244,7 @@ def diagnose() -> Diagnosis:
         place is not None and os.access(place, os.W_OK),
         size,
         kept,
-        {dtype: [name for name in ENTRIES if name not in kept[dtype]] for dtype in DTYPES},
+        {dtype: [name for name in FUNCTIONS if name not in kept[dtype]] for dtype in DTYPES},
         older,
         sum(path.stat().st_size for directory in older for path in directory.glob("*")),
         problems,

@@ -194,7 +194,7 @@ TABLE = [
     ("fit(loss=losses.quantile)", TypeError, "got <function quantile … : call it, as in losses.quantile()"),
     ("fit(loss=len)", TypeError, "loss must be a name or one of fastbp.losses, got <built-in function len>"),
     ("losses.huber(-1.0)", ValueError, "delta must be positive and finite, got -1.0"),
-    ("losses.Loss('squared_error', 0, 2.0)", ValueError, "the loss squared_error takes no parameter, got 2.0"),
+    ("losses.Loss('squared_error', 2.0)", ValueError, "the loss squared_error takes no parameter, got 2.0"),
     ("replace(losses.poisson, parameter=0.5)", ValueError, "the loss poisson takes no parameter, got 0.5"),
     ("with_metadata(loss={'name': 'mse', 'parameter': 0})", ValueError, "loss must be one of squared_error, … 'mse'"),
     ("with_metadata(loss={'name': 'absolute_error', 'parameter': 3})", ValueError, "absolute_error takes no parameter"),

@@ -8,9 +8,12 @@ import reference
 
 import fastbp
 from fastbp import losses
-from fastbp.kernels.losses import loss_and_gradient, narrow_loss_and_gradient
+from fastbp.kernels.custom_losses import loss_address
+from fastbp.kernels.layout import Panels
+from fastbp.kernels.losses import PIECES, loss_and_gradient
 from fastbp.kernels.packing import lanes_of, matrix_from, panels_from
-from fastbp.machine.line import TILE_ROWS
+from fastbp.machine.jit import entry
+from fastbp.machine.line import TILE_ROWS, pointer
 
 LOSSES = [losses.resolve(name) for name in losses.NAMES] + [losses.huber(0.3), losses.quantile(0.9)]
 DTYPES = ("float32", "float64")
@@ -25,19 +28,38 @@ def targets(loss, rng, shape):
     return rng.poisson(2.0, shape).astype(float) if loss.name == "poisson" else rng.standard_normal(shape)
 
 
+@entry
+def call_piece(address, parameter, f, y, weights, total_weight, line_losses, out, narrow_output):
+    """Do what the kernels do: hand addresses to a loss's piece."""
+    data, targets, gradient = pointer(f.data), pointer(y.data), pointer(out.data)
+    loss_and_gradient(
+        address,
+        parameter,
+        Panels(data, f.at, f.rows, f.columns, f.stride),
+        Panels(targets, y.at, y.rows, y.columns, y.stride),
+        pointer(weights),
+        0,
+        total_weight,
+        pointer(line_losses),
+        0,
+        Panels(gradient, out.at, out.rows, out.columns, out.stride),
+        narrow_output,
+    )
+
+
 def compute(loss, f, y, sample_weights, dtype):
     """Return Σ w ℓ and ∂L/∂ŷ; of a narrow ŷ, hold what comes of it lying either way against each other."""
     weights = np.zeros(-(-len(f) // 16) * 16, dtype)
     weights[: len(f)] = sample_weights
     weight, line_losses = weights.sum(dtype=np.float64), np.zeros(len(f))
     out = panels_from(np.full(f.shape, np.nan), dtype)
-    operands = panels_from(f, dtype), panels_from(y, dtype), weights, 0, weight, line_losses, 0, out
-    loss_and_gradient(loss.code, loss.parameter, *operands)
+    operands = loss_address(loss, np.dtype(dtype)), loss.parameter
+    call_piece(*operands, panels_from(f, dtype), panels_from(y, dtype), weights, weight, line_losses, out, False)
     total = line_losses.sum()
     if 2 * f.shape[1] <= lanes_of(dtype):
         out_T = panels_from(np.full(f.T.shape, np.nan), dtype)
-        operands = panels_from(f.T, dtype), panels_from(y.T, dtype), weights, 0, weight, line_losses, 0, out_T
-        narrow_loss_and_gradient(loss.code, loss.parameter, *operands)
+        f_T, y_T = panels_from(f.T, dtype), panels_from(y.T, dtype)
+        call_piece(*operands, f_T, y_T, weights, weight, line_losses, out_T, True)
         ε = np.finfo(dtype).eps
         np.testing.assert_allclose(line_losses.sum(), total, rtol=8 * ε, atol=8 * ε)
         np.testing.assert_allclose(matrix_from(out_T).T, matrix_from(out), rtol=8 * ε, atol=8 * ε)
@@ -123,8 +145,8 @@ def test_rows_past_the_batch_have_no_gradient(dtype):
     out = panels_from(np.full((2 * TILE_ROWS, 17), np.nan), dtype)._replace(rows=TILE_ROWS + 1)
     weights = np.zeros(2 * TILE_ROWS, dtype)
     weights[: TILE_ROWS + 1] = 1
-    operands = panels_from(f, dtype), panels_from(y, dtype), weights, 0, TILE_ROWS + 1, np.zeros(2), 0, out
-    loss_and_gradient(0, 0.0, *operands)
+    operands = panels_from(f, dtype), panels_from(y, dtype), weights, float(TILE_ROWS + 1), np.zeros(2), out
+    call_piece(loss_address(losses.squared_error, np.dtype(dtype)), 0.0, *operands, False)
     past = matrix_from(out._replace(rows=2 * TILE_ROWS))[TILE_ROWS + 1 :]
     assert not past.any()
 
@@ -138,16 +160,8 @@ def test_nan_is_seen_in_the_loss(name):
         assert not math.isfinite(compute(loss, f, y, np.ones(2), "float64")[0])
 
 
-@pytest.mark.parametrize("code", [-1, len(losses.NAMES)])
-@pytest.mark.parametrize("kernel", [loss_and_gradient, narrow_loss_and_gradient])
-def test_an_unknown_code_is_an_error(kernel, code):
-    f, y, out = (panels_from(np.ones((2, 2)), "float64") for _ in range(3))
-    with pytest.raises(ValueError, match="no loss has this code"):
-        kernel(code, 0.0, f, y, np.ones(16), 0, 2.0, np.zeros(2), 0, out)
-
-
-def test_codes_count_the_losses():
-    assert [losses.resolve(name).code for name in losses.NAMES] == list(range(len(losses.NAMES)))
+def test_every_loss_has_a_piece():
+    assert tuple(PIECES) == losses.NAMES
 
 
 def test_losses_are_found_by_name_and_their_parameters_set():

@@ -181,7 +181,7 @@ def test_a_quantile_is_learned():
 
 @entry
 def drop(keep_probability, key, layer, first, h):
-    activations.drop(activations.Dropout(keep_probability, np.uint64(key)), layer, first, h)
+    activations.drop_units(activations.Dropout(keep_probability, np.uint64(key), 0), layer, first, h)
 
 
 def mask(keep_probability, key, layer, first, shape, dtype=np.float64):

@@ -20,7 +20,6 @@ from fastbp.kernels.layout import (
     smaller,
     workspace_addresses,
 )
-from fastbp.kernels.losses import check_loss
 from fastbp.kernels.propagation import (
     backward_pass,
     differentiate_layer,
@@ -38,7 +37,7 @@ from fastbp.kernels.rows import (
     training_row_addresses,
 )
 from fastbp.kernels.run_state import ABANDONED, EPOCH, ROW, STALE, STEP, Plan, State, Tally, count_step
-from fastbp.kernels.shuffling import MERSENNE_TWISTER, RowOrder, shuffle_rows
+from fastbp.kernels.shuffling import RowOrder, shuffle_rows
 from fastbp.kernels.step import (
     Learner,
     batch_for,
@@ -74,13 +73,14 @@ def _make_steps(
     step, first = counts[STEP], counts[ROW]
     steps_before = step
     for k in range(n_steps):
-        if first == 0 and plan.shuffled and thread == 0 and counts[STALE] <= plan.patience:
-            shuffle_rows(order)
+        if first == 0 and plan.shuffle != 0 and thread == 0 and counts[STALE] <= plan.patience:
+            shuffle_rows(plan.shuffle, order)
         # When all threads are here, the last step is complete and the order of the rows is ready.
         if not wait_for_all(barrier, n_threads) or counts[STALE] > plan.patience:
             break
         n = smaller(plan.batch_size, plan.rows - first)
-        dropout = Dropout(1 - plan.dropout, order.random[0] + np.uint64(step) * np.uint64(0xBF58476D1CE4E5B9))
+        key = order.random[0] + np.uint64(step) * np.uint64(0xBF58476D1CE4E5B9)
+        dropout = Dropout(1 - plan.dropout, key, plan.drop)
         batch = batch_for(n, workspace.lanes, thread, n_threads, dropout)
         weight = batch_weight(source, order.rows, first, n)
         if batch.rows.n > 0:
@@ -115,15 +115,15 @@ def train(
     The call ends earlier if a batch's loss is not finite, or if more epochs in a row than the plan's patience do not
     improve. The call returns ABANDONED if a thread of the group did not come.
     """
-    check_loss(plan.loss)
     # State is taken apart once, into addresses: a look into a tuple of arrays counts references.
     parameters, gradients, mean, square, order, random, counts, sums, rate_factors, input_factors = state
-    check_activation(parameters.activation)
+    check_activation(parameters)
     mode = flush_denormals()
     φ, has_factors = addresses_of(parameters), input_factors.factors.size > 0
     of_φ, factors = parameters_in(pointer(gradients), φ), input_factor_addresses(input_factors)
-    learner = Learner(φ, of_φ, pointer(mean), pointer(square), plan.rule, pointer(rate_factors), factors, has_factors)
-    row_order = RowOrder(pointer(order), order.size, pointer(random), random.size > MERSENNE_TWISTER)
+    moments = pointer(mean), pointer(square)
+    learner = Learner(φ, of_φ, *moments, plan.rule, plan.step, pointer(rate_factors), factors, has_factors)
+    row_order = RowOrder(pointer(order), order.size, pointer(random))
     tally = Tally(pointer(counts), pointer(sums), pointer(epoch_losses), counts[EPOCH])
     thread, n_threads, barrier = group
     made = _make_steps(
@@ -147,12 +147,11 @@ def evaluate(
     parameters: Parameters,
     workspace: Workspace,
     order: Integers,  # (n,): 0, …, n − 1
-    loss: int,
+    loss: int,  # the address of a piece, from `custom_losses.loss_address`
     loss_parameter: float,
 ) -> float:
     """Return the weighted mean loss of all rows, a workspace of rows at a time."""
-    check_loss(loss)
-    check_activation(parameters.activation)
+    check_activation(parameters)
     n, order, source = order.size, pointer(order), training_row_addresses(rows)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
     total, total_weight = 0.0, 0.0
@@ -174,13 +173,12 @@ def differentiate(
     gradients: Parameters,  # written
     workspace: Workspace,  # with room for all rows; its gradients are written
     order: Integers,  # (n,): 0, …, n − 1
-    loss: int,
+    loss: int,  # the address of a piece, from `custom_losses.loss_address`
     loss_parameter: float,
     of_input: bool,  # whether ∂L/∂x is written too
 ) -> float:
     """Return the weighted mean loss of all rows, and write its gradient in every parameter and every f_i."""
-    check_loss(loss)
-    check_activation(parameters.activation)
+    check_activation(parameters)
     φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
     batch = batch_for(order.size, workspace.lanes, 0, 1, NO_DROPOUT)
     order, source = pointer(order), training_row_addresses(rows)
@@ -204,7 +202,7 @@ def trace(
     order: Integers,  # (n,): 0, …, n − 1
 ) -> None:
     """Every h_i and f_i of a forward pass."""
-    check_activation(parameters.activation)
+    check_activation(parameters)
     φ, workspace, rows = addresses_of(parameters), workspace_addresses(workspace), RowRange(0, order.size)
     gather_rows(pointer(x), pointer(order), 0, activations_of(workspace, 0, rows))
     forward_pass(φ, workspace, rows, NO_DROPOUT)
@@ -219,7 +217,7 @@ def predict(
     out: Floats,  # (n, D_{K+1}), written
 ) -> bool:
     """ŷ for each row of x, a workspace of rows at a time. Return whether all numbers of x were finite."""
-    check_activation(parameters.activation)
+    check_activation(parameters)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
     finite = True
     for first in range(0, x.shape[0], workspace.capacity):

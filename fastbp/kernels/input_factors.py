@@ -7,16 +7,18 @@ This file must not know the passes or the optimizers.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Floats
 from fastbp.kernels.layout import Panels, Parameters, element_at
 from fastbp.kernels.packing import aligned_zeros, round_up
 from fastbp.machine.arithmetic import sum_lanes
-from fastbp.machine.jit import jitable, njit
+from fastbp.machine.jit import inlined, jitable
 from fastbp.machine.line import line_length, load, pointer, store, zero_line
+from fastbp.machine.piece import REAL, WHOLE, Piece, address_type, caller, tuple_type
 
 
 class InputFactors(NamedTuple):
@@ -28,17 +30,19 @@ class InputFactors(NamedTuple):
     mean: Floats  # Adam's m of s, or its velocity
     square: Floats  # Adam's v of s
     rate: float  # what the learning rate of s is multiplied by
+    differentiate: int  # the addresses of the two pieces below; 0 if inputs have no factors
+    fold: int
 
 
 @jitable
 def input_factor_addresses(input_factors: InputFactors) -> InputFactors:
     """Return the same factors with addresses for arrays. The caller keeps the arrays alive."""
-    weights, factors, gradients, mean, square, rate = input_factors
-    return InputFactors(pointer(weights), pointer(factors), pointer(gradients), pointer(mean), pointer(square), rate)
+    weights, factors, gradients, mean, square, rate, differentiate, fold = input_factors
+    moments = pointer(mean), pointer(square)
+    return InputFactors(pointer(weights), pointer(factors), pointer(gradients), *moments, rate, differentiate, fold)
 
 
-@njit
-def differentiate_input_factors(
+def _differentiate(
     input_factors: InputFactors,  # its gradients are written
     gradients: Panels,  # (D, E): ∂L/∂Vᵀ, overwritten by ∂L/∂Ω_0ᵀ
 ) -> None:
@@ -53,8 +57,7 @@ def differentiate_input_factors(
         input_factors.gradients[d] = sum_lanes(total)
 
 
-@njit
-def fold_input_factors(
+def _fold(
     input_factors: InputFactors,
     weights: Panels,  # (D, E): Vᵀ, written
 ) -> None:
@@ -65,11 +68,37 @@ def fold_input_factors(
             store(weights.data, at, load(input_factors.weights, at) * input_factors.factors[d])
 
 
+# --- pieces -------------------------------------------------------------------------------------------------
+
+
+def _types(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Return the types of the arguments of both pieces."""
+    numbers = address_type(dtype)
+    factors = tuple_type(InputFactors, *5 * [numbers], REAL, WHOLE, WHOLE)
+    return factors, tuple_type(Panels, numbers, *4 * [WHOLE])
+
+
+DIFFERENTIATE, FOLD = Piece(_differentiate, _types, "differentiate_inputs"), Piece(_fold, _types, "fold_inputs")
+_call_piece = caller(_types)
+
+
+@inlined
+def differentiate_input_factors(input_factors: InputFactors, gradients: Panels) -> None:
+    """Write ∂L/∂s, and overwrite ∂L/∂V by ∂L/∂Ω_0."""
+    _call_piece(input_factors.differentiate, (input_factors, gradients))
+
+
+@inlined
+def fold_input_factors(input_factors: InputFactors, weights: Panels) -> None:
+    """Write V = Ω_0 diag(s)."""
+    _call_piece(input_factors.fold, (input_factors, weights))
+
+
 @functools.cache
 def no_input_factors(dtype: npt.DTypeLike) -> InputFactors:
     """Return the empty buffers of inputs without factors."""
     empty = aligned_zeros(0, dtype)
-    return InputFactors(empty, empty, empty, empty, empty, 1.0)
+    return InputFactors(empty, empty, empty, empty, empty, 1.0, 0, 0)
 
 
 def input_factors_of(parameters: Parameters, rate: float) -> InputFactors:
@@ -80,4 +109,5 @@ def input_factors_of(parameters: Parameters, rate: float) -> InputFactors:
     room = round_up(int(parameters.sizes[0]), parameters.lanes)
     factors, gradients, mean, square = (aligned_zeros(room, data.dtype) for _ in range(4))
     factors[: parameters.sizes[0]] = 1
-    return InputFactors(weights, factors, gradients, mean, square, rate)
+    addresses = (piece.address(data.dtype) for piece in (DIFFERENTIATE, FOLD))
+    return InputFactors(weights, factors, gradients, mean, square, rate, *addresses)

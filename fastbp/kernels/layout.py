@@ -49,6 +49,10 @@ class Parameters(NamedTuple):
     lanes: int  # numbers in a line
     narrow_output: bool  # whether Ω_K is stored the other way round
     activation: int  # between the layers: the code of an `activations.Activation`
+    activate: (
+        int  # the address of its piece, from `activations.with_pieces`; 0 for ReLU, for identity and for gradients
+    )
+    derivative: int  # the address of the piece of its derivative
 
 
 class RowRange(NamedTuple):
@@ -86,16 +90,17 @@ def addresses_of(parameters: Parameters) -> Parameters:
     Numba counts references to arrays, and not to addresses. The counting took a quarter to a half of a small network's
     step.
     """
-    data, n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation = parameters
-    sizes, weights_at, biases_at = pointer(sizes), pointer(weights_at), pointer(biases_at)
-    return Parameters(pointer(data), n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation)
+    data, n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation, activate, derivative = parameters
+    places = pointer(sizes), pointer(weights_at), pointer(biases_at)
+    return Parameters(pointer(data), n_layers, *places, lanes, narrow_output, activation, activate, derivative)
 
 
 @jitable
 def parameters_in(data: Floats, like: Parameters) -> Parameters:
     """Return a number for each parameter in another buffer, laid out like the given ones."""
-    _, n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation = like
-    return Parameters(data, n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation)
+    _, n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation, activate, derivative = like
+    places = sizes, weights_at, biases_at
+    return Parameters(data, n_layers, *places, lanes, narrow_output, activation, activate, derivative)
 
 
 @jitable

@@ -1,38 +1,26 @@
 """The losses: value and ∂L/∂ŷ together, weighted over a batch.
 
 Losses are computed line by line, in the network's dtype. The losses of a line of samples are summed in that dtype, and
-the sums of all lines in float64. This file must not know how ŷ was computed, nor what is done with its gradient.
+the sums of all lines in float64. The loss of a batch is a piece, which `loss_and_gradient` calls by its address. So a
+run compiles its own loss alone. This file must not know how ŷ was computed, nor what is done with its gradient.
 """
+
+from typing import Any
 
 import numpy as np
 
-from fastbp import losses
 from fastbp._typing import Floats
 from fastbp.kernels.layout import Panels, element_at, smaller
 from fastbp.machine.arithmetic import keep_lanes, maximum, minimum, sum_lanes, transpose, where_positive
 from fastbp.machine.elementary import exp, log, log_1p
 from fastbp.machine.jit import inlined, njit
 from fastbp.machine.line import TILE_ROWS, Line, line_length, load, load_tile, store, zero_line
+from fastbp.machine.piece import REAL, TRUTH, WHOLE, Piece, address_type, caller, tuple_type
 
-_SQUARED_ERROR = losses.squared_error.code
-_BINARY_CROSS_ENTROPY = losses.binary_cross_entropy.code
-_CROSS_ENTROPY = losses.cross_entropy.code
-_POISSON = losses.poisson.code
-_HUBER = losses.huber().code
-_ABSOLUTE_ERROR = losses.absolute_error.code
-_QUANTILE = losses.quantile().code
 _ROOM = 2.0**-16  # what losses are multiplied by while they are summed in float32, which is exact, so no sum overflows
-_N_LOSSES = len(losses.NAMES)  # with the codes from 0 on
 
 
-@inlined
-def check_loss(loss: int) -> None:
-    """Raise ValueError unless a loss has this code."""
-    if loss < 0 or loss >= _N_LOSSES:
-        raise ValueError("no loss has this code")
-
-
-# --- a line of ŷ: its losses and derivatives (or a single number, in plain Python) ---------------------------
+# --- a line of ŷ: its losses and derivatives ----------------------------------------------------------------
 
 
 @njit
@@ -74,24 +62,42 @@ def quantile_loss(f: Line, y: Line, q: float) -> tuple[Line, Line]:
     return maximum(r * q, r * (q - 1)), where_positive(r * -1, one * (1 - q)) - where_positive(r, one * q)
 
 
-@inlined
-def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Line]:
-    """Return values and derivatives of the loss with this code."""
-    if loss == _SQUARED_ERROR:
-        return squared_error(f, y)
-    if loss == _BINARY_CROSS_ENTROPY:
-        value, derivative = binary_cross_entropy(f, y)
-        return minimum(value, parameter) if parameter > 0 else value, derivative
-    if loss == _POISSON:
-        return poisson(f, y)
-    if loss == _HUBER:
-        return huber_loss(f, y, parameter)
-    if loss == _ABSOLUTE_ERROR:
-        value, derivative = quantile_loss(f, y, 0.5)
-        return value * 2.0, derivative * 2.0
-    if loss == _QUANTILE:
-        return quantile_loss(f, y, parameter)
-    return f * np.nan, f * np.nan  # `check_loss` has raised before
+@njit
+def bounded_binary_cross_entropy(f: Line, y: Line, bound: float) -> tuple[Line, Line]:
+    """Return the binary cross-entropy with a value of at most `bound`; 0 means no bound."""
+    value, derivative = binary_cross_entropy(f, y)
+    return minimum(value, bound) if bound > 0 else value, derivative
+
+
+@njit
+def absolute_error(f: Line, y: Line) -> tuple[Line, Line]:
+    """|ŷ − y|, and its derivative, 0 at ŷ = y."""
+    value, derivative = quantile_loss(f, y, 0.5)
+    return value * 2.0, derivative * 2.0
+
+
+# Below, `line_loss` returns the values and the derivatives of a loss for `count` numbers of ŷ and y from f_at and y_at
+# on. It may overwrite these numbers.
+
+
+def _of_lines(formula: Any) -> Any:
+    """Return the `line_loss` of a formula that takes two lines."""
+
+    @inlined
+    def line_loss(_parameter: float, f: Floats, f_at: int, y: Floats, y_at: int, _count: int) -> tuple[Line, Line]:
+        return formula(load(f, f_at), load(y, y_at))
+
+    return line_loss
+
+
+def _with_parameter(formula: Any) -> Any:
+    """Return the `line_loss` of a formula that takes two lines and the parameter."""
+
+    @inlined
+    def line_loss(parameter: float, f: Floats, f_at: int, y: Floats, y_at: int, _count: int) -> tuple[Line, Line]:
+        return formula(load(f, f_at), load(y, y_at), parameter)
+
+    return line_loss
 
 
 # --- a row of ŷ ---------------------------------------------------------------------------------------------
@@ -99,7 +105,7 @@ def _line_loss(loss: int, parameter: float, f: Line, y: Line) -> tuple[Line, Lin
 
 @inlined
 def _separate_row(
-    loss: int,
+    line_loss: Any,
     parameter: float,
     f: Panels,  # (n, C): ŷ
     y: Panels,  # (n, C)
@@ -111,9 +117,9 @@ def _separate_row(
     """Numbers whose sum is Σ_o w ℓ(ŷ_o, y_o) of the row, for losses that are a sum over outputs."""
     total = zero_line(f.data)
     for o in range(0, f.columns, line_length(f.data)):
-        predictions, targets = load(f.data, element_at(f, row, o)), load(y.data, element_at(y, row, o))
-        value, derivative = _line_loss(loss, parameter, predictions, targets)
         left = f.columns - o
+        count = smaller(left, line_length(f.data))
+        value, derivative = line_loss(parameter, f.data, element_at(f, row, o), y.data, element_at(y, row, o), count)
         store(out.data, element_at(out, row, o), keep_lanes(where_positive(scale, derivative) * scale, left, 0))
         total = total + keep_lanes(where_positive(weight, value) * weight, left, 0)
     return total
@@ -142,7 +148,7 @@ def _transpose_squares(matrix: Panels, row: int) -> None:
 
 @njit
 def _separate_samples(
-    loss: int,
+    line_loss: Any,
     parameter: float,
     f: Panels,  # (C, n): ŷ
     y: Panels,  # (C, n)
@@ -151,10 +157,9 @@ def _separate_samples(
     out: Panels,  # (C, n): ∂L/∂ŷ times scale, 0 where that is 0
 ) -> Line:
     """Σ_o ℓ(ŷ_o, y_o) of each sample, for losses that are a sum over outputs."""
-    total = zero_line(f.data)
+    total, count = zero_line(f.data), smaller(f.columns - row, line_length(f.data))
     for o in range(f.rows):
-        at = element_at(f, o, row)
-        value, derivative = _line_loss(loss, parameter, load(f.data, at), load(y.data, element_at(y, o, row)))
+        value, derivative = line_loss(parameter, f.data, element_at(f, o, row), y.data, element_at(y, o, row), count)
         store(out.data, element_at(out, o, row), where_positive(scale, derivative) * scale)
         total = total + value
     return total
@@ -213,61 +218,133 @@ def _wide_cross_entropy_samples(
 
 
 # --- a batch ------------------------------------------------------------------------------------------------
+# The arguments of a batch are those of `loss_and_gradient`, and so are the arguments of a piece.
 
 
 @njit
-def loss_and_gradient(
-    loss: int,
+def _wide_batch(
+    line_loss: Any,
     parameter: float,
-    f: Panels,  # (n, C): ŷ; cross_entropy overwrites it
-    y: Panels,  # (n, C); cross_entropy overwrites it too
+    f: Panels,  # (n, C): ŷ, perhaps overwritten
+    y: Panels,  # (n, C), perhaps overwritten
+    sample_weights: Floats,
+    sample_weights_at: int,
+    total_weight: float,
+    line_losses: Floats,
+    line_losses_at: int,
+    out: Panels,  # (n, C): ∂L/∂ŷ of the batch's mean, zero in the rows past n
+) -> None:
+    """Compute a loss that is a sum over outputs, row by row."""
+    lanes = line_length(out.data)
+    end = (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
+    for first in range(0, f.rows, lanes):
+        total = zero_line(out.data)
+        for row in range(first, smaller(first + lanes, end)):
+            weight = zero_line(out.data) + sample_weights[sample_weights_at + row]
+            scale = weight / total_weight if total_weight > 0 else weight
+            total = total + _separate_row(line_loss, parameter, f, y, row, weight * _ROOM, scale, out)
+        line_losses[line_losses_at + first // lanes] = np.float64(sum_lanes(total)) / _ROOM
+
+
+@njit
+def _narrow_batch(
+    line_loss: Any,
+    parameter: float,
+    f: Panels,  # (C, n): ŷ, perhaps overwritten
+    y: Panels,  # (C, n), perhaps overwritten
+    sample_weights: Floats,
+    sample_weights_at: int,
+    total_weight: float,
+    line_losses: Floats,
+    line_losses_at: int,
+    out: Panels,  # (C, n): ∂L/∂ŷ of the batch's mean, zero past n to the end of the line
+) -> None:
+    """Compute a loss that is a sum over outputs, a line of samples at a time."""
+    for row in range(0, f.columns, line_length(out.data)):
+        weights = load(sample_weights, sample_weights_at + row)
+        scale = weights / total_weight if total_weight > 0 else weights
+        values = _separate_samples(line_loss, parameter, f, y, row, scale, out)
+        at = line_losses_at + row // line_length(out.data)
+        line_losses[at] = np.float64(sum_lanes(where_positive(weights, values) * (weights * _ROOM))) / _ROOM
+
+
+def _cross_entropy_batch(
+    parameter: float,
+    f: Panels,  # ŷ, overwritten if it is wide
+    y: Panels,  # overwritten if it is wide
+    sample_weights: Floats,
+    sample_weights_at: int,
+    total_weight: float,
+    line_losses: Floats,
+    line_losses_at: int,
+    out: Panels,
+    narrow_output: bool,
+) -> None:
+    """Compute the cross-entropy, a line of samples at a time."""
+    lanes = line_length(out.data)
+    for row in range(0, f.columns if narrow_output else f.rows, lanes):
+        weights = load(sample_weights, sample_weights_at + row)
+        scale = weights / total_weight if total_weight > 0 else weights
+        if narrow_output:
+            values = _cross_entropy_samples(f, y, True, f.rows, parameter, row, scale, out)
+        else:
+            values = _wide_cross_entropy_samples(f, y, parameter, row, scale, out)
+        total = where_positive(weights, values) * (weights * _ROOM)
+        line_losses[line_losses_at + row // lanes] = np.float64(sum_lanes(total)) / _ROOM
+
+
+# --- pieces -------------------------------------------------------------------------------------------------
+
+
+def types_of_batch(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Return the types of the arguments of a piece."""
+    numbers = address_type(dtype)
+    panels = tuple_type(Panels, numbers, WHOLE, WHOLE, WHOLE, WHOLE)
+    return (REAL, panels, panels, numbers, WHOLE, REAL, address_type(np.float64), WHOLE, panels, TRUTH)
+
+
+_call_piece = caller(types_of_batch)
+
+
+@inlined
+def loss_and_gradient(
+    loss: int,  # the address of the loss's piece
+    parameter: float,
+    f: Panels,  # ŷ: (n, C), or (C, n) if the output is narrow; perhaps overwritten
+    y: Panels,  # laid out like ŷ; perhaps overwritten
     sample_weights: Floats,  # w, from sample_weights_at on; 0 past the batch
     sample_weights_at: int,
     total_weight: float,  # Σ w of the whole batch; these rows may be a part of it
     line_losses: Floats,  # Σ w ℓ of each line of samples, written from line_losses_at on
     line_losses_at: int,
-    out: Panels,  # (n, C): ∂L/∂ŷ of the batch's mean, zero in the rows past n
+    out: Panels,  # ∂L/∂ŷ of the batch's mean, laid out like ŷ; zero past the batch to the end of its tile or line
+    narrow_output: bool,
 ) -> None:
-    """L = Σ_n w_n ℓ_n / Σ_n w_n, and ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n."""
-    check_loss(loss)
-    lanes = line_length(out.data)
-    end = (f.rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
-    for first in range(0, f.rows, lanes):
-        if loss == _CROSS_ENTROPY:
-            weights = load(sample_weights, sample_weights_at + first)
-            scale = weights / total_weight if total_weight > 0 else weights
-            values = _wide_cross_entropy_samples(f, y, parameter, first, scale, out)
-            total = where_positive(weights, values) * (weights * _ROOM)
-        else:
-            total = zero_line(out.data)
-            for row in range(first, smaller(first + lanes, end)):
-                weight = zero_line(out.data) + sample_weights[sample_weights_at + row]
-                scale = weight / total_weight if total_weight > 0 else weight
-                total = total + _separate_row(loss, parameter, f, y, row, weight * _ROOM, scale, out)
-        line_losses[line_losses_at + first // lanes] = np.float64(sum_lanes(total)) / _ROOM
+    """L = Σ_n w_n ℓ_n / Σ_n w_n, and ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n. All arrays are addresses."""
+    at, line = sample_weights_at, line_losses_at
+    _call_piece(loss, (parameter, f, y, sample_weights, at, total_weight, line_losses, line, out, narrow_output))
 
 
-@njit
-def narrow_loss_and_gradient(
-    loss: int,
-    parameter: float,
-    f: Panels,  # (C, n): ŷ
-    y: Panels,  # (C, n)
-    sample_weights: Floats,  # w, from sample_weights_at on; 0 past the batch
-    sample_weights_at: int,
-    total_weight: float,  # Σ w of the whole batch; these samples may be a part of it
-    line_losses: Floats,  # Σ w ℓ of each line of samples, written from line_losses_at on
-    line_losses_at: int,
-    out: Panels,  # (C, n): ∂L/∂ŷ of the batch's mean, zero past n to the end of the line
-) -> None:
-    """L and ∂L/∂ŷ as in `loss_and_gradient`, for a narrow ŷ, a line of samples at a time."""
-    check_loss(loss)
-    for row in range(0, f.columns, line_length(out.data)):
-        weights = load(sample_weights, sample_weights_at + row)
-        scale = weights / total_weight if total_weight > 0 else weights
-        if loss == _CROSS_ENTROPY:
-            values = _cross_entropy_samples(f, y, True, f.rows, parameter, row, scale, out)
+def sum_over_outputs(line_loss: Any, name: str | None = None) -> Piece:
+    """Return the piece of a loss that is a sum over outputs."""
+
+    def batch(  # type: ignore[no-untyped-def]  # the types are those of `_narrow_batch`
+        parameter, f, y, weights, at, weight, losses, line, out, narrow_output
+    ):
+        if narrow_output:
+            _narrow_batch(line_loss, parameter, f, y, weights, at, weight, losses, line, out)
         else:
-            values = _separate_samples(loss, parameter, f, y, row, scale, out)
-        at = line_losses_at + row // line_length(out.data)
-        line_losses[at] = np.float64(sum_lanes(where_positive(weights, values) * (weights * _ROOM))) / _ROOM
+            _wide_batch(line_loss, parameter, f, y, weights, at, weight, losses, line, out)
+
+    return Piece(batch, types_of_batch, name)
+
+
+PIECES = {
+    "squared_error": sum_over_outputs(_of_lines(squared_error), "squared_error"),
+    "binary_cross_entropy": sum_over_outputs(_with_parameter(bounded_binary_cross_entropy), "binary_cross_entropy"),
+    "cross_entropy": Piece(_cross_entropy_batch, types_of_batch, "cross_entropy"),
+    "poisson": sum_over_outputs(_of_lines(poisson), "poisson"),
+    "huber": sum_over_outputs(_with_parameter(huber_loss), "huber"),
+    "absolute_error": sum_over_outputs(_of_lines(absolute_error), "absolute_error"),
+    "quantile": sum_over_outputs(_with_parameter(quantile_loss), "quantile"),
+}

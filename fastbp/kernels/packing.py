@@ -120,7 +120,8 @@ def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike, activation
         size += round_up(outputs, lanes)
     sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))
     narrow_output = _is_narrow(layer_sizes[-1], dtype)
-    return Parameters(aligned_zeros(size, dtype), sizes.size - 1, sizes, at[0], at[1], lanes, narrow_output, activation)
+    shape = sizes.size - 1, sizes, at[0], at[1], lanes, narrow_output
+    return Parameters(aligned_zeros(size, dtype), *shape, activation, activate=0, derivative=0)
 
 
 def weight_matrices(parameters: Parameters) -> tuple[Floats, ...]:

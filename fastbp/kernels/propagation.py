@@ -116,9 +116,8 @@ def forward_pass(parameters: Parameters, workspace: Workspace, rows: RowRange, d
         else:
             linear_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
             if activation != IDENTITY:
-                activate(activation, out)
-        if dropout.keep_probability < 1:
-            drop(dropout, i, rows.first, out)
+                activate(parameters.activate, (out,))
+        drop(dropout, i, rows.first, out)
     _linear(parameters, workspace, last, rows, activations_of(workspace, last + 1, rows))
 
 
@@ -133,10 +132,10 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: RowRange)
 
 
 @inlined
-def _multiply_by_derivative(activation: int, h: Panels, keep_probability: float, g: Panels) -> None:
+def _multiply_by_derivative(parameters: Parameters, h: Panels, keep_probability: float, g: Panels) -> None:
     """∂L/∂f = ∂L/∂h ⊙ a'(f), for activations other than ReLU."""
-    if activation != IDENTITY:
-        multiply_by_derivative(activation, h, keep_probability, g)
+    if parameters.activation != IDENTITY:
+        multiply_by_derivative(parameters.derivative, (h, keep_probability, g))
 
 
 @inlined
@@ -156,7 +155,7 @@ def _backward_block(parameters: Parameters, workspace: Workspace, i: int, block:
             backward_input(g, Ω, h, out)
         else:
             backward_linear_input(g, Ω, out)
-            _multiply_by_derivative(parameters.activation, h, batch.dropout.keep_probability, out)
+            _multiply_by_derivative(parameters, h, batch.dropout.keep_probability, out)
 
 
 @inlined
@@ -168,7 +167,7 @@ def _backward_narrow(parameters: Parameters, workspace: Workspace, i: int, batch
         narrow_backward_input(g, weights, h, out)
     else:
         narrow_backward_linear_input(g, weights, out)
-        _multiply_by_derivative(parameters.activation, h, batch.dropout.keep_probability, out)
+        _multiply_by_derivative(parameters, h, batch.dropout.keep_probability, out)
 
 
 @inlined
@@ -197,8 +196,7 @@ def backward_layer(parameters: Parameters, workspace: Workspace, i: int, batch: 
                 weights = input_block(weights_of(parameters, i), block, workspace.lanes)
                 g = gradients_of(workspace, i + 1, batch.rows)
                 _sgd_update_weights(batch.is_small_batch, g, h, update, weights)
-    if batch.dropout.keep_probability < 1:
-        drop(batch.dropout, i - 1, batch.rows.first, gradients_of(workspace, i, batch.rows))
+    drop(batch.dropout, i - 1, batch.rows.first, gradients_of(workspace, i, batch.rows))
 
 
 @njit

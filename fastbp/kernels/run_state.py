@@ -26,15 +26,17 @@ class Plan(NamedTuple):
 
     batch_size: int
     rows: int  # of an epoch: n, or fewer if the last short batch is dropped
-    shuffled: bool  # whether the rows are permuted anew for each epoch
-    loss: int  # the code of a `losses.Loss`
+    shuffle: int  # the address of the piece that permutes the rows for each epoch; 0 if they keep their order
+    loss: int  # the address of a piece, from `custom_losses.loss_address`
     loss_parameter: float
     rule: Rule
+    step: int  # the address of the rule's piece; 0 for plain SGD
     loss_scale: float = 1.0  # what ℓ is multiplied by in an epoch's loss
     is_mean_of_batches: bool = False  # whether a batch's loss is weighted by its number of rows, not by its Σ w
     tolerance: float = 0.0  # an epoch improves if its loss is at least so much below the least loss before
     patience: float = np.inf  # a call ends after more epochs in a row than this that do not improve
     dropout: float = 0.0  # the share of hidden units that each step leaves out
+    drop: int = 0  # the address of the piece that does so; 0 without dropout
 
 
 class State(NamedTuple):

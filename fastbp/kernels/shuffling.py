@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastbp._typing import Integers
 from fastbp.machine.jit import inlined, njit
+from fastbp.machine.piece import WHOLE, Piece, address_type, caller, tuple_type
 
 RandomState = npt.NDArray[np.uint64]  # (4,) of xoshiro256++, or (625,) of the Mersenne Twister
 
@@ -23,7 +24,6 @@ class RowOrder(NamedTuple):
     rows: Integers  # (n,)
     n: int
     random: RandomState
-    is_numpys: bool  # whether the random state is NumPy's Mersenne Twister
 
 
 def random_state(seed: int | None) -> RandomState:
@@ -111,10 +111,32 @@ def shuffle_like_numpy(order: Integers, n: int, state: RandomState) -> None:
         order[i], order[j] = order[j], order[i]
 
 
+# --- pieces -------------------------------------------------------------------------------------------------
+
+
+def _types(_dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Return the types of the arguments of a piece, which are the same for all dtypes of networks."""
+    return (tuple_type(RowOrder, address_type(np.int64), WHOLE, address_type(np.uint64)),)
+
+
+def _by_xoshiro(order: RowOrder) -> None:
+    shuffle(order.rows, order.n, order.random)
+
+
+def _by_mersenne_twister(order: RowOrder) -> None:
+    shuffle_like_numpy(order.rows, order.n, order.random)
+
+
+PIECES = (Piece(_by_xoshiro, _types, "xoshiro"), Piece(_by_mersenne_twister, _types, "mersenne_twister"))
+_call_piece = caller(_types)
+
+
+def shuffle_address(random: RandomState) -> int:
+    """Return the address of the piece that shuffles rows by random numbers of this state."""
+    return PIECES[random.size > MERSENNE_TWISTER].address(random.dtype)
+
+
 @inlined
-def shuffle_rows(order: RowOrder) -> None:
-    """Draw a new order of the rows."""
-    if order.is_numpys:
-        shuffle_like_numpy(order.rows, order.n, order.random)
-    else:
-        shuffle(order.rows, order.n, order.random)
+def shuffle_rows(shuffle: int, order: RowOrder) -> None:
+    """Permute the rows anew. `shuffle` is the address of a piece."""
+    _call_piece(shuffle, (order,))

@@ -25,7 +25,7 @@ from fastbp.kernels.layout import (
     weights_of,
     weights_span,
 )
-from fastbp.kernels.losses import loss_and_gradient, narrow_loss_and_gradient
+from fastbp.kernels.losses import loss_and_gradient
 from fastbp.kernels.propagation import (
     Batch,
     PanelRange,
@@ -53,6 +53,7 @@ class Learner(NamedTuple):
     mean: Floats  # Adam's m, or the velocity v
     square: Floats  # Adam's v
     rule: Rule
+    step: int  # the address of the rule's step; 0 for plain SGD
     rate_factors: npt.NDArray[np.float64]  # of η, for each layer's weights and biases
     input_factors: InputFactors
     has_input_factors: bool
@@ -101,15 +102,19 @@ def batch_weight(source: TrainingRowAddresses, order: Integers, first: int, coun
 
 
 @inlined
-def batch_loss(workspace: Workspace, rows: RowRange, weight: float, loss: int, loss_parameter: float) -> None:
+def batch_loss(
+    workspace: Workspace,
+    rows: RowRange,
+    weight: float,
+    loss: int,  # the address of a piece
+    loss_parameter: float,
+) -> None:
     """Write ∂L/∂ŷ, and Σ w ℓ of each line of samples, for some rows of a batch of this weight."""
     last, weights, at = workspace.n_layers, workspace.data, workspace.sample_weights_at + rows.first
     ŷ, y, out = activations_of(workspace, last, rows), targets_of(workspace, rows), gradients_of(workspace, last, rows)
     losses, line = workspace.line_losses, rows.first // workspace.lanes
-    if workspace.narrow_output:
-        narrow_loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, weight, losses, line, out)
-    else:
-        loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, weight, losses, line, out)
+    is_narrow = workspace.narrow_output
+    loss_and_gradient(loss, loss_parameter, ŷ, y, weights, at, weight, losses, line, out, is_narrow)
 
 
 @njit
@@ -169,12 +174,12 @@ def _step_layer(
         differentiate_input_factors(s, weights_of(learner.gradients, 0))
     at, size = weights_span(φ, i)
     Ω, factor = s.weights if has_factors else φ.data, learner.rate_factors[2 * i]
-    step_block(rule, sizes, _block_of(learner, Ω, at, size, panels, factor, sizes.penalty))
+    step_block(learner.step, rule, sizes, _block_of(learner, Ω, at, size, panels, factor, sizes.penalty))
     at, factor = φ.biases_at[i], learner.rate_factors[2 * i + 1]
-    step_block(rule, sizes, _block_of(learner, φ.data, at, φ.lanes, panels, factor, 0.0))
+    step_block(learner.step, rule, sizes, _block_of(learner, φ.data, at, φ.lanes, panels, factor, 0.0))
     if has_factors:
         end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
-        step_block(rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, 0.0))
+        step_block(learner.step, rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, 0.0))
         fold_input_factors(s, weights_of(φ, 0))
 
 

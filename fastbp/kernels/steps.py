@@ -1,11 +1,12 @@
 """The steps of the optimizers: one kernel for each kind, over flat buffers, line by line.
 
 Zeros stay zeros under every step, and so does the padding of a buffer. Plain SGD has no step here: its kernels in
-`dense` and `narrow` update weights without a gradient in memory. This file must not know layers.
+`dense` and `narrow` update weights without a gradient in memory. The other steps are pieces, which `step_block` calls
+by their address. This file must not know layers.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from fastbp._typing import Floats
 from fastbp.machine.arithmetic import square_root
 from fastbp.machine.jit import inlined, njit
 from fastbp.machine.line import line_length, load, store
-from fastbp.optimizers import ADAM, Rule
+from fastbp.machine.piece import REAL, TRUTH, WHOLE, Piece, address_type, caller, tuple_type
+from fastbp.optimizers import ADAM, MOMENTUM, Rule
 
 
 class StepSizes(NamedTuple):
@@ -95,14 +97,39 @@ def adam_step(
         store(block.parameters, at, φ * shrinkage - step_size)
 
 
+# --- pieces -------------------------------------------------------------------------------------------------
+
+
+def _types(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Return the types of the arguments of a piece."""
+    rule = tuple_type(Rule, WHOLE, REAL, REAL, TRUTH, REAL, TRUTH, TRUTH, REAL, REAL, REAL, TRUTH)
+    buffers = 4 * [address_type(dtype)]
+    return rule, tuple_type(StepSizes, *5 * [REAL]), tuple_type(Block, *buffers, WHOLE, WHOLE, REAL, REAL)
+
+
+def _momentum(rule: Rule, sizes: StepSizes, block: Block) -> None:
+    momentum_step(rule, sizes, block)
+
+
+def _adam(rule: Rule, sizes: StepSizes, block: Block) -> None:
+    adam_step(rule, sizes, block)
+
+
+PIECES = {MOMENTUM: Piece(_momentum, _types, "momentum"), ADAM: Piece(_adam, _types, "adam")}
+_call_piece = caller(_types)
+
+
+def step_address(kind: int, dtype: np.dtype[Any]) -> int:
+    """Return the address of the piece of a kind of step; 0 for plain SGD, whose kernels are no pieces."""
+    return PIECES[kind].address(dtype) if kind in PIECES else 0
+
+
 @inlined
 def step_block(
+    step: int,  # the address of a piece
     rule: Rule,
     sizes: StepSizes,
     block: Block,  # updated
 ) -> None:
     """φ ← φ − the step of momentum or of Adam."""
-    if rule.kind == ADAM:
-        adam_step(rule, sizes, block)
-    else:
-        momentum_step(rule, sizes, block)
+    _call_piece(step, (rule, sizes, block))

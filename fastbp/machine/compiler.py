@@ -71,6 +71,8 @@ class _KernelLibrary(JITCodeLibrary):
 class _EntryLibrary(JITCodeLibrary):
     """Code that Python calls, together with the code of all kernels that it calls, directly or through others."""
 
+    is_vectorised = False  # whether LLVM looks for loops to vectorise
+
     def finalize(self) -> None:
         libraries = _called_by(self)
         for library in libraries:
@@ -90,12 +92,19 @@ class _EntryLibrary(JITCodeLibrary):
             super()._optimize_final_module()  # an older llvmlite
             return
         tuning = llvm.create_pipeline_tuning_options(speed_level=min(2, config.OPT))
-        tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_unrolling = False
+        tuning.loop_vectorization = self.is_vectorised
+        tuning.slp_vectorization = tuning.loop_unrolling = False
         tuning.inlining_threshold = 250
         builder = llvm.create_pass_builder(self._codegen._tm, tuning)
         passes = builder.getModulePassManager()
         passes.add_refprune_pass()
         passes.run(self._final_module, builder)
+
+
+class _ScalarPieceLibrary(_EntryLibrary):
+    """The same for code that is written in numbers, not in vectors."""
+
+    is_vectorised = True
 
 
 def _called_by(library: JITCodeLibrary) -> list[JITCodeLibrary]:
@@ -136,13 +145,19 @@ class _EntryCompiler(_Compiler):
     library_class = _EntryLibrary
 
 
+class _ScalarPieceCompiler(_Compiler):
+    library_class = _ScalarPieceLibrary
+
+
 _IS_AS_EXPECTED = all(
     hasattr(JITCodeLibrary, name)
     for name in ("_raise_if_finalized", "finalize", "get_pointer_to_function", "enable_object_caching", "codegen")
 )
-# Options of `numba.njit` for a function that Python calls, and for a function that only kernels call.
+# Options of `numba.njit` for a function that Python calls, for one that only kernels call, and for one that calls a
+# user's function of numbers.
 ENTRY: dict[str, Any] = {"pipeline_class": _EntryCompiler} if _IS_AS_EXPECTED else {}
 KERNEL: dict[str, Any] = {"pipeline_class": _KernelCompiler} if _IS_AS_EXPECTED else {}
+SCALAR_PIECE: dict[str, Any] = {"pipeline_class": _ScalarPieceCompiler} if _IS_AS_EXPECTED else {}
 
 
 @contextlib.contextmanager

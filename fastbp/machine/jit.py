@@ -70,11 +70,12 @@ class _EntryByDtype(_Entry):
         return answer
 
 
-def entry(function: Callable[..., Any]) -> Any:
+def entry(function: Callable[..., Any], **options: Any) -> Any:
     """Compile `function` for Python to call, and keep its machine code in fastbp's cache."""
+    options = {**OPTIONS, **options, **compiler.ENTRY}
     if not cache.IS_SUPPORTED:
-        return _with_numbas_cache(function)
-    dispatcher = numba.njit(**OPTIONS, **compiler.ENTRY)(function)
+        return _with_numbas_cache(function, options)
+    dispatcher = numba.njit(**options)(function)
     dispatcher.__class__ = _Entry
     dispatcher._cache = cache.Cache(function, cache_directory())
     return dispatcher
@@ -89,12 +90,12 @@ def entry_by_dtype(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-def _with_numbas_cache(function: Callable[..., Any]) -> Any:
+def _with_numbas_cache(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     """Do the same with Numba's own cache, which does not notice an edit of a callee, or without any cache."""
     try:
-        return numba.njit(cache=True, **OPTIONS, **compiler.ENTRY)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:
-        return numba.njit(**OPTIONS, **compiler.ENTRY)(function)
+        return numba.njit(**options)(function)
 
 
 def cache_directory() -> Path | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastbp.kernels.activations import with_pieces
+from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.entries import evaluate
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.packing import workspace_for
@@ -23,5 +25,5 @@ def evaluator(rows: TrainingRows, parameters: Parameters, loss: Loss) -> Callabl
     """
     sizes, dtype = parameters.sizes.tolist(), parameters.data.dtype
     workspace = workspace_for(sizes, min(rows.rows, _BLOCK_ROWS), dtype, backward=False)
-    order = np.arange(rows.rows)
-    return lambda: evaluate(rows, parameters, workspace, order, loss.code, loss.parameter)
+    order, address, parameters = np.arange(rows.rows), loss_address(loss, dtype), with_pieces(parameters)
+    return lambda: evaluate(rows, parameters, workspace, order, address, loss.parameter)

@@ -15,6 +15,7 @@ from fastbp import checks
 from fastbp._typing import Floats
 from fastbp.kernels import entries as training
 from fastbp.kernels import packing
+from fastbp.kernels.activations import with_pieces
 from fastbp.kernels.layout import Parameters, Workspace
 from fastbp.runs.threads import available, for_each
 
@@ -35,7 +36,7 @@ class Predictor:
 
     def predict(self, parameters: Parameters, X: Any, n_threads: int | None) -> Floats:
         """Return ŷ for the rows of X; see `Network.predict`."""
-        is_ready = self._is_ready(X)
+        is_ready, parameters = self._is_ready(X), with_pieces(parameters)
         x = X if is_ready else checks.rows("X", X, self._sizes[0])
         out = np.empty((len(x), self._sizes[-1]), self._dtype)
         if is_ready and len(x) <= _FEW_ROWS:

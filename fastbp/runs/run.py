@@ -12,12 +12,15 @@ import numpy.typing as npt
 
 from fastbp import schedules
 from fastbp._typing import Floats, Integers
+from fastbp.kernels.activations import DROPOUT, with_pieces
+from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.input_factors import input_factors_of, no_input_factors
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.packing import aligned_zeros
 from fastbp.kernels.rows import TrainingRows
 from fastbp.kernels.run_state import BEST, STALE, STEP, Plan, State
-from fastbp.kernels.shuffling import RandomState
+from fastbp.kernels.shuffling import RandomState, shuffle_address
+from fastbp.kernels.steps import step_address
 from fastbp.losses import Loss
 from fastbp.optimizers import Rule
 from fastbp.results import History, Progress
@@ -129,18 +132,20 @@ class Run:
         self.plan = Plan(
             batch_size=batch_size,
             rows=order.size // batch_size * batch_size if drop_last else order.size,
-            shuffled=shuffle,
-            loss=loss.code,
+            shuffle=shuffle_address(random) if shuffle else 0,
+            loss=loss_address(loss, dtype),
             loss_parameter=loss.parameter,
             rule=rule,
+            step=step_address(rule.kind, dtype),
             loss_scale=loss_scale,
             is_mean_of_batches=is_mean_of_batches,
             tolerance=0.0,
             patience=np.inf,
             dropout=dropout,
+            drop=DROPOUT.address(dtype) if dropout > 0 else 0,
         )
         self.state = State(
-            parameters=parameters,
+            parameters=with_pieces(parameters),
             gradients=aligned_zeros(mean.size, dtype),
             mean=mean,
             square=square,

@@ -14,6 +14,7 @@ from fastbp._typing import Array, Floats, Integers
 from fastbp.kernels.packing import padded_rows, target_rows
 from fastbp.kernels.rows import TrainingRows
 from fastbp.losses import Loss
+from fastbp.runs.loss_check import check_custom_loss
 
 
 def checked_rows(
@@ -56,13 +57,23 @@ def checked_rows(
     if loss.takes_classes and targets.shape == (n,) and n_outputs > 1:
         classes = _class_numbers(f"{of}y", targets, n_outputs, loss)
     else:
+        targets = _with_zeros(targets, n, n_outputs) if loss.sees_rows else targets
         _check_shape(f"{of}y", targets.shape, n, n_outputs, loss)
         values = checks.finite(f"{of}y", targets, dtype).reshape(n, n_outputs)
         _check_range(f"{of}y", values, loss)
+        check_custom_loss(loss, values)
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
         weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
     return TrainingRows(padded_rows(x, dtype), target_rows(values, dtype), classes, weights, n)
+
+
+def _with_zeros(targets: Array, n: int, n_outputs: int) -> Array:
+    """Return targets with a column of zeros for each output that has no target."""
+    columns = targets.reshape(n, -1) if targets.shape == (n,) else targets
+    if columns.ndim != 2 or columns.shape[0] != n or not 0 < columns.shape[1] < n_outputs:
+        return targets
+    return np.hstack([columns, np.zeros((n, n_outputs - columns.shape[1]), columns.dtype)])
 
 
 def _check_shape(name: str, shape: tuple[int, ...], n: int, n_outputs: int, loss: Loss) -> None:

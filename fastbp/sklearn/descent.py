@@ -48,7 +48,7 @@ class Objective:
 
     def offsets(self, y: Array) -> npt.NDArray[np.float64] | None:
         """Return each row's offset: Σ_o y log y − y for "poisson", None for a loss without offset."""
-        if self.loss.link != "exp":
+        if self.loss.link != "exp" or self.loss.is_custom:
             return None
         y = y.astype(np.float64)
         logs = np.log(y, out=np.zeros_like(y), where=y > 0)

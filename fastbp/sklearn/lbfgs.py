@@ -17,6 +17,8 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from fastbp import activations
 from fastbp._typing import Array
 from fastbp.kernels import entries, packing
+from fastbp.kernels.activations import with_pieces
+from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.layout import Parameters
 from fastbp.sklearn._compat import check_optimize_result, lbfgs_options
 from fastbp.sklearn.descent import Objective, rows_of
@@ -91,12 +93,13 @@ class FullBatchLoss:
     ) -> None:
         dtype = np.dtype(np.float64)
         code = activations.resolve(activation).code
-        self._parameters, self._gradients = (packing.zero_parameters(sizes, dtype, code) for _ in range(2))
+        self._parameters, self._gradients = (with_pieces(packing.zero_parameters(sizes, dtype, code)) for _ in range(2))
         self._at = _addresses(sizes, self._parameters)
         self._n_weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
         self._rows = rows_of(X, y, sample_weight, dtype)
         self._workspace = packing.workspace_for(sizes, len(X), dtype)
         self._order, self._loss = np.arange(len(X)), objective.loss
+        self._address = loss_address(objective.loss, dtype)
         self._scale = objective.scale(y.shape[1])
         self._offset = objective.mean_offset(y, sample_weight)
         self._penalty = alpha / float(len(X) if sample_weight is None else np.sum(sample_weight))
@@ -105,7 +108,7 @@ class FullBatchLoss:
         """Return the loss at `x` and its gradient."""
         self._parameters.data[self._at] = x
         operands = self._rows, self._parameters, self._gradients, self._workspace, self._order
-        value = entries.differentiate(*operands, self._loss.code, self._loss.parameter, False)
+        value = entries.differentiate(*operands, self._address, self._loss.parameter, False)
         gradient, weights = self._gradients.data[self._at], x[: self._n_weights]
         gradient[: self._n_weights] += self._penalty * weights
         return value * self._scale + self._offset + 0.5 * self._penalty * float(weights @ weights), gradient

@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from fastbp import activations, checks, losses
 from fastbp._typing import Array, BatchSize, LayerSizes, MaybeArray, RandomState, Scoring, Self
 from fastbp.losses import NumberLossName
+from fastbp.runs.loss_check import check_custom_loss
 from fastbp.sklearn._compat import Interval, StrOptions, available_if, fit_context
 from fastbp.sklearn.base import BaseMLP
 from fastbp.sklearn.descent import Objective
@@ -28,11 +29,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson", "huber", "absolute_error", "quantile"}, default="squared_error"
+    loss : {"squared_error", "poisson", "huber", "absolute_error", "quantile"} or Loss, default="squared_error"
         Loss of a row, with r = y − ŷ: ½ r² for "squared_error", |r| for "absolute_error". "poisson" is half the Poisson
         deviance of the prediction exp(ŷ), for y ≥ 0. "huber" and "quantile" are explained at `delta` and `quantile`.
         "huber", "absolute_error" and "quantile" are not in scikit-learn. With several outputs, the reported loss of a
-        row is the mean over the outputs, for "poisson" the sum.
+        row is the mean over the outputs, for "poisson" the sum. `fastbp.losses.custom` makes a loss of your own.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer, at least 1 each. `()` makes a linear model.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
@@ -173,7 +174,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(get_args(NumberLossName)))],
+        "loss": [StrOptions(set(get_args(NumberLossName))), losses.Loss],
         "delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
@@ -182,7 +183,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     def __init__(
         self,
-        loss: NumberLossName = "squared_error",
+        loss: NumberLossName | losses.Loss = "squared_error",
         hidden_layer_sizes: int | LayerSizes = (100,),
         activation: activations.ActivationName = "relu",
         *,
@@ -293,7 +294,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return self
 
     def _targets(self, y: Array, incremental: bool) -> Array:  # noqa: ARG002
-        return checks.numbers("y", y)
+        y = checks.numbers("y", y)
+        loss = losses.resolve(self.loss)
+        if loss.is_of_probabilities and not loss.is_custom:
+            raise ValueError(f"{loss.name} is a loss of classes: use MLPClassifier")
+        check_custom_loss(loss, y.reshape(len(y), -1))
+        return y
 
     def _held_out_targets(self, y: Any) -> Array:
         y = check_array(checks.numbers("validation_data's y", y), ensure_2d=False, dtype=np.float64)
@@ -310,9 +316,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     def _objective(self, dtype: npt.DTypeLike) -> Objective:  # noqa: ARG002
         loss = losses.resolve(self.loss)
-        if loss.parameter_name:
+        if loss.parameter_name and isinstance(self.loss, str):
             loss = loss.with_parameter({"delta": self.delta, "q": self.quantile}[loss.parameter_name])
-        return Objective(loss, is_mean_over_outputs=loss.link == "identity")
+        return Objective(loss, is_mean_over_outputs=loss.link == "identity" and not loss.sees_rows)
 
     def _scorer(self, y: Array, sample_weight: Array | None) -> Callable[[Array], float]:
         """Return a function from ŷ to R², the mean over the outputs."""

@@ -89,6 +89,7 @@ net.forwards(X)  # error: no such method
 # --- losses, optimizers, schedules --------------------------------------------------------------------------
 
 assert_type(losses.huber(2.0), losses.Loss)
+assert_type(losses.custom(lambda f, y: (f - y, 1.0)), losses.Loss)
 SGD(learning_rate=schedules.Cosine(0.1), momentum=0.9, nesterov=True)
 Adam(schedules.WarmUp(schedules.Step(0.1, every=10), steps=5), weight_decay=1e-4)
 SGD(lambda step: 0.1 / (step + 1))
@@ -146,7 +147,7 @@ MLPClassifier().fit(X, classes, validation_data=X)  # error: rows without target
 MLPClassifier().fit(X, classes, validation=(X, classes))  # error: no such argument
 MLPRegressor(loss="squared_eror").fit(X, y)  # error: no such loss
 MLPRegressor(loss="cross_entropy").fit(X, y)  # error: the loss of a classifier
-MLPRegressor(loss=losses.squared_error).fit(X, y)  # error: the name is wanted
+MLPRegressor(loss=losses.custom).fit(X, y)  # error: a function that makes losses
 MLPRegressor().partial_fit(X, y, classes=[0, 1])  # error: a regressor has no classes
 
 # --- estimators of raw tables -------------------------------------------------------------------------------

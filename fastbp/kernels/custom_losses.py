@@ -1,0 +1,103 @@
+"""Pieces of users' losses, and the address of any loss.
+
+A user's function computes with single numbers or with one row. Its piece is compiled in each process that uses it,
+because the cache could not notice an edit of what the function calls. This file must not know built-in losses.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastbp._typing import Floats
+from fastbp.kernels.layout import Panels, element_at, smaller
+from fastbp.kernels.losses import PIECES, sum_over_outputs, types_of_batch
+from fastbp.losses import Loss
+from fastbp.machine.jit import inlined, jitable, njit
+from fastbp.machine.line import TILE_ROWS, Line, line_length, load
+from fastbp.machine.piece import CompilationError, Piece
+
+
+def loss_address(loss: Loss, dtype: np.dtype[Any]) -> int:
+    """Return the address of the piece that computes a loss in a dtype.
+
+    Raises
+    ------
+    TypeError
+        If Numba cannot compile the user's function.
+    ValueError
+        If the loss is a user's function that a model file only names.
+    """
+    if not loss.is_custom:
+        return PIECES[loss.name].address(dtype)
+    if loss.function is None:
+        raise ValueError(
+            f"the loss {loss.name} is a user's function, which a model file does not hold: pass "
+            f"loss=fastbp.losses.{loss}"
+        )
+    try:
+        return (_piece_of_rows if loss.sees_rows else _piece_of_numbers)(loss.function).address(dtype)
+    except CompilationError as error:
+        raise TypeError(f"Numba cannot compile the loss {loss.name}: {error}") from error
+
+
+@functools.cache
+def _piece_of_numbers(function: Callable[..., Any]) -> Piece:
+    """Return the piece of a user's function (ŷ, y) → (value, derivative) of single numbers."""
+    formula = njit(function)
+
+    @inlined
+    def line_loss(_parameter: float, f: Floats, f_at: int, y: Floats, y_at: int, count: int) -> tuple[Line, Line]:
+        for k in range(count):
+            value, derivative = formula(f[f_at + k], y[y_at + k])
+            f[f_at + k], y[y_at + k] = value, derivative
+        return load(f, f_at), load(y, y_at)
+
+    return sum_over_outputs(line_loss)
+
+
+@jitable
+def _place(matrix: Panels, row: int, o: int, narrow_output: bool) -> int:
+    """Return where output o of a row lies."""
+    return element_at(matrix, o, row) if narrow_output else element_at(matrix, row, o)
+
+
+@functools.cache
+def _piece_of_rows(function: Callable[..., Any]) -> Piece:
+    """Return the piece of a user's function (ŷ, y, derivative) → value of one row, which writes the derivative."""
+    formula = njit(function)
+
+    def batch(
+        _parameter: float,  # a user's loss has none
+        f: Panels,
+        y: Panels,
+        sample_weights: Floats,
+        sample_weights_at: int,
+        total_weight: float,
+        line_losses: Floats,
+        line_losses_at: int,
+        out: Panels,
+        narrow_output: bool,
+    ) -> None:
+        n, outputs = (f.columns, f.rows) if narrow_output else (f.rows, f.columns)
+        lanes = line_length(out.data)
+        tile = lanes if narrow_output else TILE_ROWS
+        end = (n + tile - 1) // tile * tile
+        width = outputs if narrow_output else (outputs + lanes - 1) // lanes * lanes
+        predictions, targets, derivative = np.empty(outputs), np.empty(outputs), np.empty(outputs)
+        for first in range(0, n, lanes):
+            total = 0.0
+            for row in range(first, smaller(first + lanes, end)):
+                weight = np.float64(sample_weights[sample_weights_at + row]) if row < n else 0.0
+                if weight > 0:
+                    for o in range(outputs):
+                        predictions[o] = f.data[_place(f, row, o, narrow_output)]
+                        targets[o] = y.data[_place(y, row, o, narrow_output)]
+                    total += weight * formula(predictions, targets, derivative)
+                for o in range(width):
+                    scaled = derivative[o] * (weight / total_weight) if weight > 0 and o < outputs else 0.0
+                    out.data[_place(out, row, o, narrow_output)] = scaled
+            line_losses[line_losses_at + first // lanes] = total
+
+    return Piece(batch, types_of_batch)

@@ -1,0 +1,102 @@
+"""Pieces: compiled functions that other compiled functions call by their address.
+
+An entry holds the code of every kernel that it calls. A piece has code of its own, which is compiled, kept in the cache
+and loaded by itself. So a run compiles only the pieces that it uses, and a user's own function can be one of them. A
+call by address takes one or two nanoseconds, so a piece does the work of a whole batch, not of one number.
+
+This file generates LLVM code. It must not know what a piece computes.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import cgutils, types
+from numba.core.errors import NumbaError as CompilationError
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+from numba.np import numpy_support
+
+from fastbp.machine import compiler, jit
+
+__all__ = ["BITS", "REAL", "TRUTH", "WHOLE", "CompilationError", "Piece", "address_type", "caller", "tuple_type"]
+
+TypesOf = Callable[[np.dtype[Any]], tuple[Any, ...]]  # from a dtype to the Numba types of a piece's arguments
+
+
+class Piece:
+    """A compiled function without a result, for calls by address.
+
+    Parameters
+    ----------
+    function : callable
+        The function in Python.
+    types_of : callable
+        Returns the types of the arguments for a dtype.
+    name : str, optional
+        Name in the cache. Default: the code is compiled afresh in each process, and LLVM vectorises its loops.
+    """
+
+    def __init__(self, function: Callable[..., Any], types_of: TypesOf, name: str | None = None) -> None:
+        self._types_of = types_of
+        self._addresses: dict[np.dtype[Any], int] = {}
+        self._lock = threading.Lock()
+        if name is None:
+            options = {**jit.OPTIONS, "no_cpython_wrapper": True}
+            self._dispatcher = numba.njit(**options, **compiler.SCALAR_PIECE)(function)
+        else:
+            function.__qualname__ = name
+            self._dispatcher = jit.entry(function, no_cpython_wrapper=True)
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Return the address of the code for a dtype; compile the code first if there is none."""
+        found = self._addresses.get(dtype)
+        if found is None:
+            with self._lock:
+                signature = self._types_of(dtype)
+                self._dispatcher.compile(signature)
+                compiled = self._dispatcher.overloads[signature]
+                found = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+                self._addresses[dtype] = found
+        return found
+
+
+def caller(types_of: TypesOf) -> Any:
+    """Return the function `call(address, arguments)` for kernels, which calls a piece with a tuple of arguments.
+
+    A call with arguments of other types than the piece has is an error when the caller is compiled.
+    """
+
+    @intrinsic
+    def call(_context: Any, _address: Any, arguments: Any) -> Any:
+        kinds = tuple(types.unliteral(kind) for kind in arguments.types)
+        if kinds not in [types_of(np.dtype(dtype)) for dtype in (np.float32, np.float64)]:
+            raise TypingError(f"a piece is called with arguments of the types {kinds}")
+
+        def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            convention = context.call_conv
+            code = convention.get_function_type(types.none, kinds).as_pointer()
+            given = cgutils.unpack_tuple(builder, values[1], len(kinds))
+            convention.call_function(builder, builder.inttoptr(values[0], code), types.none, kinds, given)
+            return context.get_dummy_value()
+
+        return types.none(types.intp, arguments), generate
+
+    return call
+
+
+# --- the types of a piece's arguments -----------------------------------------------------------------------
+
+WHOLE, BITS, REAL, TRUTH = types.intp, types.uint64, types.float64, types.boolean
+
+
+def address_type(dtype: Any) -> Any:
+    """Return the type of the address of numbers of a dtype."""
+    return types.CPointer(numpy_support.from_dtype(np.dtype(dtype)))
+
+
+def tuple_type(kind: type[Any], *fields: Any) -> Any:
+    """Return the type of a NamedTuple with fields of these types."""
+    return types.BaseTuple.from_types(fields, kind)
