@@ -1,8 +1,10 @@
 """What the estimators of the drop-in hold between two calls: parameters, moments, and the arrays that users see."""
 
 import copy
+import gc
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -124,3 +126,34 @@ def test_packed_parameters_are_in_no_pickle_and_in_no_model_of_scikit_learn():
     assert not {"_packed", "_moments"} & set(vars(model.to_sklearn()))
     again = pickle.loads(pickle.dumps(model))
     assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("is_read", [False, True])
+def test_moments_of_other_layers_are_refused(solver, is_read):
+    model = MLPRegressor(hidden_layer_sizes=(5,), solver=solver, random_state=0).partial_fit(X, X[:, 0])
+    if is_read:
+        model = pickle.loads(pickle.dumps(model))
+    other = MLPRegressor(hidden_layer_sizes=(40,), random_state=0).partial_fit(X, X[:, 0])
+    model.coefs_, model.intercepts_ = other.coefs_, other.intercepts_
+    model.set_params(hidden_layer_sizes=(40,))
+    with pytest.raises(ValueError, match="the optimizer's moments have other shapes"):
+        model.partial_fit(X, X[:, 0])
+
+
+def test_what_was_checked_keeps_no_callback_alive():
+    class Watch:
+        def __call__(self, _):
+            return False
+
+    watch = Watch()
+    seen = weakref.ref(watch)
+    MLPRegressor(hidden_layer_sizes=(5,), max_iter=1, callback=watch).partial_fit(X, X[:, 0])
+    del watch
+    gc.collect()
+    assert seen() is None
+
+
+def test_sizes_that_scikit_learn_takes_are_taken():
+    for sizes in ([5], np.array([5]), (np.int64(5),), ([5],), 5):
+        assert MLPRegressor(hidden_layer_sizes=sizes)._validate_params() is None

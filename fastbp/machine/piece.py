@@ -59,6 +59,8 @@ class Piece:
                 self._dispatcher.compile(signature)
                 compiled = self._dispatcher.overloads[signature]
                 found = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+                if found == 0:  # a call would end the process
+                    raise RuntimeError(f"Numba gives no address for {self._dispatcher.py_func.__qualname__}")
                 self._addresses[dtype] = found
         return found
 

@@ -18,6 +18,7 @@ from fastbp._typing import Array
 
 _valid: set[tuple[Any, ...]] = set()  # combinations of parameters that scikit-learn has found valid
 _MOST_VALID = 1000
+_SIMPLE = (int, float, str, type(None))
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -32,16 +33,14 @@ class CheckedInputs:
         held = vars(self)
         values = [held.get(name) for name in self._parameter_constraints]
         key = (type(self), *values, *map(type, values))
-        try:
-            if key in _valid:
-                return
-        except TypeError:  # a list or a dictionary
-            super()._validate_params()  # type: ignore[misc]  # of BaseEstimator
+        is_simple = all(map(_is_simple, values))  # others could be large, and would be kept alive
+        if is_simple and key in _valid:
             return
         super()._validate_params()  # type: ignore[misc]  # of BaseEstimator
-        if len(_valid) == _MOST_VALID:
-            _valid.clear()
-        _valid.add(key)
+        if is_simple:
+            if len(_valid) == _MOST_VALID:
+                _valid.clear()
+            _valid.add(key)
 
     def _checked(self, X: Any, y: Any, is_new: bool) -> tuple[Array, Array]:
         """Return dense rows and their `y`, both checked; one column of targets becomes a vector."""
@@ -85,6 +84,11 @@ class CheckedInputs:
         """Return dense rows of a fitted model that scikit-learn has checked."""
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtype, reset=False)
         return checks.numbers("X", _dense(X))
+
+
+def _is_simple(value: Any) -> bool:
+    """Tell whether a parameter is a number, a text, None, or a tuple of whole numbers."""
+    return isinstance(value, _SIMPLE) or (type(value) is tuple and all(isinstance(item, int) for item in value))
 
 
 def _is_matrix(X: Any) -> bool:

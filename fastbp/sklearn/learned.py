@@ -81,12 +81,16 @@ class Learned:
         return packed
 
     def _current_moments(self, parameters: Parameters) -> tuple[Parameters, ...]:
-        """Return the present moments in packed form, laid out as the parameters."""
-        if self._moments is not None:
-            if all(moment.data.dtype == parameters.data.dtype for moment in self._moments):
-                return self._moments
-            solvers.write_moments(self._optimizer, self._moments)
-        return solvers.packed_moments(self._optimizer, parameters.data.dtype)
+        """Return the present moments in packed form, laid out as the parameters; raise if they have other shapes."""
+        moments = self._moments
+        if moments is None or any(moment.data.dtype != parameters.data.dtype for moment in moments):
+            if moments is not None:
+                solvers.write_moments(self._optimizer, moments)
+            moments = solvers.packed_moments(self._optimizer, parameters.data.dtype)
+        sizes = parameters.sizes.tolist()
+        if any(moment.sizes.tolist() != sizes for moment in moments):
+            raise ValueError(f"the layers have the sizes {sizes} now, and the optimizer's moments have other shapes")
+        return moments
 
     def _take_over(self, parameters: Parameters) -> None:
         """Let packed parameters be what the estimator has learned. The epochs of a fit may change them in place."""
