@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import fastbp
-from benchmarks import bench_short_calls, bench_training, drill
+from benchmarks import bench_short_calls, bench_training, drill, first_fit
 from benchmarks.common import (
     BATCH_SIZES,
     HIDDEN_LAYERS,
@@ -237,3 +237,16 @@ def test_the_short_calls_of_the_suite_are_those_of_the_named_package(implementat
     suite.time_partial_fit_of_32_rows(implementation, "iris")
     suite.time_predict_proba_of_one_row(implementation, "iris")
     assert suite.model.t_ == first + 32
+
+
+@pytest.mark.parametrize(("seconds", "fails"), [(("4.0", "4.0"), False), (("5.1", "4.0"), True)])
+def test_a_first_fit_that_crept_up_is_an_error(seconds, fails, monkeypatch, capsys):
+    answers = iter([seconds[0], "| train | 2.90 |\n", seconds[1]])
+    monkeypatch.setattr(first_fit, "output_of", lambda *_: next(answers))
+    monkeypatch.setattr(sys, "argv", ["first_fit", "--rounds", "1"])
+    if fails:
+        with pytest.raises(SystemExit, match=r"more than 1\.25 times as long"):
+            first_fit.main()
+    else:
+        first_fit.main()
+    assert "| train | 2.90 |" in capsys.readouterr().out

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from fastbp._typing import Array, Floats
+from fastbp._typing import Array, Floats, Integers
 from fastbp.losses import Loss
 
 _MOST_ROWS = 16  # that the function is tried with
 _MOST_OUTPUTS = 16  # of a row that are moved, if a row has one loss
 _STEP = 1e-6  # of the central differences, relative to √(1 + |ŷ|)
+_WIDER = 1000.0  # how much longer the steps of a second opinion are
 _TOLERANCE = 1e-4  # relative to 1 + |derivative|
 _checked: set[tuple[Callable[..., Any], bool]] = set()  # functions that have passed, and whether they see rows
 
@@ -58,23 +59,31 @@ def _wrong_derivative(loss: Loss, f: Floats, y: Floats, random: np.random.Genera
     """Compare the derivative for one row with central differences; return what is wrong, or an empty string."""
     value, derivative = _called(loss, f, y)
     step = _STEP * np.sqrt(1 + abs(f))
-    if loss.sees_rows:
-        places = random.permutation(len(f))[:_MOST_OUTPUTS]
-        moves = step * np.eye(len(f))[places]
-    else:  # all outputs move at once, as each of them has its own loss
-        places, moves = np.arange(len(f)), step[np.newaxis]
-    low, high = (np.concatenate([_called(loss, f + sign * move, y)[0] for move in moves]) for sign in (-1, 1))
-    below, above = (f - (f - step))[places], (f + step - f)[places]  # the steps after rounding
-    slopes, central = ((value - low) / below, (high - value) / above), (high - low) / (below + above)
+    places = random.permutation(len(f))[:_MOST_OUTPUTS] if loss.sees_rows else np.arange(len(f))
+    slopes, central = _differences(loss, f, y, value, step, places)
     error = _TOLERANCE * (1 + abs(derivative[places])) + 1e-14 * abs(value) / step[places]
     has_kink = abs(slopes[1] - slopes[0]) > 2 * error  # a sharp bend counts too
     is_wrong = ~has_kink & (abs(central - derivative[places]) > error)
+    if is_wrong.any():  # a value that cancels is a staircase, whose slope depends on the step
+        wider = _differences(loss, f, y, value, _WIDER * step, places)[1]
+        is_wrong &= abs(wider - central) <= abs(central - derivative[places]) / 2
     if not is_wrong.any():
         return ""
     at = int(is_wrong.argmax())
     o = int(places[at])
     where = f"output {o} of {_shown(f, y)}" if loss.sees_rows else _shown(f[o : o + 1], y[o : o + 1])
     return f"for {where} it is {derivative[o]:g}, and central differences of the value give {central[at]:g}"
+
+
+def _differences(
+    loss: Loss, f: Floats, y: Floats, value: Floats, step: Floats, places: Integers
+) -> tuple[tuple[Floats, Floats], Floats]:
+    """Return the slopes below and above ŷ, and the central differences, for the outputs at these places."""
+    # All outputs move at once if each of them has its own loss.
+    moves = step * np.eye(len(f))[places] if loss.sees_rows else step[np.newaxis]
+    low, high = (np.concatenate([_called(loss, f + sign * move, y)[0] for move in moves]) for sign in (-1, 1))
+    below, above = (f - (f - step))[places], (f + step - f)[places]  # the steps after rounding
+    return ((value - low) / below, (high - value) / above), (high - low) / (below + above)
 
 
 def _called(loss: Loss, f: Floats, y: Floats) -> tuple[Floats, Floats]:
