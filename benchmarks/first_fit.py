@@ -1,4 +1,4 @@
-"""Guard the time of a first fit: `python -m benchmarks.first_fit` prints a Markdown table and ends with 1 if it crept up.
+"""Guard the time of a first fit: `python -m benchmarks.first_fit` prints a table, and ends with 1 if the time crept up.
 
 A new process with an empty cache makes a first fit and a first prediction. Another process compiles a fixed function
 that knows nothing of fastbp and takes about as long. Both CPU times are the lowest of the rounds, which take turns, so

@@ -20,6 +20,7 @@ Huber (1964), "Robust estimation of a location parameter", Annals of Mathematica
 """
 
 import inspect
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -250,7 +251,7 @@ def _of_function(function: Any, arguments: int, link: Any) -> Loss:
     """Return the loss of a user's function that takes so many arguments, or raise."""
     function = getattr(function, "py_func", function)  # of a function that Numba has compiled
     wanted = "(ŷ, y)" if arguments == 2 else "(ŷ, y, derivative)"
-    if not callable(function) or isinstance(function, type):
+    if not isinstance(function, types.FunctionType):  # Numba compiles no others
         raise TypeError(f"function must be a function of {wanted}, got {checks.shown(function)}")
     try:
         inspect.signature(function).bind(*range(arguments))

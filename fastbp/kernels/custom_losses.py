@@ -33,13 +33,20 @@ def loss_address(loss: Loss, dtype: np.dtype[Any]) -> int:
         return PIECES[loss.name].address(dtype)
     if loss.function is None:
         raise ValueError(
-            f"the loss {loss.name} is a user's function, which a model file does not hold: pass "
+            f"the loss {loss.name} is a user's function, which a model file or a copy does not hold: pass "
             f"loss=fastbp.losses.{loss}"
         )
     try:
         return (_piece_of_rows if loss.sees_rows else _piece_of_numbers)(loss.function).address(dtype)
     except CompilationError as error:
-        raise TypeError(f"Numba cannot compile the loss {loss.name}: {error}") from error
+        raise TypeError(f"Numba cannot compile the loss {loss.name}: {_reason(error)}") from error
+
+
+def _reason(error: CompilationError) -> str:
+    """Return Numba's message without the names of its inner steps, and what to do."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in nopython")]
+    hint = "Functions that it calls need numba.njit. " if "Untyped global name" in str(error) else ""
+    return hint + "\n".join(lines)
 
 
 @functools.cache
@@ -94,6 +101,7 @@ def _piece_of_rows(function: Callable[..., Any]) -> Piece:
                     for o in range(outputs):
                         predictions[o] = f.data[_place(f, row, o, narrow_output)]
                         targets[o] = y.data[_place(y, row, o, narrow_output)]
+                        derivative[o] = np.nan  # seen if the function does not write it
                     total += weight * formula(predictions, targets, derivative)
                 for o in range(width):
                     scaled = derivative[o] * (weight / total_weight) if weight > 0 and o < outputs else 0.0

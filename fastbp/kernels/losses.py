@@ -76,8 +76,7 @@ def absolute_error(f: Line, y: Line) -> tuple[Line, Line]:
     return value * 2.0, derivative * 2.0
 
 
-# Below, `line_loss` returns the values and the derivatives of a loss for `count` numbers of ŷ and y from f_at and y_at
-# on. It may overwrite these numbers.
+# Below, `line_loss` returns a loss and its derivative for `count` numbers from f_at and y_at on; it may overwrite them.
 
 
 def _of_lines(formula: Any) -> Any:
@@ -322,7 +321,8 @@ def loss_and_gradient(
 ) -> None:
     """L = Σ_n w_n ℓ_n / Σ_n w_n, and ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n. All arrays are addresses."""
     at, line = sample_weights_at, line_losses_at
-    _call_piece(loss, (parameter, f, y, sample_weights, at, total_weight, line_losses, line, out, narrow_output))
+    if _call_piece(loss, (parameter, f, y, sample_weights, at, total_weight, line_losses, line, out, narrow_output)):
+        line_losses[line] = np.nan  # a user's function has raised an exception; the run ends as if it diverged
 
 
 def sum_over_outputs(line_loss: Any, name: str | None = None) -> Piece:

@@ -68,7 +68,8 @@ class Piece:
 def caller(types_of: TypesOf) -> Any:
     """Return the function `call(address, arguments)` for kernels, which calls a piece with a tuple of arguments.
 
-    A call with arguments of other types than the piece has is an error when the caller is compiled.
+    The function returns whether the piece ended with an exception, which only a user's function can raise. A call with
+    arguments of other types than the piece has is an error when the caller is compiled.
     """
 
     @intrinsic
@@ -81,10 +82,11 @@ def caller(types_of: TypesOf) -> Any:
             convention = context.call_conv
             code = convention.get_function_type(types.none, kinds).as_pointer()
             given = cgutils.unpack_tuple(builder, values[1], len(kinds))
-            convention.call_function(builder, builder.inttoptr(values[0], code), types.none, kinds, given)
-            return context.get_dummy_value()
+            called = builder.inttoptr(values[0], code)
+            status, _ = convention.call_function(builder, called, types.none, kinds, given)
+            return status.is_error
 
-        return types.none(types.intp, arguments), generate
+        return types.boolean(types.intp, arguments), generate
 
     return call
 
