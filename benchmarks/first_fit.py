@@ -6,20 +6,11 @@ the ratio does not depend on the speed of the machine. This file must not know h
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 
+from benchmarks.startup import FIRST_FIT, output_of, seconds
+
 LIMIT = 1.25  # CPU time of the first fit, divided by that of the reference
-FIT = """
-import numpy as np
-import fastbp
-X = np.random.default_rng(0).standard_normal((256, 16))
-net = fastbp.Network([16, 64, 64, 1], seed=0)
-net.fit(X, X[:, 0], epochs=1)
-net.predict(X)
-"""
 REFERENCE = """
 import numba
 import numpy as np
@@ -30,26 +21,11 @@ def reference(x, y):
 
 reference(np.linspace(0, 1, 9), np.linspace(0, 1, 9))
 """
-TIMED = "import sys, time; start = time.process_time(); exec(sys.argv[1]); print(time.process_time() - start)"
 COMPILED = """
 from fastbp import startup
 for name, seconds in startup.diagnose().kept["float32"].items():
     print(f"| {name} | {seconds:.2f} |")
 """
-
-
-def output_of(code, cache, *arguments):
-    """Return what a new process prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "FASTBP_CACHE_DIR": cache},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"error: a process failed\n{done.stderr}")
-    return done.stdout
 
 
 def main():
@@ -58,9 +34,9 @@ def main():
     fits, references = [], []
     for _ in range(parser.parse_args().rounds):
         with tempfile.TemporaryDirectory() as cache:
-            fits.append(float(output_of(TIMED, cache, FIT)))
+            fits.append(seconds("", FIRST_FIT.format(dtype="float32"), cache)[1])
             compiled = output_of(COMPILED, cache)
-            references.append(float(output_of(TIMED, cache, REFERENCE)))
+            references.append(seconds("", REFERENCE, cache)[1])
     print(f"| compiled for a first fit | seconds |\n| --- | --- |\n{compiled}")
     fit, reference = min(fits), min(references)
     ratio = fit / reference

@@ -54,10 +54,10 @@ print(time.perf_counter() - wall, time.process_time() - cpu)
 """
 
 
-def seconds(before, timed, cache):
-    """Return the wall-clock time and the CPU time of `timed` in a new process, in seconds."""
+def output_of(code, cache, *arguments):
+    """Return what a new process with a directory for compiled code prints."""
     done = subprocess.run(
-        [sys.executable, "-c", TIMED, before, timed],
+        [sys.executable, "-c", code, *arguments],
         env={**os.environ, "FASTBP_CACHE_DIR": cache},
         capture_output=True,
         text=True,
@@ -65,7 +65,12 @@ def seconds(before, timed, cache):
     )
     if done.returncode != 0:
         raise SystemExit(f"error: a process failed\n{done.stderr}")
-    wall, cpu = map(float, done.stdout.split())
+    return done.stdout
+
+
+def seconds(before, timed, cache):
+    """Return the wall-clock time and the CPU time of `timed` in a new process, in seconds."""
+    wall, cpu = map(float, output_of(TIMED, cache, before, timed).split())
     return wall, cpu
 
 

@@ -15,29 +15,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import checks, losses
+from fastbp import checks
 from fastbp._typing import Floats
 from fastbp._version import __version__
-from fastbp.kernels import activations
-from fastbp.kernels.custom_losses import loss_address
-from fastbp.kernels.input_factors import DIFFERENTIATE, FOLD
-from fastbp.kernels.shuffling import MERSENNE_TWISTER, shuffle_address
-from fastbp.kernels.steps import step_address
+from fastbp.kernels import activations, input_factors, losses, shuffling, steps
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
-from fastbp.optimizers import ADAM, MOMENTUM
 from fastbp.runs.threads import cores
 
 DTYPES = ("float32", "float64")
 ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
-OF_LAYERS = (
-    *("tanh", "tanh_derivative", "logistic", "logistic_derivative"),
-    *("dropout", "differentiate_inputs", "fold_inputs"),
+PIECES = (
+    *losses.PIECES.values(),
+    *itertools.chain(*activations.PIECES.values()),
+    *(activations.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
+    *steps.PIECES.values(),
+    *shuffling.PIECES,
 )
-STEPS = ("momentum", "adam")
-SHUFFLES = ("xoshiro", "mersenne_twister")
 # What is compiled by itself: entries, and pieces that they call.
-FUNCTIONS = (*ENTRIES, *losses.NAMES, *OF_LAYERS, *STEPS, *SHUFFLES)
+FUNCTIONS = (*ENTRIES, *(str(piece.name) for piece in PIECES))
 
 
 def warmup(
@@ -81,15 +77,8 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
     yield "evaluate", lambda: net.loss(X, y)
     yield "differentiate", lambda: net.gradients(X, y)
     yield "trace", lambda: net.forward(X)
-    for name in losses.NAMES:
-        yield name, functools.partial(loss_address, losses.resolve(name), dtype)
-    of_layers = itertools.chain(*activations.PIECES.values(), (activations.DROPOUT, DIFFERENTIATE, FOLD))
-    for name, piece in zip(OF_LAYERS, of_layers, strict=True):
-        yield name, functools.partial(piece.address, dtype)
-    for name, kind in zip(STEPS, (MOMENTUM, ADAM), strict=True):
-        yield name, functools.partial(step_address, kind, dtype)
-    for name, words in zip(SHUFFLES, (4, MERSENNE_TWISTER + 1), strict=True):
-        yield name, functools.partial(shuffle_address, np.zeros(words, np.uint64))
+    for piece in PIECES:
+        yield str(piece.name), functools.partial(piece.address, dtype)
 
 
 class SelfTest(NamedTuple):
@@ -223,10 +212,10 @@ def diagnose() -> Diagnosis:
             problems.append(f"{path} is damaged or cannot be read, and will be compiled again ({error})")
             continue
         name = head.function.rpartition(".")[2]
-        if name in SHUFFLES:  # their code does not depend on the dtype
-            kept = {dtype: {**found, name: head.seconds} for dtype, found in kept.items()}
-        elif name in FUNCTIONS:
-            kept["float32" if "float32" in head.signature else "float64"][name] = head.seconds
+        if name in FUNCTIONS:
+            of_dtype = ["float32" if "float32" in head.signature else "float64"]
+            for dtype in of_dtype if "float" in head.signature else DTYPES:  # shuffles know no dtype
+                kept[dtype][name] = head.seconds
     problems += host.problems()
     older = sorted({path.parent for root in cache.roots() for path in root.glob(f"*/*{cache.SUFFIX}")} - {place})
     kept = {dtype: {name: found[name] for name in FUNCTIONS if name in found} for dtype, found in kept.items()}

@@ -37,10 +37,14 @@ class Piece:
         Returns the types of the arguments for a dtype.
     name : str, optional
         Name in the cache. Default: the code is compiled afresh in each process, and LLVM vectorises its loops.
+
+    Attributes
+    ----------
+    name : str or None
     """
 
     def __init__(self, function: Callable[..., Any], types_of: TypesOf, name: str | None = None) -> None:
-        self._types_of = types_of
+        self.name, self._types_of = name, types_of
         self._addresses: dict[np.dtype[Any], int] = {}
         self._lock = threading.Lock()
         if name is None:

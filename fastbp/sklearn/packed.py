@@ -40,13 +40,6 @@ def arrays_of(parameters: Parameters) -> tuple[Arrays, Arrays]:
     return [np.ascontiguousarray(matrix.T) for matrix in weights], list(biases)
 
 
-def copy_of(parameters: Parameters) -> Parameters:
-    """Return a copy of packed parameters."""
-    data = packing.aligned_zeros(parameters.data.size, parameters.data.dtype)
-    data[:] = parameters.data
-    return parameters._replace(data=data)
-
-
 class Packed:
     """Packed parameters, and what predictions need besides them.
 
