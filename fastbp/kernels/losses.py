@@ -12,7 +12,7 @@ import numpy as np
 from fastbp._typing import Floats
 from fastbp.kernels.layout import Panels, element_at, smaller
 from fastbp.machine.arithmetic import keep_lanes, maximum, minimum, sum_lanes, transpose, where_positive
-from fastbp.machine.elementary import exp, log, log_1p
+from fastbp.machine.elementary import exp, log_1p_of_fraction, log_from_1
 from fastbp.machine.jit import inlined, njit
 from fastbp.machine.line import TILE_ROWS, Line, line_length, load, load_tile, store, zero_line
 from fastbp.machine.piece import REAL, TRUTH, WHOLE, Piece, address_type, caller, tuple_type
@@ -36,7 +36,7 @@ def binary_cross_entropy(f: Line, y: Line) -> tuple[Line, Line]:
     size = maximum(f, f * -1)
     e = exp(size * -1)
     σ = where_positive(f, 1 - e) + e
-    return maximum(f, 0) - y * f + log_1p(e), σ / (e + 1) - y
+    return maximum(f, 0) - y * f + log_1p_of_fraction(e), σ / (e + 1) - y
 
 
 @njit
@@ -186,7 +186,7 @@ def _cross_entropy_samples(
         store(out.data, _output_at(out, o, row, narrow_output), e)
         normaliser = normaliser + e
         total_y = total_y + load(y.data, _output_at(y, o, row, narrow_output))
-    log_normaliser, total = log(normaliser), zero_line(f.data)
+    log_normaliser, total = log_from_1(normaliser), zero_line(f.data)
     for o in range(outputs):
         target, at = load(y.data, _output_at(y, o, row, narrow_output)), _output_at(out, o, row, narrow_output)
         derivative = load(out.data, at) / normaliser * total_y - target

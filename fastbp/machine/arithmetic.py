@@ -12,19 +12,20 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, type_callable
 
-from fastbp.machine.line import Line, Lines, Tile, address_of, load_value, pack, row_of, shuffle, splat
+from fastbp.machine.line import Line, Lines, Tile, address_of, constant, load_value, pack, row_of, shuffle, splat
 
 
-def _call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
+def call(builder: ir.IRBuilder, name: str, *vectors: Any) -> Any:
     """Declare and call an LLVM intrinsic of vectors: llvmlite's `declare_intrinsic` takes no vector types."""
     vector = vectors[0].type
-    width = 32 if isinstance(vector.element, ir.FloatType) else 64
+    count, number = (f"v{vector.count}", vector.element) if isinstance(vector, ir.VectorType) else ("", vector)
+    width = 32 if isinstance(number, ir.FloatType) else 64
     function_type = ir.FunctionType(vector, [vector] * len(vectors))
-    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.v{vector.count}f{width}")
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.{count}f{width}")
     return builder.call(function, vectors)
 
 
-def _by_rows(builder: ir.IRBuilder, signature: Any, values: Any, compute: Callable[..., Any]) -> Any:
+def by_rows(builder: ir.IRBuilder, signature: Any, values: Any, compute: Callable[..., Any]) -> Any:
     """Return `compute(*vectors)` for each row of the arguments."""
     kind = signature.return_type
     arguments = list(zip(signature.args, values, strict=True))
@@ -42,7 +43,7 @@ def _fma_from_memory(tile: Tile, array: types.Array, line: Line, spacing: int) -
             # A broadcast from memory, which x86 makes a part of the fma instruction.
             pointer = address_of(context, builder, array, array_value, at, row * spacing)
             number = splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
-            rows.append(_call(builder, "fma", number, factor, builder.extract_value(sums, row)))
+            rows.append(call(builder, "fma", number, factor, builder.extract_value(sums, row)))
         return pack(builder, tile, rows)
 
     return tile(tile, array, types.intp, line), generate
@@ -72,7 +73,7 @@ def fma_pairs(_context: Any, tile: Tile, numbers: types.Type, _at: Any, lines: t
             pointer = address_of(context, builder, numbers, numbers_value, at, row)
             number = splat(builder, tile.vector, builder.load(pointer, align=tile.bytes))
             factor, addend = (builder.extract_value(value, row) for value in (factors, sums))
-            rows.append(_call(builder, "fma", number, factor, addend))
+            rows.append(call(builder, "fma", number, factor, addend))
         return pack(builder, tile, rows)
 
     return tile(tile, numbers, types.intp, lines, types.intp), generate
@@ -83,7 +84,7 @@ def fma(_context: Any, a: Lines, b: Lines, c: Lines) -> Any:
     """Return a * b + c, rounded once."""
 
     def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _by_rows(builder, signature, values, lambda x, y, z: _call(builder, "fma", x, y, z))
+        return by_rows(builder, signature, values, lambda x, y, z: call(builder, "fma", x, y, z))
 
     return c(a, b, c), generate
 
@@ -93,12 +94,12 @@ def relu(_context: Any, lines: Lines) -> Any:
     """Return max(0, x). NaN stays NaN: otherwise a diverged unit would look like an inactive one."""
 
     def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
+        zero = constant(lines.vector, 0.0)
 
         def maximum(x: Any) -> Any:
             return builder.select(builder.fcmp_ordered(">", zero, x), zero, x)
 
-        return _by_rows(builder, signature, values, maximum)
+        return by_rows(builder, signature, values, maximum)
 
     return lines(lines), generate
 
@@ -108,12 +109,12 @@ def where_positive(_context: Any, condition: Lines, lines: Lines) -> Any:
     """Return I[condition > 0] ⊙ lines."""
 
     def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        zero = ir.Constant(lines.vector, [0.0] * lines.lanes)
+        zero = constant(lines.vector, 0.0)
 
         def mask(x: Any, kept: Any) -> Any:
             return builder.select(builder.fcmp_ordered(">", x, zero), kept, zero)
 
-        return _by_rows(builder, signature, values, mask)
+        return by_rows(builder, signature, values, mask)
 
     return lines(condition, lines), generate
 
@@ -123,55 +124,7 @@ def square_root(_context: Any, lines: Lines) -> Any:
     """Return √x, lane by lane."""
 
     def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _by_rows(builder, signature, values, lambda x: _call(builder, "sqrt", x))
-
-    return lines(lines), generate
-
-
-@intrinsic
-def round_lanes(_context: Any, lines: Lines) -> Any:
-    """Return the nearest whole number, lane by lane."""
-
-    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _by_rows(builder, signature, values, lambda x: _call(builder, "rint", x))
-
-    return lines(lines), generate
-
-
-@intrinsic
-def power_of_two(_context: Any, lines: Lines) -> Any:
-    """Return 2^n, lane by lane, for whole n within the exponents of normal numbers."""
-    bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
-    integers = ir.VectorType(ir.IntType(bits), lines.lanes)
-
-    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        bias = ir.Constant(integers, [2 ** (bits - mantissa - 2) - 1] * lines.lanes)
-        shift = ir.Constant(integers, [mantissa] * lines.lanes)
-
-        def power(n: Any) -> Any:
-            exponent = builder.add(builder.fptosi(n, integers), bias)
-            return builder.bitcast(builder.shl(exponent, shift), lines.vector)
-
-        return _by_rows(builder, signature, values, power)
-
-    return lines(lines), generate
-
-
-@intrinsic
-def exponent(_context: Any, lines: Lines) -> Any:
-    """Return n, lane by lane, where x = 2^n m with 1 ≤ m < 2, for positive and normal x."""
-    bits, mantissa = (32, 23) if lines.bytes == 4 else (64, 52)
-    integers = ir.VectorType(ir.IntType(bits), lines.lanes)
-
-    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        bias = ir.Constant(integers, [2 ** (bits - mantissa - 2) - 1] * lines.lanes)
-        shift = ir.Constant(integers, [mantissa] * lines.lanes)
-
-        def take(x: Any) -> Any:
-            biased = builder.lshr(builder.bitcast(x, integers), shift)
-            return builder.sitofp(builder.sub(biased, bias), lines.vector)
-
-        return _by_rows(builder, signature, values, take)
+        return by_rows(builder, signature, values, lambda x: call(builder, "sqrt", x))
 
     return lines(lines), generate
 
@@ -218,7 +171,7 @@ def keep_lanes(_context: Any, lines: Lines, _count: types.Integer, _other: types
         inside = builder.icmp_signed("<", ir.Constant(integers, list(range(lines.lanes))), last)
         other = splat(builder, lines.vector, values[2])
         one = signature.return_type(lines)
-        return _by_rows(builder, one, values[:1], lambda line: builder.select(inside, line, other))
+        return by_rows(builder, one, values[:1], lambda line: builder.select(inside, line, other))
 
     return lines(lines, types.int64, lines.dtype), generate
 
@@ -320,7 +273,7 @@ def _binary(function: Callable[..., Any], compute: Callable[[ir.IRBuilder, Any, 
             number = context.cast(builder, value, operand_kind, kind.dtype) if is_number else None
             operands.append(splat(builder, kind.vector, number) if is_number else value)
             kinds.append(Line(kind.dtype) if is_number else operand_kind)
-        return _by_rows(builder, kind(*kinds), operands, lambda a, b: compute(builder, a, b))
+        return by_rows(builder, kind(*kinds), operands, lambda a, b: compute(builder, a, b))
 
     for kinds in ((Lines, Lines), (Lines, types.Number), (types.Number, Lines)):
         lower_builtin(function, *kinds)(generate)

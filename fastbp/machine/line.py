@@ -1,8 +1,8 @@
 """One cache line of floats, and a tile of several, as Numba values that are loaded and stored.
 
 A `Line` has 64 bytes: 16 float32 or 8 float64. It is an LLVM vector, which LLVM splits into two AVX2 registers, one
-AVX-512 register or four NEON registers. A `Tile` is a few lines that a kernel holds in registers. `arithmetic` computes
-with lines and tiles.
+AVX-512 register or four NEON registers. A `Tile` is a few lines that a kernel holds in registers. A `Single` is a line
+of one number. `arithmetic` computes with all of them.
 
 This file generates LLVM code. It must not know what a matrix, a layer or a loss is.
 """
@@ -30,15 +30,20 @@ TILE_ROWS = 8 if "+avx512f" in _target_features() else 4
 
 
 class Lines(types.Type):
-    """What lines and tiles have in common: `rows` lines of `lanes` numbers of `dtype`."""
+    """What lines and tiles have in common: `rows` lines of `lanes` numbers of `dtype`.
 
-    def __init__(self, dtype: types.Float, rows: int, name: str) -> None:
+    `vector` is the LLVM type of one line, and `integers` that of as many whole numbers with as many bits.
+    """
+
+    def __init__(self, dtype: types.Float, rows: int, name: str, lanes: int | None = None) -> None:
         self.dtype = dtype
         self.rows = rows
-        self.lanes = LINE_BYTES * 8 // dtype.bitwidth
+        self.lanes = LINE_BYTES * 8 // dtype.bitwidth if lanes is None else lanes
         self.bytes = dtype.bitwidth // 8
-        scalar = ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
-        self.vector = ir.VectorType(scalar, self.lanes)
+        self.vector: Any = ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
+        self.integers: Any = ir.IntType(dtype.bitwidth)
+        if self.lanes > 1:
+            self.vector, self.integers = (ir.VectorType(kind, self.lanes) for kind in (self.vector, self.integers))
         super().__init__(name)
 
 
@@ -56,7 +61,19 @@ class Tile(Lines):
         super().__init__(dtype, rows, f"Tile({dtype}, {rows})")
 
 
+class Single(Lines):
+    """The Numba type of a line of one number, which LLVM may widen to several when it vectorises a loop.
+
+    A product of a `Single` and a constant has the dtype of the `Single`. Numba gives a product of a float32 and a
+    constant in float64.
+    """
+
+    def __init__(self, dtype: types.Float) -> None:
+        super().__init__(dtype, 1, f"Single({dtype})", 1)
+
+
 @register_model(Line)
+@register_model(Single)
 class _LineModel(models.PrimitiveModel):
     def __init__(self, manager: Any, line: Line) -> None:
         super().__init__(manager, line, line.vector)
@@ -89,9 +106,16 @@ def load_value(context: Any, builder: ir.IRBuilder, kind: Lines, array: types.Ar
 
 def splat(builder: ir.IRBuilder, vector: ir.VectorType, scalar: Any) -> Any:
     """Return a vector with `scalar` in every lane."""
+    if not isinstance(vector, ir.VectorType):
+        return scalar
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
     return shuffle(builder, first, nothing, [0] * vector.count)
+
+
+def constant(vector: Any, number: float) -> Any:
+    """Return the constant of a vector's type with `number` in every lane."""
+    return ir.Constant(vector, [number] * vector.count if isinstance(vector, ir.VectorType) else number)
 
 
 def shuffle(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
@@ -106,7 +130,7 @@ def row_of(builder: ir.IRBuilder, kind: Lines, value: Any, row: int) -> Any:
 
 def pack(builder: ir.IRBuilder, kind: Lines, vectors: list[Any]) -> Any:
     """Return the value of type `kind` with one of the vectors in each row."""
-    if isinstance(kind, Line):
+    if not isinstance(kind, Tile):
         return vectors[0]
     tile = ir.Constant(ir.ArrayType(kind.vector, kind.rows), ir.Undefined)
     for row, vector in enumerate(vectors):
@@ -138,12 +162,24 @@ def _lower_pointer(context: Any, builder: ir.IRBuilder, signature: Any, values: 
 @intrinsic
 def line_length(_context: Any, array: types.Type) -> Any:
     """Return how many numbers of an array's or a line's dtype a line holds. The compiler sees a constant."""
-    lanes = Line(array.dtype).lanes
+    lanes = Line(array.dtype).lanes  # of a line of one number too, so that its precision is known
 
     def generate(context: Any, _builder: Any, _signature: Any, _values: Any) -> Any:
         return context.get_constant(types.intp, lanes)
 
     return types.literal(lanes)(array), generate
+
+
+@intrinsic
+def single(_context: Any, number: types.Float) -> Any:
+    """Return a number as a line of one number."""
+    return Single(number)(number), lambda _context, _builder, _signature, values: values[0]
+
+
+@intrinsic
+def number_of(_context: Any, line: Single) -> Any:
+    """Return the number of a line of one number."""
+    return line.dtype(line), lambda _context, _builder, _signature, values: values[0]
 
 
 @intrinsic
