@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbp import activations, checks, losses
 from fastbp._typing import Floats
+from fastbp.activations import Activation
 from fastbp.losses import Loss
 from fastbp.network import Network
 
@@ -196,6 +197,12 @@ class _Point(NamedTuple):
     sides: NDArray[np.int8]
 
 
+def _activations_of(net: Network) -> tuple[Activation, ...]:
+    """Return the activation of each hidden layer."""
+    n_hidden = len(net.layer_sizes) - 2
+    return activations.of_layers(activations.resolve_layers(net.activation, n_hidden), n_hidden)
+
+
 class _Probe:
     """A float64 copy of the network, whose parameters may be changed."""
 
@@ -203,6 +210,7 @@ class _Probe:
         self, net: Network, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None, epsilon: float
     ) -> None:
         self.net = type(net)(net.layer_sizes, dtype="float64", activation=net.activation)
+        self.activations = _activations_of(net)
         self.weights = [np.array(array, dtype=np.float64) for array in net.weights]
         self.biases = [np.array(array, dtype=np.float64) for array in net.biases]
         self.X, self.y, self.loss, self.sample_weight = X, y, loss, sample_weight
@@ -240,8 +248,11 @@ class _Probe:
         self.net.set_parameters(self.weights, self.biases)
         loss = self.net.loss(self.X, self.y, loss=self.loss, sample_weight=self.sample_weight)
         *hidden, output = self.net.forward(self.X).f
-        has_kink = activations.resolve(self.net.activation).has_kink
-        sides = [np.ravel(f > 0).astype(np.int8) for f in hidden if has_kink]
+        sides = [
+            np.ravel(f > kink).astype(np.int8)
+            for f, activation in zip(hidden, self.activations, strict=True)
+            for kink in activation.kinks
+        ]
         return _Point(loss, np.concatenate([*sides, self._sides_of_loss(output)]))
 
     def _sides_of_loss(self, output: Floats) -> NDArray[np.int8]:

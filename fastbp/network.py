@@ -11,13 +11,11 @@ import numpy.typing as npt
 from fastbp import activations, checks, losses, optimizers
 from fastbp._typing import FloatDType, Floats, HeldOut, LayerSizes, MaybeArray
 from fastbp.kernels import entries, packing
-from fastbp.kernels.activations import with_pieces
 from fastbp.kernels.custom_losses import loss_address
 from fastbp.losses import Loss, LossName
 from fastbp.optimizers import SGD, Optimizer
 from fastbp.results import Gradients, History, Progress, Trace
 from fastbp.runs import checkpoint
-from fastbp.runs.evaluation import evaluator
 from fastbp.runs.network_state import NetworkState
 from fastbp.runs.run import Patience, Run
 from fastbp.runs.training_rows import checked_rows
@@ -26,8 +24,9 @@ from fastbp.runs.training_rows import checked_rows
 class Network(NetworkState):
     """A multilayer perceptron: h_{i+1} = ReLU(β_i + Ω_i h_i) for K hidden layers, and the output ŷ = β_K + Ω_K h_K.
 
-    Initial weights are drawn from N(0, 2 / D_i) for ReLU (He et al. 2015, "Delving deep into rectifiers", ICCV), and
-    from N(0, 1 / D_i) for other activations. Initial biases are 0.
+    Initial weights are drawn from N(0, 2 / D_i) for ReLU and its relatives (He et al. 2015, "Delving deep into
+    rectifiers", ICCV), and from N(0, 1 / D_i) for "identity", "tanh", "logistic", "selu", "softplus" and "hard_tanh".
+    Initial biases are 0.
 
     Parameters
     ----------
@@ -38,8 +37,9 @@ class Network(NetworkState):
         Dtype of the parameters and of all computations.
     seed : int, optional
         Seed of the initial weights, and of shuffling and dropout in `fit`. Default: random.
-    activation : {"relu", "identity", "tanh", "logistic"}, default "relu"
-        Activation of the hidden layers. The logistic function is 1 / (1 + exp(−f)).
+    activation : str, Activation or list of these, default "relu"
+        Activation of the hidden layers: one of `activations.NAMES`, `activations.leaky_relu(negative_slope)`,
+        `activations.elu(alpha)` or `activations.custom(function)`. A list has one for each hidden layer.
 
     Raises
     ------
@@ -58,10 +58,10 @@ class Network(NetworkState):
         layer_sizes: LayerSizes,
         dtype: FloatDType = "float32",
         seed: int | None = None,
-        activation: activations.ActivationName = "relu",
+        activation: activations.ActivationLike = "relu",
     ) -> None:
         sizes, kept_in = checks.layer_sizes(layer_sizes), checks.float_dtype(dtype)
-        between = activations.resolve(activation)
+        between = activations.resolve_layers(activation, len(sizes) - 2)
         super().__init__(checkpoint.initial(sizes, kept_in, checks.seed(seed), between))
 
     # --- what it computes -----------------------------------------------------------------------------------
@@ -108,8 +108,8 @@ class Network(NetworkState):
         """
         x = checks.matrix("X", X, self._sizes[0], self._dtype)
         workspace = packing.workspace_for(self._sizes, len(x), self._dtype)
-        parameters = with_pieces(self._checkpoint.parameters)
-        entries.trace(packing.padded_rows(x, self._dtype), parameters, workspace, np.arange(len(x)))
+        operands = self._checkpoint.parameters, self._between, workspace, np.arange(len(x))
+        entries.trace(packing.padded_rows(x, self._dtype), *operands)
         f = packing.gradient_matrices(workspace, len(x))[1:]
         return Trace(f, packing.activation_matrices(workspace, len(x))[:-1])
 
@@ -173,7 +173,7 @@ class Network(NetworkState):
         """
         resolved = losses.resolve_or_trained(loss, self.trained_loss)
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
-        return evaluator(rows, self._checkpoint.parameters, resolved)()
+        return self._evaluator(rows, resolved)()
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, loss: LossName | Loss | None = None, sample_weight: MaybeArray = None
@@ -199,12 +199,12 @@ class Network(NetworkState):
         """
         resolved = losses.resolve_or_trained(loss, self.trained_loss)
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
-        n, parameters = rows.rows, with_pieces(self._checkpoint.parameters)
+        n, parameters = rows.rows, self._checkpoint.parameters
         workspace = packing.workspace_for(self._sizes, n, self._dtype)
         gradients = packing.zero_parameters(self._sizes, self._dtype)
         address = loss_address(resolved, self._dtype)
         value = entries.differentiate(
-            rows, parameters, gradients, workspace, np.arange(n), address, resolved.parameter, True
+            rows, parameters, self._between, gradients, workspace, np.arange(n), address, resolved.parameter, True
         )
         x, *f = packing.gradient_matrices(workspace, n)
         return Gradients(value, packing.weight_matrices(gradients), packing.bias_vectors(gradients), tuple(f), x)
@@ -305,13 +305,14 @@ class Network(NetworkState):
         if validation_data is not None:
             held_out = checks.validation_data(validation_data)
             held_out_rows = checked_rows(*held_out, self._sizes, resolved, self._dtype, of="validation ")
-            validate = evaluator(held_out_rows, self._checkpoint.parameters, resolved)
+            validate = self._evaluator(held_out_rows, resolved)
 
         with self._only_fit():
             begun = self._checkpoint.for_fit(optimizer, resolved, seed)
             run = Run(
                 begun.parameters,
                 rows,
+                activation=begun.activation,
                 loss=resolved,
                 rule=optimizer.rule._replace(penalty=penalty) if penalty > 0 else optimizer.rule,
                 batch_size=batch_size,

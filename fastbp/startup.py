@@ -4,7 +4,6 @@ May import `network`, `runs`, `kernels` and `machine`. It must not know the term
 """
 
 import functools
-import itertools
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from fastbp import checks
 from fastbp._typing import Floats
 from fastbp._version import __version__
-from fastbp.kernels import activations, input_factors, losses, shuffling, steps
+from fastbp.kernels import activations, dropout, input_factors, losses, shuffling, steps
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
 from fastbp.runs.threads import cores
@@ -27,8 +26,8 @@ DTYPES = ("float32", "float64")
 ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
 PIECES = (
     *losses.PIECES.values(),
-    *itertools.chain(*activations.PIECES.values()),
-    *(activations.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
+    *activations.PIECES.values(),
+    *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
     *steps.PIECES.values(),
     *shuffling.PIECES,
 )

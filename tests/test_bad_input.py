@@ -64,14 +64,14 @@ TABLE = [
     ("Network('3, 1')", TypeError, "layer_sizes must be a list such as [16, 64, 1], got '3, 1'"),
     ("Network(np.array(3))", TypeError, "layer_sizes must be a list such as [16, 64, 1], got array(3)"),
     (
-        "Network([3, 1], activation='selu')",
+        "Network([3, 1], activation='sigmoid')",
         ValueError,
-        "activation must be one of relu, identity, tanh, logistic; got 'selu'",
+        "activation must be one of relu, identity, tanh, logistic, leaky_relu, … got 'sigmoid'",
     ),
     (
         "Network([3, 1], activation=None)",
         TypeError,
-        "activation must be one of relu, identity, tanh, logistic; got None",
+        "activation must be a name or one of fastbp.activations, got None",
     ),
     ("Network([3])", ValueError, "layer_sizes must hold at least the inputs and the outputs, got [3]"),
     ("Network([3, 0, 1])", ValueError, "layer_sizes[1] must be at least 1, got 0"),
@@ -282,9 +282,9 @@ TABLE = [
     ("with_metadata(step=-1)", ValueError, "step must be at least 0, got -1"),
     ("with_metadata(dtype='int8')", ValueError, "dtype must be float32 or float64, got 'int8'"),
     (
-        "with_metadata(activation='selu')",
+        "with_metadata(activation='sigmoid')",
         ValueError,
-        "activation must be one of relu, identity, tanh, logistic; got 'selu'",
+        "activation must be one of relu, identity, tanh, logistic, leaky_relu, … got 'sigmoid'",
     ),
     ("with_metadata(layer_sizes=[3, 5, 1])", ValueError, "weights[0] must be of shape (5, 3), got (4, 3)"),
     (

@@ -94,8 +94,13 @@ def test_gradient_with_respect_to_input_equals_its_twin(n, inputs, outputs, dtyp
     magnitude = np.abs(p.g) @ np.abs(p.weights)
     g, weights = p.panels(p.g), p.panels(p.weights)
     out = p.blank(n, inputs)
-    backward_linear_input(g, weights, out)
+    backward_linear_input(g, weights, False, out)
     p.assert_close(matrix_from(out), reference.backward_linear_input(p.g, p.weights), outputs, magnitude)
+    assert_padding_is_zero(out)
+    out = p.panels(p.h)  # any numbers, as derivatives
+    backward_linear_input(g, weights, True, out)
+    wanted = p.h * reference.backward_linear_input(p.g, p.weights)
+    p.assert_close(matrix_from(out), wanted, outputs + 1, np.abs(p.h) * magnitude)
     assert_padding_is_zero(out)
     out = p.blank(n, inputs)
     backward_input(g, weights, p.panels(p.h), out)
@@ -161,8 +166,12 @@ def test_kernels_of_narrow_outputs_equal_their_twins(n, inputs, outputs, dtype):
 
     g, magnitude = p.panels(p.g.T), np.abs(p.g) @ np.abs(p.weights)
     out = p.blank(n, inputs)
-    narrow.narrow_backward_linear_input(g, weights, out)
+    narrow.narrow_backward_linear_input(g, weights, False, out)
     p.assert_close(matrix_from(out), reference.backward_linear_input(p.g, p.weights), outputs, magnitude)
+    product = p.panels(p.h)  # any numbers, as derivatives
+    narrow.narrow_backward_linear_input(g, weights, True, product)
+    wanted = p.h * reference.backward_linear_input(p.g, p.weights)
+    p.assert_close(matrix_from(product), wanted, outputs + 1, np.abs(p.h) * magnitude)
     narrow.narrow_backward_input(g, weights, h, out)
     p.assert_close(matrix_from(out), reference.backward_input(p.g, p.weights, p.h), outputs, magnitude)
     assert_padding_is_zero(out)

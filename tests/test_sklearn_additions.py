@@ -20,7 +20,8 @@ from sklearn.metrics import log_loss, make_scorer, mean_pinball_loss
 from sklearn.preprocessing import scale
 
 import fastbp.losses
-from fastbp.kernels import activations
+from fastbp import activations
+from fastbp.kernels import dropout
 from fastbp.kernels.packing import matrix_from, panels_from
 from fastbp.machine.jit import entry
 from fastbp.runs.run import Patience
@@ -181,7 +182,7 @@ def test_a_quantile_is_learned():
 
 @entry
 def drop(keep_probability, key, layer, first, h):
-    activations.drop_units(activations.Dropout(keep_probability, np.uint64(key), 0), layer, first, h)
+    dropout.drop_units(dropout.Dropout(keep_probability, np.uint64(key), 0), layer, first, h)
 
 
 def mask(keep_probability, key, layer, first, shape, dtype=np.float64):
@@ -213,7 +214,7 @@ def test_rows_drop_the_same_units_whoever_takes_them():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("n", [2, 50])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity", "gelu"])
 def test_a_step_with_dropout_descends_the_loss_of_the_thinned_network(activation, n, momentum):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -227,15 +228,17 @@ def test_a_step_with_dropout_descends_the_loss_of_the_thinned_network(activation
     tensors = [torch.tensor(array, requires_grad=True) for array in coefs + intercepts]
     h = torch.tensor(x)
     functions = {"identity": lambda f: f, "logistic": torch.sigmoid, "relu": torch.relu, "tanh": torch.tanh}
+    functions["gelu"] = torch.nn.functional.gelu
     for layer in range(3):
         h = h @ tensors[layer] + tensors[3 + layer]
         if layer < 2:
             h = functions[activation](h) * torch.tensor(masks[layer])
     (((h - torch.tensor(y)) ** 2).sum(1) / 2).mean().backward()
     optimizer = SGDOptimizer(coefs + intercepts, 0.1, momentum=momentum)
-    objective, parameters = Objective(fastbp.losses.squared_error), parameters_of(coefs, intercepts, activation)
+    objective, parameters = Objective(fastbp.losses.squared_error), parameters_of(coefs, intercepts)
     moments = packed_moments(optimizer, np.float64)
-    descent = Descent(parameters, objective, x, y, None, n, False, random_state, 0.0, optimizer, moments, 1 - kept)
+    problem = parameters, activations.resolve(activation), objective, x, y, None, n, False
+    descent = Descent(*problem, random_state, 0.0, optimizer, moments, 1 - kept)
     descent.fit([0.1], Patience(np.inf), None)
     factor = 0.1 * (1 + momentum)  # by Nesterov
     for found, tensor in zip(itertools.chain(*arrays_of(descent.parameters)), tensors, strict=True):

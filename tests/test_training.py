@@ -13,6 +13,7 @@ from fastbp import activations, losses, optimizers
 from fastbp.kernels import entries as training
 from fastbp.kernels import packing, run_state, shuffling
 from fastbp.kernels import rows as batches
+from fastbp.kernels.custom_activations import layer_activations
 from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.input_factors import input_factors_of
 from fastbp.machine.barrier import ThreadGroup, new_barrier
@@ -93,7 +94,13 @@ def make_run(sizes, optimizer, dtype, n=70, batch_size=13, activation=activation
     rows = packing.padded_rows(x, dtype), packing.target_rows(y, dtype)
     table = batches.TrainingRows(*rows, np.zeros(0, np.int64), np.zeros(0, dtype), n)
     parameters, random = initial(sizes, dtype, 0, activation).parameters, shuffling.random_state(0)
-    options = {"loss": losses.squared_error, "rule": optimizer.rule, "batch_size": batch_size, "random": random}
+    options = {
+        "activation": activation,
+        "loss": losses.squared_error,
+        "rule": optimizer.rule,
+        "batch_size": batch_size,
+        "random": random,
+    }
     run = Run(parameters, table, **options)
     return run.rows, run.plan, run.state, packing.workspace_for(sizes, batch_size, dtype)
 
@@ -207,44 +214,43 @@ def test_denormal_weights_do_not_slow_a_run():
     assert net.weights[0] == 0
 
 
-def with_activation(run, activation):
-    """Return a run whose activation has this code."""
-    table, plan, state, workspace = run
-    parameters = state.parameters._replace(activation=activation)
-    return table, plan, state._replace(parameters=parameters), workspace
+def activations_for(n_hidden):
+    return layer_activations(activations.tanh, n_hidden, np.dtype("float32"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", [-1, 99])
-def test_an_unknown_activation_is_an_error_and_changes_nothing(activation, dtype):
-    run = with_activation(make_run((3, 5, 2), fastbp.Adam(0.1), dtype), activation)
-    loss, message = loss_address(losses.squared_error, np.dtype(dtype)), "no activation"
-    table, _, state, workspace = run
+@pytest.mark.parametrize("n_hidden", [0, 2])
+def test_activations_of_another_depth_are_an_error_and_change_nothing(n_hidden, dtype):
+    table, plan, state, workspace = make_run((3, 5, 2), fastbp.Adam(0.1), dtype)
+    state = state._replace(activations=activations_for(n_hidden))
+    run = table, plan, state, workspace
+    loss, message = loss_address(losses.squared_error, np.dtype(dtype)), "one piece for each hidden layer"
+    operands = state.parameters, state.activations
     before = [array.copy() for array in (state.parameters.data, state.mean, state.random, state.counts)]
     order, gradients = np.arange(table.rows), packing.zero_parameters((3, 5, 2), dtype)
     whole = packing.workspace_for((3, 5, 2), table.rows, dtype)
     alone_in_two = ThreadGroup(0, 2, new_barrier())  # for which no other thread comes
     for group in (ALONE, alone_in_two):
-        with pytest.raises(ValueError, match=f"{message} has this code"):
+        with pytest.raises(ValueError, match=message):
             training.train(*run, np.full(10, 0.01), np.zeros(10), group)
-    with pytest.raises(ValueError, match=f"{message} has this code"):
-        training.evaluate(table, state.parameters, workspace, order, loss, 0.0)
-    with pytest.raises(ValueError, match=f"{message} has this code"):
-        training.differentiate(table, state.parameters, gradients, whole, order, loss, 0.0, True)
+    with pytest.raises(ValueError, match=message):
+        training.evaluate(table, *operands, workspace, order, loss, 0.0)
+    with pytest.raises(ValueError, match=message):
+        training.differentiate(table, *operands, gradients, whole, order, loss, 0.0, True)
     after = state.parameters.data, state.mean, state.random, state.counts
     assert all(map(np.array_equal, before, after))
     denormal = np.float32(1e-30) * np.float32(1e-10)
     assert denormal > 0  # so flush-to-zero is off
 
 
-@pytest.mark.parametrize("activation", [-1, len(activations.NAMES)])
-def test_a_forward_pass_through_an_unknown_activation_is_an_error(activation):
+@pytest.mark.parametrize("n_hidden", [0, 2])
+def test_a_forward_pass_with_activations_of_another_depth_is_an_error(n_hidden):
     _, _, state, workspace = make_run((3, 5, 2), fastbp.SGD(0.1), "float32")
-    parameters = state.parameters._replace(activation=activation)
-    with pytest.raises(ValueError, match="no activation has this code"):
-        training.predict(np.zeros((4, 3), np.float32), parameters, workspace, np.zeros((4, 2), np.float32))
-    with pytest.raises(ValueError, match="no activation has this code"):
-        training.trace(packing.padded_rows(np.zeros((4, 3)), "float32"), parameters, workspace, np.arange(4))
+    operands = state.parameters, activations_for(n_hidden), workspace
+    with pytest.raises(ValueError, match="one piece for each hidden layer"):
+        training.predict(np.zeros((4, 3), np.float32), *operands, np.zeros((4, 2), np.float32))
+    with pytest.raises(ValueError, match="one piece for each hidden layer"):
+        training.trace(packing.padded_rows(np.zeros((4, 3)), "float32"), *operands, np.arange(4))
 
 
 @pytest.mark.parametrize("kind", [optimizers.PLAIN_SGD, optimizers.MOMENTUM, optimizers.ADAM])

@@ -6,7 +6,10 @@ This file must not know how time is measured.
 import numpy as np
 
 import fastbp
-from fastbp.kernels.activations import NO_DROPOUT
+from fastbp.activations import relu
+from fastbp.kernels.activations import activation_addresses
+from fastbp.kernels.custom_activations import layer_activations
+from fastbp.kernels.dropout import NO_DROPOUT
 from fastbp.kernels.layout import RowRange, activations_of, addresses_of, workspace_addresses
 from fastbp.kernels.packing import workspace_for, write_parameters, zero_parameters
 from fastbp.kernels.propagation import forward_pass
@@ -18,13 +21,13 @@ KERNEL_CALLS = 2000  # in one compiled call
 
 
 @entry
-def predict_row_by_row(x, parameters, workspace, out):
+def predict_row_by_row(x, parameters, activations, workspace, out):
     """Do what `entries.predict` does for one row, again for each row of x."""
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
-    row = RowRange(0, 1)
+    activations, row = activation_addresses(activations), RowRange(0, 1)
     for i in range(x.shape[0]):
         load_rows(x, i, activations_of(workspace, 0, row))
-        forward_pass(φ, workspace, row, NO_DROPOUT)
+        forward_pass(φ, activations, workspace, row, NO_DROPOUT, False)
         ŷ = activations_of(workspace, workspace.n_layers, row)
         scatter_outputs(ŷ, out[i : i + 1], workspace.narrow_output)
 
@@ -39,6 +42,7 @@ class NetworkCalls:
         self.y, self.row = self.X[:, 0].copy(), self.X[:1]
         self._parameters = zero_parameters(SIZES, self.rows.dtype)
         write_parameters(self._parameters, self.network.weights, self.network.biases)
+        self._activations = layer_activations(relu, len(SIZES) - 2, self.rows.dtype)
         self._workspace = workspace_for(SIZES, 1, self.rows.dtype, backward=False)
         self.out = np.empty((KERNEL_CALLS, SIZES[-1]), self.rows.dtype)
 
@@ -56,4 +60,4 @@ class NetworkCalls:
 
     def predictions(self) -> None:
         """Predict `KERNEL_CALLS` rows by the initial parameters, one at a time; write them to `out`."""
-        predict_row_by_row(self.rows, self._parameters, self._workspace, self.out)
+        predict_row_by_row(self.rows, self._parameters, self._activations, self._workspace, self.out)

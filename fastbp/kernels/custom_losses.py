@@ -16,7 +16,7 @@ from fastbp.kernels.losses import PIECES, sum_over_outputs, types_of_batch
 from fastbp.losses import Loss
 from fastbp.machine.jit import inlined, jitable, njit
 from fastbp.machine.line import TILE_ROWS, Line, line_length, load
-from fastbp.machine.piece import CompilationError, Piece
+from fastbp.machine.piece import CompilationError, Piece, reason_of
 
 
 def loss_address(loss: Loss, dtype: np.dtype[Any]) -> int:
@@ -39,14 +39,7 @@ def loss_address(loss: Loss, dtype: np.dtype[Any]) -> int:
     try:
         return (_piece_of_rows if loss.sees_rows else _piece_of_numbers)(loss.function).address(dtype)
     except CompilationError as error:
-        raise TypeError(f"Numba cannot compile the loss {loss.name}: {_reason(error)}") from error
-
-
-def _reason(error: CompilationError) -> str:
-    """Return Numba's message without the names of its inner steps, and what to do."""
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in nopython")]
-    hint = "Functions that it calls need numba.njit. " if "Untyped global name" in str(error) else ""
-    return hint + "\n".join(lines)
+        raise TypeError(f"Numba cannot compile the loss {loss.name}: {reason_of(error)}") from error
 
 
 @functools.cache

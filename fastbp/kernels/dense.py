@@ -172,14 +172,17 @@ def backward_input_small_batch(
 def backward_linear_input(
     g: Panels,  # (n, E): ∂L/∂f_i
     weights: Panels,  # (E, D): Ω
+    has_derivative: bool,  # whether `out` holds a'(f_{i-1})
     out: Panels,  # (n, D)
 ) -> None:
-    """∂L/∂h_i = Ω_iᵀ ∂L/∂f_i: of the input x = h_0, or before an activation other than ReLU."""
+    """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), or ∂L/∂h_i = Ω_iᵀ ∂L/∂f_i for an identity and for x = h_0."""
     lanes = line_length(out.data)
     for column in range(0, out.columns, lanes):
         out_at = out.at + column // lanes * out.stride
         for row in range(0, g.rows, TILE_ROWS):
             d = _product(zero_tile(g.data, TILE_ROWS), g, row, weights, column)
+            if has_derivative:
+                d = d * load_tile(out.data, out_at + row * lanes, TILE_ROWS)
             store(out.data, out_at + row * lanes, d)
 
 

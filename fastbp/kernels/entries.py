@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Floats, Integers
-from fastbp.kernels.activations import NO_DROPOUT, Dropout, check_activation
+from fastbp.kernels.activations import LayerActivations, activation_addresses, check_activations
+from fastbp.kernels.dropout import NO_DROPOUT, Dropout
 from fastbp.kernels.input_factors import input_factor_addresses
 from fastbp.kernels.layout import (
     Parameters,
@@ -85,7 +86,7 @@ def _make_steps(
         weight = batch_weight(source, order.rows, first, n)
         if batch.rows.n > 0:
             load_batch(source, order.rows, first, batch.rows, workspace)
-            forward_pass(φ, workspace, batch.rows, dropout)
+            forward_pass(φ, learner.activations, workspace, batch.rows, dropout, True)
             batch_loss(workspace, batch.rows, weight, plan.loss, plan.loss_parameter)
         sizes = step_sizes_of(rule, learning_rates[k], step + 1, weight)
         penalty = penalty_of(rule, φ, weight) if rule.penalty > 0 and thread == 0 else 0.0
@@ -116,13 +117,14 @@ def train(
     improve. The call returns ABANDONED if a thread of the group did not come.
     """
     # State is taken apart once, into addresses: a look into a tuple of arrays counts references.
-    parameters, gradients, mean, square, order, random, counts, sums, rate_factors, input_factors = state
-    check_activation(parameters)
+    parameters, activations, gradients, mean, square, order, random, counts, sums, rate_factors, input_factors = state
+    check_activations(activations, parameters.n_layers)
     mode = flush_denormals()
     φ, has_factors = addresses_of(parameters), input_factors.factors.size > 0
     of_φ, factors = parameters_in(pointer(gradients), φ), input_factor_addresses(input_factors)
     moments = pointer(mean), pointer(square)
-    learner = Learner(φ, of_φ, *moments, plan.rule, plan.step, pointer(rate_factors), factors, has_factors)
+    between = activation_addresses(activations)
+    learner = Learner(φ, between, of_φ, *moments, plan.rule, plan.step, pointer(rate_factors), factors, has_factors)
     row_order = RowOrder(pointer(order), order.size, pointer(random))
     tally = Tally(pointer(counts), pointer(sums), pointer(epoch_losses), counts[EPOCH])
     thread, n_threads, barrier = group
@@ -145,20 +147,22 @@ def train(
 def evaluate(
     rows: TrainingRows,
     parameters: Parameters,
+    activations: LayerActivations,
     workspace: Workspace,
     order: Integers,  # (n,): 0, …, n − 1
     loss: int,  # the address of a piece, from `custom_losses.loss_address`
     loss_parameter: float,
 ) -> float:
     """Return the weighted mean loss of all rows, a workspace of rows at a time."""
-    check_activation(parameters)
+    check_activations(activations, parameters.n_layers)
     n, order, source = order.size, pointer(order), training_row_addresses(rows)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
+    activations = activation_addresses(activations)
     total, total_weight = 0.0, 0.0
     for first in range(0, n, workspace.capacity):
         block = RowRange(0, smaller(workspace.capacity, n - first))
         load_batch(source, order, first, block, workspace)
-        forward_pass(φ, workspace, block, NO_DROPOUT)
+        forward_pass(φ, activations, workspace, block, NO_DROPOUT, False)
         weight = batch_weight(source, order, first, block.n)
         batch_loss(workspace, block, weight, loss, loss_parameter)
         total += total_loss(workspace, block.n)
@@ -170,6 +174,7 @@ def evaluate(
 def differentiate(
     rows: TrainingRows,
     parameters: Parameters,
+    activations: LayerActivations,
     gradients: Parameters,  # written
     workspace: Workspace,  # with room for all rows; its gradients are written
     order: Integers,  # (n,): 0, …, n − 1
@@ -178,15 +183,16 @@ def differentiate(
     of_input: bool,  # whether ∂L/∂x is written too
 ) -> float:
     """Return the weighted mean loss of all rows, and write its gradient in every parameter and every f_i."""
-    check_activation(parameters)
+    check_activations(activations, parameters.n_layers)
     φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
+    activations = activation_addresses(activations)
     batch = batch_for(order.size, workspace.lanes, 0, 1, NO_DROPOUT)
     order, source = pointer(order), training_row_addresses(rows)
     load_batch(source, order, 0, batch.rows, workspace)
-    forward_pass(φ, workspace, batch.rows, NO_DROPOUT)
+    forward_pass(φ, activations, workspace, batch.rows, NO_DROPOUT, True)
     weight = batch_weight(source, order, 0, batch.rows.n)
     batch_loss(workspace, batch.rows, weight, loss, loss_parameter)
-    backward_pass(φ, workspace, batch)
+    backward_pass(φ, activations, workspace, batch)
     for i in range(φ.n_layers):
         differentiate_layer(by_φ, workspace, i, share_of_panels(workspace, i, 0, 1), batch.rows)
     if of_input:
@@ -198,14 +204,15 @@ def differentiate(
 def trace(
     x: Floats,  # rows of whole lines
     parameters: Parameters,
+    activations: LayerActivations,
     workspace: Workspace,  # with room for all rows; its activations are written, and each f_i in place of ∂L/∂f_i
     order: Integers,  # (n,): 0, …, n − 1
 ) -> None:
     """Every h_i and f_i of a forward pass."""
-    check_activation(parameters)
+    check_activations(activations, parameters.n_layers)
     φ, workspace, rows = addresses_of(parameters), workspace_addresses(workspace), RowRange(0, order.size)
     gather_rows(pointer(x), pointer(order), 0, activations_of(workspace, 0, rows))
-    forward_pass(φ, workspace, rows, NO_DROPOUT)
+    forward_pass(φ, activation_addresses(activations), workspace, rows, NO_DROPOUT, False)
     preactivations(φ, workspace, rows)
 
 
@@ -213,17 +220,19 @@ def trace(
 def predict(
     x: Floats,  # (n, D_0), row by row without padding
     parameters: Parameters,
+    activations: LayerActivations,
     workspace: Workspace,
     out: Floats,  # (n, D_{K+1}), written
 ) -> bool:
     """ŷ for each row of x, a workspace of rows at a time. Return whether all numbers of x were finite."""
-    check_activation(parameters)
+    check_activations(activations, parameters.n_layers)
     φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
+    activations = activation_addresses(activations)
     finite = True
     for first in range(0, x.shape[0], workspace.capacity):
         rows = RowRange(0, smaller(workspace.capacity, x.shape[0] - first))
         finite &= load_rows(x, first, activations_of(workspace, 0, rows))
-        forward_pass(φ, workspace, rows, NO_DROPOUT)
+        forward_pass(φ, activations, workspace, rows, NO_DROPOUT, False)
         ŷ = activations_of(workspace, workspace.n_layers, rows)
         scatter_outputs(ŷ, out[first : first + rows.n], workspace.narrow_output)
     return finite

@@ -48,11 +48,6 @@ class Parameters(NamedTuple):
     biases_at: Integers  # (K + 1,): where β_i begins
     lanes: int  # numbers in a line
     narrow_output: bool  # whether Ω_K is stored the other way round
-    activation: int  # between the layers: the code of an `activations.Activation`
-    activate: (
-        int  # the address of its piece, from `activations.with_pieces`; 0 for ReLU, for identity and for gradients
-    )
-    derivative: int  # the address of the piece of its derivative
 
 
 class RowRange(NamedTuple):
@@ -72,7 +67,7 @@ class Workspace(NamedTuple):
     narrow_output: bool  # whether ŷ, y and ∂L/∂ŷ are stored the other way round
     capacity: int  # rows that there is room for: whole tiles
     activations_at: Integers  # (K + 2,): h_0 = x, …, h_K, and last ŷ = f_K
-    gradients_at: Integers  # (K + 2,): first ∂L/∂x, then ∂L/∂f_0, …, ∂L/∂f_K
+    gradients_at: Integers  # (K + 2,): first ∂L/∂x, then ∂L/∂f_0, …, ∂L/∂f_K; a'(f_i) until ∂L/∂f_i is known
     transposed_at: int  # room for one panel of the largest Ω_i, lines along inputs, for each thread
     transposed_size: int  # numbers in one thread's room
     targets_at: int
@@ -90,17 +85,17 @@ def addresses_of(parameters: Parameters) -> Parameters:
     Numba counts references to arrays, and not to addresses. The counting took a quarter to a half of a small network's
     step.
     """
-    data, n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation, activate, derivative = parameters
+    data, n_layers, sizes, weights_at, biases_at, lanes, narrow_output = parameters
     places = pointer(sizes), pointer(weights_at), pointer(biases_at)
-    return Parameters(pointer(data), n_layers, *places, lanes, narrow_output, activation, activate, derivative)
+    return Parameters(pointer(data), n_layers, *places, lanes, narrow_output)
 
 
 @jitable
 def parameters_in(data: Floats, like: Parameters) -> Parameters:
     """Return a number for each parameter in another buffer, laid out like the given ones."""
-    _, n_layers, sizes, weights_at, biases_at, lanes, narrow_output, activation, activate, derivative = like
+    _, n_layers, sizes, weights_at, biases_at, lanes, narrow_output = like
     places = sizes, weights_at, biases_at
-    return Parameters(data, n_layers, *places, lanes, narrow_output, activation, activate, derivative)
+    return Parameters(data, n_layers, *places, lanes, narrow_output)
 
 
 @jitable

@@ -87,12 +87,16 @@ def narrow_backward_input(
 def narrow_backward_linear_input(
     g: Panels,  # (C, n): ∂L/∂f_K
     weights: Panels,  # (C, D): Ω
+    has_derivative: bool,  # whether `out` holds a'(f_{K-1})
     out: Panels,  # (n, D)
 ) -> None:
-    """∂L/∂h_K = Ω_Kᵀ ∂L/∂f_K: of the input x = h_0, or before an activation other than ReLU."""
+    """∂L/∂f_{K-1} = a'(f_{K-1}) ⊙ (Ω_Kᵀ ∂L/∂f_K), or ∂L/∂h_K = Ω_Kᵀ ∂L/∂f_K for an identity and for x = h_0."""
     for column in range(0, out.columns, line_length(out.data)):
         for row in range(0, g.columns, TILE_ROWS):
-            store(out.data, element_at(out, row, column), _product(g, weights, row, column))
+            d = _product(g, weights, row, column)
+            if has_derivative:
+                d = d * load_tile(out.data, element_at(out, row, column), TILE_ROWS)
+            store(out.data, element_at(out, row, column), d)
 
 
 @njit

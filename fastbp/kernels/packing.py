@@ -109,7 +109,7 @@ def matrix_from(panels: Panels) -> Floats:
 # --- parameters ---------------------------------------------------------------------------------------------
 
 
-def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike, activation: int = 0) -> Parameters:
+def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Parameters:
     """Return zeros for every parameter of a network of these sizes (D_0, …, D_{K+1})."""
     lanes = lanes_of(dtype)
     weights_at, biases_at, size = [], [], 0
@@ -120,8 +120,7 @@ def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike, activation
         size += round_up(outputs, lanes)
     sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))
     narrow_output = _is_narrow(layer_sizes[-1], dtype)
-    shape = sizes.size - 1, sizes, at[0], at[1], lanes, narrow_output
-    return Parameters(aligned_zeros(size, dtype), *shape, activation, activate=0, derivative=0)
+    return Parameters(aligned_zeros(size, dtype), sizes.size - 1, sizes, at[0], at[1], lanes, narrow_output)
 
 
 def weight_matrices(parameters: Parameters) -> tuple[Floats, ...]:

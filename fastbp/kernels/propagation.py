@@ -7,7 +7,7 @@ batch comes from, nor optimizers other than plain SGD.
 
 from typing import NamedTuple
 
-from fastbp.kernels.activations import IDENTITY, RELU, Dropout, activate, drop, multiply_by_derivative
+from fastbp.kernels.activations import IDENTITY, RELU, LayerActivations, activate
 from fastbp.kernels.dense import (
     backward_input,
     backward_input_small_batch,
@@ -20,6 +20,7 @@ from fastbp.kernels.dense import (
     sgd_update_weights_small_batch,
     transpose_weights,
 )
+from fastbp.kernels.dropout import Dropout, drop
 from fastbp.kernels.layout import (
     Panels,
     Parameters,
@@ -106,17 +107,26 @@ def _linear(parameters: Parameters, workspace: Workspace, i: int, rows: RowRange
 
 
 @inlined
-def forward_pass(parameters: Parameters, workspace: Workspace, rows: RowRange, dropout: Dropout) -> None:
-    """h_{i+1} = a(β_i + Ω_i h_i) for i < K, with dropout, and ŷ = β_K + Ω_K h_K."""
-    last, activation = parameters.n_layers - 1, parameters.activation
+def forward_pass(
+    parameters: Parameters,
+    activations: LayerActivations,
+    workspace: Workspace,
+    rows: RowRange,
+    dropout: Dropout,
+    keeps_derivatives: bool,  # whether each a'(f_i) is kept for a backward pass, which needs a workspace with gradients
+) -> None:
+    """h_{i+1} = a_i(β_i + Ω_i h_i) for i < K, with dropout, and ŷ = β_K + Ω_K h_K."""
+    last = parameters.n_layers - 1
     for i in range(last):
         h, out = activations_of(workspace, i, rows), activations_of(workspace, i + 1, rows)
-        if activation == RELU:
+        piece = activations.pieces[i]
+        if piece == RELU:
             linear_relu_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
         else:
             linear_forward(h, weights_of(parameters, i), biases_of(parameters, i), out)
-            if activation != IDENTITY:
-                activate(parameters.activate, (out,))
+            if piece != IDENTITY:
+                derivative = gradients_of(workspace, i + 1, rows)
+                activate(piece, activations.parameters[i], out, derivative, keeps_derivatives)
         drop(dropout, i, rows.first, out)
     _linear(parameters, workspace, last, rows, activations_of(workspace, last + 1, rows))
 
@@ -132,16 +142,16 @@ def preactivations(parameters: Parameters, workspace: Workspace, rows: RowRange)
 
 
 @inlined
-def _multiply_by_derivative(parameters: Parameters, h: Panels, keep_probability: float, g: Panels) -> None:
-    """∂L/∂f = ∂L/∂h ⊙ a'(f), for activations other than ReLU."""
-    if parameters.activation != IDENTITY:
-        multiply_by_derivative(parameters.derivative, (h, keep_probability, g))
-
-
-@inlined
-def _backward_block(parameters: Parameters, workspace: Workspace, i: int, block: int, batch: Batch) -> None:
+def _backward_block(
+    parameters: Parameters,
+    piece: int,  # of the activation a between the two layers
+    workspace: Workspace,
+    i: int,
+    block: int,
+    batch: Batch,
+) -> None:
     """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for a block of inputs of a wide layer, one for each lane."""
-    lanes, is_relu = workspace.lanes, parameters.activation == RELU
+    lanes, is_relu = workspace.lanes, piece == RELU
     weights = input_block(weights_of(parameters, i), block, lanes)
     g = gradients_of(workspace, i + 1, batch.rows)
     h = panel_of(activations_of(workspace, i, batch.rows), block, lanes)
@@ -154,20 +164,18 @@ def _backward_block(parameters: Parameters, workspace: Workspace, i: int, block:
         if is_relu:
             backward_input(g, Ω, h, out)
         else:
-            backward_linear_input(g, Ω, out)
-            _multiply_by_derivative(parameters, h, batch.dropout.keep_probability, out)
+            backward_linear_input(g, Ω, piece != IDENTITY, out)
 
 
 @inlined
-def _backward_narrow(parameters: Parameters, workspace: Workspace, i: int, batch: Batch) -> None:
+def _backward_narrow(parameters: Parameters, piece: int, workspace: Workspace, i: int, batch: Batch) -> None:
     """∂L/∂f_{K-1} = a'(f_{K-1}) ⊙ (Ω_Kᵀ ∂L/∂f_K), for a narrow last layer."""
     g, h = gradients_of(workspace, i + 1, batch.rows), activations_of(workspace, i, batch.rows)
     weights, out = weights_of(parameters, i), gradients_of(workspace, i, batch.rows)
-    if parameters.activation == RELU:
+    if piece == RELU:
         narrow_backward_input(g, weights, h, out)
     else:
-        narrow_backward_linear_input(g, weights, out)
-        _multiply_by_derivative(parameters, h, batch.dropout.keep_probability, out)
+        narrow_backward_linear_input(g, weights, piece != IDENTITY, out)
 
 
 @inlined
@@ -180,17 +188,25 @@ def _sgd_update_weights(is_small_batch: bool, g: Panels, h: Panels, update: SGDU
 
 
 @inlined
-def backward_layer(parameters: Parameters, workspace: Workspace, i: int, batch: Batch, update: SGDUpdate) -> None:
+def backward_layer(
+    parameters: Parameters,
+    activations: LayerActivations,
+    workspace: Workspace,
+    i: int,
+    batch: Batch,
+    update: SGDUpdate,
+) -> None:
     """∂L/∂f_{i-1} = a'(f_{i-1}) ⊙ (Ω_iᵀ ∂L/∂f_i), for i ≥ 1, with the dropout of h_i; for ReLU, a'(f) = I[f > 0].
 
     A fused update steps Ω_i too, a block of inputs at a time, while the block is in the nearest cache. It needs all
     rows of the batch, so the batch must be one thread's.
     """
+    piece = activations.pieces[i - 1]
     if _is_narrow_layer(workspace, i):
-        _backward_narrow(parameters, workspace, i, batch)
+        _backward_narrow(parameters, piece, workspace, i, batch)
     else:
         for block in range((workspace.sizes[i] + workspace.lanes - 1) // workspace.lanes):
-            _backward_block(parameters, workspace, i, block, batch)
+            _backward_block(parameters, piece, workspace, i, block, batch)
             if update.is_fused:
                 h = panel_of(activations_of(workspace, i, batch.rows), block, workspace.lanes)
                 weights = input_block(weights_of(parameters, i), block, workspace.lanes)
@@ -200,10 +216,10 @@ def backward_layer(parameters: Parameters, workspace: Workspace, i: int, batch: 
 
 
 @njit
-def backward_pass(parameters: Parameters, workspace: Workspace, batch: Batch) -> None:
+def backward_pass(parameters: Parameters, activations: LayerActivations, workspace: Workspace, batch: Batch) -> None:
     """∂L/∂f_{i-1} for i = K, …, 1, from ∂L/∂f_K on."""
     for i in range(parameters.n_layers - 1, 0, -1):
-        backward_layer(parameters, workspace, i, batch, NO_UPDATE)
+        backward_layer(parameters, activations, workspace, i, batch, NO_UPDATE)
 
 
 @njit
@@ -211,12 +227,12 @@ def input_gradient(parameters: Parameters, workspace: Workspace, rows: RowRange)
     """∂L/∂x = Ω_0ᵀ ∂L/∂f_0, after a backward pass."""
     g, out = gradients_of(workspace, 1, rows), gradients_of(workspace, 0, rows)
     if _is_narrow_layer(workspace, 0):
-        narrow_backward_linear_input(g, weights_of(parameters, 0), out)
+        narrow_backward_linear_input(g, weights_of(parameters, 0), False, out)
     else:
         Ω, lanes = transposed_weights_of(workspace, 0, 0), workspace.lanes
         for block in range((workspace.sizes[0] + lanes - 1) // lanes):
             transpose_weights(input_block(weights_of(parameters, 0), block, lanes), Ω)
-            backward_linear_input(g, Ω, panel_of(out, block, lanes))
+            backward_linear_input(g, Ω, False, panel_of(out, block, lanes))
 
 
 # --- some panels of a layer's parameters --------------------------------------------------------------------

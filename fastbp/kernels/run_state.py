@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Floats, Integers
+from fastbp.kernels.activations import LayerActivations
 from fastbp.kernels.input_factors import InputFactors
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.shuffling import RandomState
@@ -43,6 +44,7 @@ class State(NamedTuple):
     """What a step changes, besides the workspace."""
 
     parameters: Parameters
+    activations: LayerActivations
     gradients: Floats  # scratch, laid out as the parameters; empty for plain SGD
     mean: Floats  # Adam's m, or the velocity v; empty for plain SGD
     square: Floats  # Adam's v; empty for other optimizers

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Floats, Integers
-from fastbp.kernels.activations import Dropout
+from fastbp.kernels.activations import LayerActivations
+from fastbp.kernels.dropout import Dropout
 from fastbp.kernels.input_factors import InputFactors, differentiate_input_factors, fold_input_factors
 from fastbp.kernels.layout import (
     Parameters,
@@ -49,6 +50,7 @@ class Learner(NamedTuple):
     """What a step changes of a network, and the rule by which it does. All arrays are addresses."""
 
     parameters: Parameters  # φ
+    activations: LayerActivations
     gradients: Parameters  # ∂L/∂φ; not for plain SGD
     mean: Floats  # Adam's m, or the velocity v
     square: Floats  # Adam's v
@@ -184,13 +186,13 @@ def _step_layer(
 
 
 @njit
-def _backward_together(parameters: Parameters, workspace: Workspace, batch: Batch, barrier: Integers) -> float:
+def _backward_together(learner: Learner, workspace: Workspace, batch: Batch, barrier: Integers) -> float:
     """∂L/∂f_i of all rows, by several threads. Return Σ w ℓ, or NaN if a thread did not come.
 
     When all threads have come, all gradients are ready, and no thread needs the old weights any more.
     """
     if batch.rows.n > 0:
-        backward_pass(parameters, workspace, batch)
+        backward_pass(learner.parameters, learner.activations, workspace, batch)
     return total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan
 
 
@@ -204,10 +206,11 @@ def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes:
     φ, rule, is_alone = learner.parameters, learner.rule, batch.n_threads == 1
     weight_decay, is_fused = rule.weight_decay + sizes.penalty, is_alone and rule.kind == PLAIN_SGD
     update = SGDUpdate(sizes.learning_rate, weight_decay, rule.weight_decay, is_fused)
-    loss = total_loss(workspace, batch.all_rows.n) if is_alone else _backward_together(φ, workspace, batch, barrier)
+    n = batch.all_rows.n
+    loss = total_loss(workspace, n) if is_alone else _backward_together(learner, workspace, batch, barrier)
     if np.isfinite(loss):
         for i in range(φ.n_layers - 1, -1, -1):
             if is_alone and i > 0:
-                backward_layer(φ, workspace, i, batch, update)
+                backward_layer(φ, learner.activations, workspace, i, batch, update)
             _step_layer(learner, workspace, i, batch, sizes, update)
     return loss

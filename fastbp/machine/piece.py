@@ -21,7 +21,18 @@ from numba.np import numpy_support
 
 from fastbp.machine import compiler, jit
 
-__all__ = ["BITS", "REAL", "TRUTH", "WHOLE", "CompilationError", "Piece", "address_type", "caller", "tuple_type"]
+__all__ = [
+    "BITS",
+    "REAL",
+    "TRUTH",
+    "WHOLE",
+    "CompilationError",
+    "Piece",
+    "address_type",
+    "caller",
+    "reason_of",
+    "tuple_type",
+]
 
 TypesOf = Callable[[np.dtype[Any]], tuple[Any, ...]]  # from a dtype to the Numba types of a piece's arguments
 
@@ -67,6 +78,13 @@ class Piece:
                     raise RuntimeError(f"Numba gives no address for {self._dispatcher.py_func.__qualname__}")
                 self._addresses[dtype] = found
         return found
+
+
+def reason_of(error: CompilationError) -> str:
+    """Return Numba's message without the names of its inner steps, and what to do."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in nopython")]
+    hint = "Functions that it calls need numba.njit. " if "Untyped global name" in str(error) else ""
+    return hint + "\n".join(lines)
 
 
 def caller(types_of: TypesOf) -> Any:

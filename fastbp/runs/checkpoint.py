@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from fastbp import activations, checks, losses, schedules
 from fastbp._typing import Array, Floats
-from fastbp.activations import Activation
+from fastbp.activations import OneOrMore
 from fastbp.kernels import packing
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.shuffling import RandomState, random_state
 from fastbp.losses import Loss
 from fastbp.optimizers import Optimizer, moments_of
+from fastbp.runs.activation_check import check_custom_activations
 
 Tensors = dict[str, Array]
 
@@ -35,6 +36,7 @@ class Checkpoint:
     mean: Floats  # Adam's m, or the velocity; empty for plain SGD
     square: Floats  # Adam's v; empty for SGD
     loss: Loss | None = None  # loss of the last fit; None before the first fit
+    activation: OneOrMore = activations.relu  # of all hidden layers, or of each
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -45,11 +47,6 @@ class Checkpoint:
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self.parameters.data.dtype
-
-    @property
-    def activation(self) -> Activation:
-        """The activation of the hidden layers."""
-        return activations.of_code(self.parameters.activation)
 
     def for_fit(self, optimizer: Optimizer, loss: Loss, seed: int | None) -> "Checkpoint":
         """Return the checkpoint for a fit. It replaces this checkpoint after the first step of the fit.
@@ -63,7 +60,7 @@ class Checkpoint:
         if description != self.optimizer:
             sizes = [self.parameters.data.size if i < optimizer.rule.n_moments else 0 for i in range(2)]
             step, mean, square = 0, *(packing.aligned_zeros(size, self.dtype) for size in sizes)
-        return Checkpoint(self.parameters, random, description, step, mean, square, loss)
+        return Checkpoint(self.parameters, random, description, step, mean, square, loss, self.activation)
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the arrays by name, and the other data as JSON can hold it."""
@@ -74,7 +71,8 @@ class Checkpoint:
                 pairs = zip(packing.weight_matrices(held), packing.bias_vectors(held), strict=True)
                 for i, (weights, biases) in enumerate(pairs):
                     tensors |= {f"{prefix}weights.{i}": weights, f"{prefix}biases.{i}": biases}
-        shape = {"layer_sizes": list(self.sizes), "dtype": self.dtype.name, "activation": self.activation.name}
+        activation = activations.describe(self.activation)
+        shape = {"layer_sizes": list(self.sizes), "dtype": self.dtype.name, "activation": activation}
         loss = None if self.loss is None else self.loss.describe()
         return tensors, {**shape, "optimizer": self.optimizer, "step": self.step, "loss": loss}
 
@@ -87,10 +85,10 @@ class Checkpoint:
                 raise ValueError(f"dtype must be float32 or float64, got {checks.shown(metadata['dtype'])}")
             dtype = np.dtype(metadata["dtype"])
             step = checks.whole_number("step", metadata["step"], 0, _MOST_STEPS)
-            activation = activations.resolve(metadata.get("activation", "relu")).code
+            activation = activations.from_description(metadata.get("activation", "relu"), len(sizes) - 2)
             described = metadata.get("loss")  # missing in files of fastbp 0.1.0
             loss = None if described is None else losses.from_description(described)
-            held = [_parameters(tensors, prefix, sizes, dtype, activation) for prefix in ("", "mean.", "square.")]
+            held = [_parameters(tensors, prefix, sizes, dtype) for prefix in ("", "mean.", "square.")]
             random = tensors["random"].copy()
             if random.shape != (4,) or random.dtype != np.uint64 or not random.any():
                 found = f"{random.dtype} of shape {random.shape}"
@@ -107,39 +105,48 @@ class Checkpoint:
             if metadata["optimizer"] is not None:
                 _check_rate(metadata["optimizer"].get("learning_rate"))
             mean, square = (parameters.data for parameters in held[1:])
-            return cls(held[0], random, metadata["optimizer"], step, mean, square, loss)
+            return cls(held[0], random, metadata["optimizer"], step, mean, square, loss, activation)
         except KeyError as error:
             raise ValueError(f"this is not the description of a network: {error} is missing") from None
         except (TypeError, AttributeError) as error:
             raise ValueError(f"this is not the description of a network: {error}") from None
 
 
-def initial(sizes: tuple[int, ...], dtype: npt.DTypeLike, seed: int | None, activation: Activation) -> Checkpoint:
-    """Return the checkpoint of a new network: weights from N(0, gain / D_i), and biases 0."""
+def initial(sizes: tuple[int, ...], dtype: npt.DTypeLike, seed: int | None, activation: OneOrMore) -> Checkpoint:
+    """Return the checkpoint of a new network: weights from N(0, gain / D_i), and biases 0.
+
+    The gain is that of the activation that follows. The last layer takes the gain of the last activation. A user's
+    activation is checked before.
+    """
+    check_custom_activations(activation, len(sizes) - 2)
     generator = np.random.default_rng(seed)
     shapes = zip(sizes[1:], sizes[:-1], strict=True)
-    weights = [generator.standard_normal(shape) * np.sqrt(activation.gain / shape[1]) for shape in shapes]
-    parameters = packing.zero_parameters(sizes, dtype, activation.code)
+    gains = [one.gain for one in activations.of_layers(activation, len(sizes) - 2)]
+    gains.append(gains[-1] if gains else activations.of_layers(activation, 1)[0].gain)
+    weights = [
+        generator.standard_normal(shape) * np.sqrt(gain / shape[1]) for gain, shape in zip(gains, shapes, strict=True)
+    ]
+    parameters = packing.zero_parameters(sizes, dtype)
     packing.write_parameters(parameters, weights, [np.zeros(size) for size in sizes[1:]])
-    return untrained(parameters, seed)
+    return untrained(parameters, seed, activation=activation)
 
 
-def untrained(parameters: Parameters, seed: int | None, loss: Loss | None = None) -> Checkpoint:
+def untrained(
+    parameters: Parameters, seed: int | None, loss: Loss | None = None, activation: OneOrMore = activations.relu
+) -> Checkpoint:
     """Return a checkpoint with these parameters and without an optimizer."""
     nothing = packing.aligned_zeros(0, parameters.data.dtype)
-    return Checkpoint(parameters, random_state(seed), None, 0, nothing, nothing, loss)
+    return Checkpoint(parameters, random_state(seed), None, 0, nothing, nothing, loss, activation)
 
 
-def _parameters(
-    tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np.dtype[Any], activation: int
-) -> Parameters:
+def _parameters(tensors: Tensors, prefix: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
     """Return parameters or moments from their tensors. Moments without tensors are an empty buffer.
 
     The shapes are checked before memory is allocated. So a description cannot request much more memory than the tensors
     take.
     """
     if prefix and f"{prefix}weights.0" not in tensors:
-        return packing.zero_parameters((1, 1), dtype, activation)._replace(data=packing.aligned_zeros(0, dtype))
+        return packing.zero_parameters((1, 1), dtype)._replace(data=packing.aligned_zeros(0, dtype))
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
     weights = [tensors[f"{prefix}weights.{i}"] for i in range(len(shapes))]
     biases = [tensors[f"{prefix}biases.{i}"] for i in range(len(shapes))]
@@ -148,7 +155,7 @@ def _parameters(
         raise ValueError(f"{prefix}weights and biases must be {dtype}, got {', '.join(map(str, found))}")
     matrices = checks.arrays(f"{prefix}weights", weights, shapes, dtype)
     vectors = checks.arrays(f"{prefix}biases", biases, [shape[:1] for shape in shapes], dtype)
-    parameters = packing.zero_parameters(sizes, dtype, activation)
+    parameters = packing.zero_parameters(sizes, dtype)
     packing.write_parameters(parameters, matrices, vectors)
     return parameters
 

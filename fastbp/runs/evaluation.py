@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastbp.kernels.activations import with_pieces
+from fastbp.activations import OneOrMore
+from fastbp.kernels.custom_activations import layer_activations
 from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.entries import evaluate
 from fastbp.kernels.layout import Parameters
@@ -18,12 +19,13 @@ from fastbp.losses import Loss
 _BLOCK_ROWS = 240  # rows per forward pass; with this number, `layout.pitch` adds no padding
 
 
-def evaluator(rows: TrainingRows, parameters: Parameters, loss: Loss) -> Callable[[], float]:
+def evaluator(rows: TrainingRows, parameters: Parameters, activation: OneOrMore, loss: Loss) -> Callable[[], float]:
     """Return a function without arguments that returns the weighted mean loss of the rows.
 
     Each call uses the current values of the parameters.
     """
     sizes, dtype = parameters.sizes.tolist(), parameters.data.dtype
     workspace = workspace_for(sizes, min(rows.rows, _BLOCK_ROWS), dtype, backward=False)
-    order, address, parameters = np.arange(rows.rows), loss_address(loss, dtype), with_pieces(parameters)
-    return lambda: evaluate(rows, parameters, workspace, order, address, loss.parameter)
+    order, address = np.arange(rows.rows), loss_address(loss, dtype)
+    between = layer_activations(activation, parameters.n_layers - 1, dtype)
+    return lambda: evaluate(rows, parameters, between, workspace, order, address, loss.parameter)

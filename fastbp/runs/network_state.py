@@ -5,7 +5,7 @@ This file must not know how a network predicts or trains.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import checks
+from fastbp import activations, checks
 from fastbp._typing import Floats, Self
-from fastbp.activations import ActivationName
+from fastbp.activations import Activation, ActivationLike, ActivationName
 from fastbp.files import model_file
 from fastbp.kernels import packing
+from fastbp.kernels.activations import LayerActivations
+from fastbp.kernels.custom_activations import layer_activations
+from fastbp.kernels.rows import TrainingRows
 from fastbp.losses import Loss
+from fastbp.runs.activation_check import check_custom_activations
 from fastbp.runs.checkpoint import Checkpoint, Tensors
+from fastbp.runs.evaluation import evaluator
 from fastbp.runs.prediction import Predictor
 
 
@@ -35,7 +40,7 @@ class NetworkState:
     def __init__(self, held: Checkpoint) -> None:
         self._checkpoint = held
         self._sizes, self._dtype = held.sizes, held.dtype
-        self._predictor = Predictor(self._sizes, self._dtype)
+        self._predictor = Predictor(self._sizes, self._dtype, held.activation)
         self._fit_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -58,6 +63,15 @@ class NetworkState:
         finally:
             self._fit_lock.release()
 
+    @property
+    def _between(self) -> LayerActivations:
+        """The activations of the hidden layers, for kernels."""
+        return layer_activations(self._checkpoint.activation, self.K, self._dtype)
+
+    def _evaluator(self, rows: TrainingRows, loss: Loss) -> Callable[[], float]:
+        """Return a function that returns the loss of rows for the present parameters."""
+        return evaluator(rows, self._checkpoint.parameters, self._checkpoint.activation, loss)
+
     # --- what it is -----------------------------------------------------------------------------------------
 
     @property
@@ -76,9 +90,11 @@ class NetworkState:
         return self._dtype
 
     @property
-    def activation(self) -> ActivationName:
-        """Name of the activation of the hidden layers."""
-        return self._checkpoint.activation.name
+    def activation(self) -> ActivationName | Activation | list[ActivationName | Activation]:
+        """The activation of the hidden layers, or a list with one for each: the name, or an `Activation`."""
+        label: ActivationName | Activation | list[ActivationName | Activation]
+        label = activations.label_of(self._checkpoint.activation)
+        return label
 
     @property
     def trained_loss(self) -> Loss | None:
@@ -166,13 +182,15 @@ class NetworkState:
         model_file.write(checks.path(path), tensors, {"network": metadata})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], activation: ActivationLike | None = None) -> Self:
         """Return the network in a model file, to the bit. It can predict, and `fit` can continue the training.
 
         Parameters
         ----------
         path : path-like
             A file that `save` wrote.
+        activation : str, Activation or list of these, optional
+            The activation of the network. Needed if it is a user's function, which a model file does not hold.
 
         Returns
         -------
@@ -183,12 +201,18 @@ class NetworkState:
         TypeError
             If `path` is not a path.
         ValueError
-            If the file is truncated, changed, or not the model file of a network. The message gives the reason.
+            If the file is truncated, changed, or not the model file of a network, or if the network has another
+            activation. The message gives the reason.
         OSError
             If the file cannot be read.
         """
         tensors, metadata = model_file.read(checks.path(path))
         try:
-            return cls.from_tensors(tensors, metadata.get("network", {}))
+            held = Checkpoint.from_tensors(tensors, metadata.get("network", {}))
         except ValueError as error:
             raise ValueError(f"the model file {os.fspath(path)!r} holds no network: {error}") from None
+        if activation is not None:
+            given = activations.resolve_layers(activation, len(held.sizes) - 2)
+            check_custom_activations(given, len(held.sizes) - 2)
+            held.activation = activations.with_functions(held.activation, given)
+        return cls.from_checkpoint(held)

@@ -4,6 +4,7 @@ Workspaces are kept for the next call, because making a workspace takes longer t
 must not know how a network is trained.
 """
 
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,9 +14,11 @@ import numpy.typing as npt
 
 from fastbp import checks
 from fastbp._typing import Floats
+from fastbp.activations import OneOrMore, relu
 from fastbp.kernels import entries as training
 from fastbp.kernels import packing
-from fastbp.kernels.activations import with_pieces
+from fastbp.kernels.activations import LayerActivations
+from fastbp.kernels.custom_activations import layer_activations
 from fastbp.kernels.layout import Parameters, Workspace
 from fastbp.runs.threads import available, for_each
 
@@ -28,19 +31,20 @@ _WORTH_A_THREAD = 50_000_000  # multiplications per thread: about a millisecond
 class Predictor:
     """Computes ŷ for networks of one shape. Concurrent calls are allowed, because each call has its own workspace."""
 
-    def __init__(self, sizes: Sequence[int], dtype: np.dtype[Any]) -> None:
+    def __init__(self, sizes: Sequence[int], dtype: np.dtype[Any], activation: OneOrMore = relu) -> None:
         self._sizes = sizes
         self._dtype = dtype
+        self._activation = activation
         self._work = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
         self._idle: dict[int, list[Workspace]] = {_FEW_ROWS: [], _CACHED_ROWS: []}
 
     def predict(self, parameters: Parameters, X: Any, n_threads: int | None) -> Floats:
         """Return ŷ for the rows of X; see `Network.predict`."""
-        is_ready, parameters = self._is_ready(X), with_pieces(parameters)
+        is_ready, activations = self._is_ready(X), self._activations
         x = X if is_ready else checks.rows("X", X, self._sizes[0])
         out = np.empty((len(x), self._sizes[-1]), self._dtype)
         if is_ready and len(x) <= _FEW_ROWS:  # one call: the blocks below would take a third of its time
-            if not self._predict_ready(parameters, x, out):
+            if not self._predict_ready(parameters, activations, x, out):
                 checks.finite("X", X, self._dtype)
             return out
         if n_threads is None:
@@ -51,7 +55,7 @@ class Predictor:
 
         def predict_block(first: int) -> None:
             block = slice(first, first + rows)
-            finite.append(self._predict_block(parameters, x[block], out[block]))
+            finite.append(self._predict_block(parameters, activations, x[block], out[block]))
 
         if len(x) <= rows:
             predict_block(0)
@@ -60,6 +64,10 @@ class Predictor:
         if not all(finite):
             checks.finite("X", X, self._dtype)  # raises an error with the position
         return out
+
+    @functools.cached_property
+    def _activations(self) -> LayerActivations:
+        return layer_activations(self._activation, len(self._sizes) - 2, self._dtype)
 
     def _is_ready(self, x: Any) -> bool:
         """Tell whether a kernel can read an array without a conversion."""
@@ -71,14 +79,16 @@ class Predictor:
             and x.flags.carray
         )
 
-    def _predict_block(self, parameters: Parameters, x: npt.NDArray[Any], out: Floats) -> bool:
+    def _predict_block(
+        self, parameters: Parameters, activations: LayerActivations, x: npt.NDArray[Any], out: Floats
+    ) -> bool:
         """Write ŷ for a block of rows; return whether all numbers of x are finite in the network's dtype."""
         if not self._is_ready(x):
             with np.errstate(all="ignore"):
                 x = np.array(x, self._dtype, order="C")
-        return self._predict_ready(parameters, x, out)
+        return self._predict_ready(parameters, activations, x, out)
 
-    def _predict_ready(self, parameters: Parameters, x: Floats, out: Floats) -> bool:
+    def _predict_ready(self, parameters: Parameters, activations: LayerActivations, x: Floats, out: Floats) -> bool:
         """Write ŷ for rows that a kernel can read; return whether all numbers of x are finite."""
         rows = _FEW_ROWS if len(x) <= _FEW_ROWS else _CACHED_ROWS
         idle = self._idle[rows]
@@ -86,6 +96,6 @@ class Predictor:
             workspace = idle.pop()
         except IndexError:
             workspace = packing.workspace_for(self._sizes, rows, self._dtype, backward=False)
-        finite: bool = training.predict(x, parameters, workspace, out)
+        finite: bool = training.predict(x, parameters, activations, workspace, out)
         idle.append(workspace)
         return finite

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import schedules
+from fastbp import activations, schedules
 from fastbp._typing import Floats, Integers
-from fastbp.kernels.activations import DROPOUT, with_pieces
+from fastbp.activations import OneOrMore
+from fastbp.kernels.custom_activations import layer_activations
 from fastbp.kernels.custom_losses import loss_address
+from fastbp.kernels.dropout import DROPOUT
 from fastbp.kernels.input_factors import input_factors_of, no_input_factors
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.packing import aligned_zeros
@@ -71,6 +73,8 @@ class Run:
         Initial parameters; changed in place.
     rows : TrainingRows
         Rows with targets and weights.
+    activation : Activation or tuple of Activation, default ReLU
+        Activation of all hidden layers, or one for each.
     loss : Loss
         Loss that is minimised.
     rule : Rule
@@ -107,6 +111,7 @@ class Run:
         parameters: Parameters,
         rows: TrainingRows,
         *,
+        activation: OneOrMore = activations.relu,
         loss: Loss,
         rule: Rule,
         batch_size: int,
@@ -145,7 +150,8 @@ class Run:
             drop=DROPOUT.address(dtype) if dropout > 0 else 0,
         )
         self.state = State(
-            parameters=with_pieces(parameters),
+            parameters=parameters,
+            activations=layer_activations(activation, parameters.n_layers - 1, dtype),
             gradients=aligned_zeros(mean.size, dtype),
             mean=mean,
             square=square,

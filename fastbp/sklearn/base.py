@@ -38,7 +38,7 @@ class BaseMLP(CheckedInputs, StochasticFit, BaseEstimator):  # type: ignore[misc
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(activations.NAMES))],
+        "activation": [StrOptions(set(activations.NAMES)), activations.Activation, list, tuple],
         "solver": [StrOptions(set(get_args(Solver)))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -185,7 +185,7 @@ class BaseMLP(CheckedInputs, StochasticFit, BaseEstimator):  # type: ignore[misc
             bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (inputs + size))
             self._best_coefs.append(np.asarray(self._random_state.uniform(-bound, bound, (inputs, size)), dtype))
             self._best_intercepts.append(np.asarray(self._random_state.uniform(-bound, bound, size), dtype))
-        self._take_over(parameters_of(self._best_coefs, self._best_intercepts, self.activation))
+        self._take_over(parameters_of(self._best_coefs, self._best_intercepts))
         if self.solver in STOCHASTIC_SOLVERS:
             self._forget_epochs()
 
@@ -199,13 +199,14 @@ class BaseMLP(CheckedInputs, StochasticFit, BaseEstimator):  # type: ignore[misc
         self._take_vector(found.vector)
         if not np.isfinite(found.vector).all():
             raise ValueError(NON_FINITE)
-        self._take_over(parameters_of(self.coefs_, self.intercepts_, self.activation))
+        self._take_over(parameters_of(self.coefs_, self.intercepts_))
 
     def _full_batch_loss(self, X: Array, y: Array, sample_weight: Array | None) -> lbfgs.FullBatchLoss:
         sizes = layer_sizes(self.coefs_)
         self._coef_indptr, self._intercept_indptr = lbfgs.places(sizes)
         objective = self._objective(np.float64)
-        return lbfgs.FullBatchLoss(sizes, self.activation, objective, X, y, sample_weight, self.alpha)
+        activation = activations.resolve_layers(self.activation, len(sizes) - 2)
+        return lbfgs.FullBatchLoss(sizes, activation, objective, X, y, sample_weight, self.alpha)
 
     def _after_iteration(self, vector: Array, loss: float) -> bool:
         """Update the estimator after an iteration of L-BFGS and call the callback; return whether to end the fit."""

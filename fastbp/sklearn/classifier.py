@@ -28,8 +28,10 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer, at least 1 each. `()` makes a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Function of the hidden units: f, 1 / (1 + exp(−f)), tanh(f) or max(0, f).
+    activation : str, Activation or list of these, default="relu"
+        Function of the hidden units. "identity", "logistic", "tanh" and "relu" are f, 1 / (1 + exp(−f)), tanh(f) and
+        max(0, f). The other names and functions of `fastbp.activations` are additions to scikit-learn. A list has one
+        for each hidden layer.
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
         Method that minimises the loss. "sgd" (gradient descent with momentum) and "adam" take minibatches of rows.
         "lbfgs" (SciPy's L-BFGS-B) takes all rows at once, and often needs less time for up to some thousand rows.
@@ -176,7 +178,7 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
     def __init__(
         self,
         hidden_layer_sizes: int | LayerSizes = (100,),
-        activation: activations.ActivationName = "relu",
+        activation: activations.ActivationLike = "relu",
         *,
         solver: Solver = "adam",
         alpha: float = 0.0001,

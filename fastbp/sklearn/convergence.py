@@ -1,6 +1,7 @@
 """Advice for a fit that did not converge. This file must not know estimators."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ _N_SAMPLED = 200  # rows in which dead units are looked for first
 
 
 def advice(
-    X: Array, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, losses: Sequence[float]
+    X: Array, coefs: Sequence[Array], intercepts: Sequence[Array], activation: Any, losses: Sequence[float]
 ) -> str:
     """Return one sentence or more with the likely cause and what to do.
 
@@ -21,7 +22,7 @@ def advice(
         The training rows.
     coefs, intercepts : list of ndarray
         The parameters at the end of the fit.
-    activation : str
+    activation : str, Activation or list of these
     losses : list of float
         The mean loss of each epoch.
     """

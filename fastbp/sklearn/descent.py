@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Array, Integers
+from fastbp.activations import OneOrMore
 from fastbp.kernels import packing
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.rows import TrainingRows
@@ -109,6 +110,8 @@ class Descent:
     ----------
     parameters : Parameters
         The initial parameters; the epochs change them in place.
+    activation : Activation or tuple of Activation
+        Activation of all hidden layers, or one for each.
     objective : Objective
     X : ndarray of shape (n, D)
     y : ndarray of shape (n, outputs)
@@ -140,6 +143,7 @@ class Descent:
     def __init__(
         self,
         parameters: Parameters,
+        activation: OneOrMore,
         objective: Objective,
         X: Array,
         y: Array,
@@ -153,7 +157,7 @@ class Descent:
         dropout: float = 0.0,
         order: Integers | None = None,
     ) -> None:
-        self._optimizer, self._objective = optimizer, objective
+        self._optimizer, self._objective, self._activation = optimizer, objective, activation
         dtype = parameters.data.dtype
         offsets = objective.offsets(y)
         # Without sample weights, the offset of an epoch is the mean over the rows. With sample weights, each batch has
@@ -168,6 +172,7 @@ class Descent:
         self._run = Run(
             parameters,
             rows_of(X, y, sample_weight, dtype),
+            activation=activation,
             loss=objective.loss,
             rule=solvers.rule(optimizer, alpha),
             batch_size=batch_size,
@@ -251,13 +256,13 @@ class Descent:
     def predictor(self) -> Callable[[Array], Array]:
         """Return a function from rows to ŷ with the present parameters, before any activation of the output layer."""
         parameters = self._run.parameters
-        predictor = Predictor(parameters.sizes.tolist(), parameters.data.dtype)
+        predictor = Predictor(parameters.sizes.tolist(), parameters.data.dtype, self._activation)
         return lambda X: predictor.predict(parameters, X, None)
 
     def evaluator(self, X: Array, y: Array, sample_weight: Array | None) -> Callable[[], float]:
         """Return a function that computes the loss of held-out rows with the present parameters, without penalty."""
         rows = rows_of(X, y, sample_weight, self._run.parameters.data.dtype)
-        loss_of_rows = evaluator(rows, self._run.parameters, self._objective.loss)
+        loss_of_rows = evaluator(rows, self._run.parameters, self._activation, self._objective.loss)
         scale, offset = self._objective.scale(y.shape[1]), self._objective.mean_offset(y, sample_weight)
         return lambda: loss_of_rows() * scale + offset
 

@@ -14,10 +14,10 @@ import numpy as np
 import scipy.optimize
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # threadpoolctl has no types
 
-from fastbp import activations
 from fastbp._typing import Array
+from fastbp.activations import OneOrMore
 from fastbp.kernels import entries, packing
-from fastbp.kernels.activations import with_pieces
+from fastbp.kernels.custom_activations import layer_activations
 from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.layout import Parameters
 from fastbp.sklearn._compat import check_optimize_result, lbfgs_options
@@ -71,8 +71,8 @@ class FullBatchLoss:
     ----------
     sizes : sequence of int
         Widths of all layers: inputs, hidden layers, outputs.
-    activation : str
-        The hidden layers' activation, one of `fastbp.activations.NAMES`.
+    activation : Activation or tuple of Activation
+        Activation of all hidden layers, or one for each.
     objective : Objective
     X : ndarray of shape (n, D)
     y : ndarray of shape (n, outputs)
@@ -84,7 +84,7 @@ class FullBatchLoss:
     def __init__(
         self,
         sizes: Sequence[int],
-        activation: str,
+        activation: OneOrMore,
         objective: Objective,
         X: Array,
         y: Array,
@@ -92,8 +92,8 @@ class FullBatchLoss:
         alpha: float,
     ) -> None:
         dtype = np.dtype(np.float64)
-        code = activations.resolve(activation).code
-        self._parameters, self._gradients = (with_pieces(packing.zero_parameters(sizes, dtype, code)) for _ in range(2))
+        self._parameters, self._gradients = (packing.zero_parameters(sizes, dtype) for _ in range(2))
+        self._activations = layer_activations(activation, len(sizes) - 2, dtype)
         self._at = _addresses(sizes, self._parameters)
         self._n_weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
         self._rows = rows_of(X, y, sample_weight, dtype)
@@ -107,7 +107,7 @@ class FullBatchLoss:
     def __call__(self, x: Array) -> tuple[float, Array]:
         """Return the loss at `x` and its gradient."""
         self._parameters.data[self._at] = x
-        operands = self._rows, self._parameters, self._gradients, self._workspace, self._order
+        operands = self._rows, self._parameters, self._activations, self._gradients, self._workspace, self._order
         value = entries.differentiate(*operands, self._address, self._loss.parameter, False)
         gradient, weights = self._gradients.data[self._at], x[: self._n_weights]
         gradient[: self._n_weights] += self._penalty * weights

@@ -21,7 +21,7 @@ class Learned:
     replace them, between any two calls. Each later call therefore compares the arrays with copies of what the user got.
     """
 
-    activation: activations.ActivationName
+    activation: activations.ActivationLike
     _optimizer: solvers.Optimizer  # its moments are up to date only if `_moments` is None
     _packed: Packed | None = None
     _moments: tuple[Parameters, ...] | None = None
@@ -69,14 +69,15 @@ class Learned:
     def _current(self) -> Packed:
         """Return the present parameters in packed form; pack them if the user has changed them."""
         packed, held = self._packed, vars(self)
+        n_hidden = len(self.coefs_) - 1 if packed is None else packed.parameters.n_layers - 1
+        activation = activations.resolve_layers(self.activation, n_hidden)
         if packed is None or ("coefs_" in held and not packed.is_from([*self.coefs_, *self.intercepts_])):
-            packed = Packed(parameters_of(self.coefs_, self.intercepts_, self.activation), packed)
+            packed = Packed(parameters_of(self.coefs_, self.intercepts_), activation, packed)
             packed.unpacked = [array.copy() for array in (*self.coefs_, *self.intercepts_)]
             self._packed = packed
-        code = activations.resolve(self.activation).code
-        if packed.parameters.activation != code:  # set by the user after the fit
+        if packed.activation != activation:  # set by the user after the fit
             unpacked = packed.unpacked
-            self._packed = packed = Packed(packed.parameters._replace(activation=code), packed)
+            self._packed = packed = Packed(packed.parameters, activation, packed)
             packed.unpacked = unpacked
         return packed
 
@@ -94,7 +95,8 @@ class Learned:
 
     def _take_over(self, parameters: Parameters) -> None:
         """Let packed parameters be what the estimator has learned. The epochs of a fit may change them in place."""
-        self._packed = Packed(parameters, self._packed)
+        activation = activations.resolve_layers(self.activation, parameters.n_layers - 1)
+        self._packed = Packed(parameters, activation, self._packed)
         vars(self).pop("coefs_", None)
         vars(self).pop("intercepts_", None)
 

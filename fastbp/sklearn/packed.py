@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastbp import activations
 from fastbp._typing import Array
+from fastbp.activations import OneOrMore
 from fastbp.kernels import packing
 from fastbp.kernels.layout import Parameters
 from fastbp.runs.prediction import Predictor
@@ -25,11 +25,10 @@ def layer_sizes(coefs: Sequence[Array]) -> list[int]:
 
 
 def parameters_of(
-    coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, dtype: npt.DTypeLike | None = None
+    coefs: Sequence[Array], intercepts: Sequence[Array], dtype: npt.DTypeLike | None = None
 ) -> Parameters:
     """Return coefficients and intercepts packed in a dtype, which is by default the dtype of the first coefficients."""
-    dtype, code = coefs[0].dtype if dtype is None else dtype, activations.resolve(activation).code
-    parameters = packing.zero_parameters(layer_sizes(coefs), dtype, code)
+    parameters = packing.zero_parameters(layer_sizes(coefs), coefs[0].dtype if dtype is None else dtype)
     packing.write_parameters(parameters, [matrix.T for matrix in coefs], intercepts)
     return parameters
 
@@ -46,25 +45,28 @@ class Packed:
     Parameters
     ----------
     parameters : Parameters
+    activation : Activation or tuple of Activation
+        Activation of all hidden layers, or one for each.
     last : Packed, optional
-        The packed parameters before these. The new ones take over the predictor if they have the same shape and dtype:
-        making its workspaces takes longer than predicting one row.
+        The packed parameters before these. The new ones take over the predictor if they have the same shape, dtype
+        and activation: making its workspaces takes longer than predicting one row.
 
     Attributes
     ----------
     parameters : Parameters
+    activation : Activation or tuple of Activation
     unpacked : list of ndarray or None
         Copies of the coefficients and then the intercepts, as they were when the user got them; None if the user did
         not get any.
     """
 
-    def __init__(self, parameters: Parameters, last: "Packed | None" = None) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: Parameters, activation: OneOrMore, last: "Packed | None" = None) -> None:
+        self.parameters, self.activation = parameters, activation
         self.unpacked: Arrays | None = None
         self._wider: Packed | None = None  # the same parameters in another dtype
-        shape = parameters.sizes.tolist(), parameters.data.dtype
-        is_alike = last is not None and (last.parameters.sizes.tolist(), last.parameters.data.dtype) == shape
-        self._predictor: Predictor = last._predictor if last is not None and is_alike else Predictor(*shape)
+        self._shape = parameters.sizes.tolist(), parameters.data.dtype, activation
+        is_alike = last is not None and last._shape == self._shape
+        self._predictor: Predictor = last._predictor if last is not None and is_alike else Predictor(*self._shape)
 
     def is_from(self, arrays: Arrays) -> bool:
         """Tell whether packing these arrays would give the same parameters."""
@@ -79,6 +81,5 @@ class Packed:
         if dtype == self.parameters.data.dtype:
             return self._predictor.predict(self.parameters, X, None)
         if self._wider is None:
-            activation = activations.of_code(self.parameters.activation).name
-            self._wider = Packed(parameters_of(*arrays_of(self.parameters), activation, dtype))
+            self._wider = Packed(parameters_of(*arrays_of(self.parameters), dtype), self.activation)
         return self._wider.predict(X, dtype)

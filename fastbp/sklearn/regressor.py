@@ -36,8 +36,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         row is the mean over the outputs, for "poisson" the sum. `fastbp.losses.custom` makes a loss of your own.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer, at least 1 each. `()` makes a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Function of the hidden units: f, 1 / (1 + exp(−f)), tanh(f) or max(0, f).
+    activation : str, Activation or list of these, default="relu"
+        Function of the hidden units. "identity", "logistic", "tanh" and "relu" are f, 1 / (1 + exp(−f)), tanh(f) and
+        max(0, f). The other names and functions of `fastbp.activations` are additions to scikit-learn. A list has one
+        for each hidden layer.
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
         Method that minimises the loss. "sgd" (gradient descent with momentum) and "adam" take minibatches of rows.
         "lbfgs" (SciPy's L-BFGS-B) takes all rows at once, and often needs less time for up to some thousand rows.
@@ -185,7 +187,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         self,
         loss: NumberLossName | losses.Loss = "squared_error",
         hidden_layer_sizes: int | LayerSizes = (100,),
-        activation: activations.ActivationName = "relu",
+        activation: activations.ActivationLike = "relu",
         *,
         solver: Solver = "adam",
         alpha: float = 0.0001,

@@ -66,7 +66,7 @@ def packed_moments(optimizer: Optimizer, dtype: npt.DTypeLike) -> tuple[Paramete
     else:
         moments = [optimizer.ms, optimizer.vs]
     middle = len(moments[0]) // 2 if moments else 0
-    return tuple(parameters_of(arrays[:middle], arrays[middle:], "identity", dtype) for arrays in moments)
+    return tuple(parameters_of(arrays[:middle], arrays[middle:], dtype) for arrays in moments)
 
 
 def steps(optimizer: Optimizer) -> int:

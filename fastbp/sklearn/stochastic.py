@@ -147,7 +147,8 @@ class StochasticFit(Learned, ABC):
         self, rows: CheckedRows, incremental: bool, held_out: CheckedRows | None, order: Integers | None
     ) -> None:
         """Make the epochs of a fit. An order of the rows is that of the only epoch of a call of `partial_fit`."""
-        parameters = self._current().parameters
+        current = self._current()
+        parameters = current.parameters
         has_moments = incremental and hasattr(self, "_optimizer")
         if not has_moments:
             self._optimizer, self._moments = self._new_optimizer(parameters), None
@@ -158,6 +159,7 @@ class StochasticFit(Learned, ABC):
         n = len(rows.X)
         descent = Descent(
             parameters,
+            current.activation,
             self._objective(rows.X.dtype),
             *rows,
             self._batch_size_for(n),
@@ -192,7 +194,7 @@ class StochasticFit(Learned, ABC):
                 stacklevel=4,
             )
         if self.early_stopping:
-            self._take_over(parameters_of(self._best_coefs, self._best_intercepts, self.activation))
+            self._take_over(parameters_of(self._best_coefs, self._best_intercepts))
 
     def _order_of_only_epoch(self, n: int) -> Integers | None:
         """Return the order of n rows for a single epoch if drawing it here takes less time than in compiled code."""
