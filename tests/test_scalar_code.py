@@ -91,15 +91,18 @@ def test_a_loop_with_a_call_is_vectorised(name, dtype):
 
 @numba.njit
 def of_another(x):
-    return math.log1p(math.exp(-abs(x))) + math.tanh(x) * math.erf(x)
+    return math.log1p(math.exp(-abs(x))) + math.tanh(x) * math.erf(x) + math.expm1(x / 8) * math.log(x + 2)
 
 
-def test_calls_in_other_functions_and_of_both_kinds_are_vectorised():
+def test_calls_in_large_functions_and_of_both_kinds_are_vectorised():
     def function(x):
-        return of_another(x) + math.sqrt(x) + np.sqrt(x) + math.exp(x) + np.exp(x)
+        twice = of_another(x) + of_another(2 * x)
+        return twice + of_another(3 * x) + math.sqrt(x) + np.sqrt(x) + math.exp(x) + np.exp(x)
 
+    of_another(1.0)  # a function that is compiled before has its own options
     x = np.linspace(0, 3, 37)
-    wanted = [np.log1p(np.exp(-t)) + np.tanh(t) * math.erf(t) + 2 * np.sqrt(t) + 2 * np.exp(t) for t in x]
+    by_python = of_another.py_func
+    wanted = [sum(by_python(k * t) for k in (1, 2, 3)) + 2 * np.sqrt(t) + 2 * np.exp(t) for t in x]
     loop = loop_over(function)
     out = np.zeros_like(x)
     loop(x, out)
