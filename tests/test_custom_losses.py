@@ -115,6 +115,23 @@ def test_a_copy_has_the_loss_and_the_gradients_of_the_built_in_loss(name, dtype,
         np.testing.assert_allclose(got.f[-1], wanted.f[-1], rtol=ε, atol=ε * np.abs(y).max() / max(n / 4, 1))
 
 
+def positive_only(f, y):
+    if y <= 0:
+        raise ValueError("a target that is not there")
+    return 0.5 * (f - y) ** 2, f - y
+
+
+@each_dtype
+@each_size
+@pytest.mark.parametrize("n", [1, 16, 37])
+def test_a_function_sees_true_targets_alone(dtype, sizes, n):
+    """The last line of a batch and the last panel of the outputs have places that stand for no row and no output."""
+    net = networks.network(*sizes, dtype=dtype)
+    X, y, _ = batch(n, sizes)
+    y = np.abs(y) + 0.1
+    assert net.loss(X, y, losses.custom(positive_only)) == pytest.approx(net.loss(X, y), rel=1e-5)
+
+
 @each_copy
 @each_dtype
 @each_size

@@ -21,7 +21,7 @@ from fastbp.kernels.activations import (
     types_of_layer,
 )
 from fastbp.kernels.layout import Panels
-from fastbp.machine.jit import njit
+from fastbp.machine.jit import inlined
 from fastbp.machine.line import line_length
 from fastbp.machine.piece import CompilationError, Piece, reason_of
 
@@ -61,7 +61,7 @@ def _address(activation: Activation, dtype: np.dtype[Any]) -> int:
 @functools.cache
 def _piece_of_numbers(function: Callable[..., Any]) -> Piece:
     """Return the piece of a user's function f → (h, derivative) of single numbers."""
-    formula = njit(function)
+    formula = inlined(function)
 
     def overwrite(_parameter: float, h: Panels, derivative: Panels, keeps_derivative: bool) -> None:
         lanes = line_length(h.data)

@@ -12,10 +12,11 @@ import numpy as np
 
 from fastbp._typing import Floats
 from fastbp.kernels.layout import Panels, element_at, smaller
-from fastbp.kernels.losses import PIECES, sum_over_outputs, types_of_batch
+from fastbp.kernels.losses import PIECES, call_piece, sum_over_outputs, types_of_batch
 from fastbp.losses import Loss
+from fastbp.machine.arithmetic import keep_lanes
 from fastbp.machine.jit import inlined, jitable, njit
-from fastbp.machine.line import TILE_ROWS, Line, line_length, load
+from fastbp.machine.line import TILE_ROWS, Line, line_length, load, store
 from fastbp.machine.piece import CompilationError, Piece, reason_of
 
 
@@ -37,24 +38,74 @@ def loss_address(loss: Loss, dtype: np.dtype[Any]) -> int:
             f"loss=fastbp.losses.{loss}"
         )
     try:
-        return (_piece_of_rows if loss.sees_rows else _piece_of_numbers)(loss.function).address(dtype)
+        piece = _piece_of_rows(loss.function) if loss.sees_rows else _piece_of_numbers(loss.function, dtype)
+        return piece.address(dtype)
     except CompilationError as error:
         raise TypeError(f"Numba cannot compile the loss {loss.name}: {reason_of(error)}") from error
 
 
+# --- functions of numbers: they overwrite all ŷ with values and all y with derivatives ----------------------
+
+
+@njit
+def _fill_last_lines(matrix: Panels) -> None:
+    """Fill the places past the last column from the first column of its panel: a function sees true numbers alone."""
+    left = matrix.columns % line_length(matrix.data)
+    if left > 0:
+        for row in range(matrix.rows):
+            at = element_at(matrix, row, matrix.columns - left)
+            store(matrix.data, at, keep_lanes(load(matrix.data, at), left, matrix.data[at]))
+
+
+def _fill_batch(  # type: ignore[no-untyped-def]  # the types are those of `types_of_batch`
+    _parameter, f, y, _weights, _at, _weight, _losses, _line, _out, _narrow_output
+):
+    """Fill the last lines of ŷ and of y."""
+    _fill_last_lines(f)
+    _fill_last_lines(y)
+
+
+@inlined
+def _of_values(_parameter: float, f: Floats, f_at: int, y: Floats, y_at: int) -> tuple[Line, Line]:
+    return load(f, f_at), load(y, y_at)
+
+
+_FILL_LAST_LINES = Piece(_fill_batch, types_of_batch, "fill_last_lines")
+_SUM_VALUES = sum_over_outputs(_of_values, "sum_values")
+
+
 @functools.cache
-def _piece_of_numbers(function: Callable[..., Any]) -> Piece:
-    """Return the piece of a user's function (ŷ, y) → (value, derivative) of single numbers."""
-    formula = njit(function)
+def _piece_of_numbers(function: Callable[..., Any], dtype: np.dtype[Any]) -> Piece:
+    """Return the piece of a user's function (ŷ, y) → (value, derivative) of single numbers.
+
+    The function is called in one loop over many numbers, which LLVM can vectorise. What comes before and after the loop
+    is the same for every function, and lies in pieces that are kept in the cache.
+    """
+    formula = inlined(function)
+    before, after = _FILL_LAST_LINES.address(dtype), _SUM_VALUES.address(dtype)
 
     @inlined
-    def line_loss(_parameter: float, f: Floats, f_at: int, y: Floats, y_at: int, count: int) -> tuple[Line, Line]:
-        for k in range(count):
-            value, derivative = formula(f[f_at + k], y[y_at + k])
-            f[f_at + k], y[y_at + k] = value, derivative
-        return load(f, f_at), load(y, y_at)
+    def evaluate(f: Floats, f_at: int, y: Floats, y_at: int, lines: int) -> None:
+        for k in range(lines * line_length(f)):
+            f[f_at + k], y[y_at + k] = formula(f[f_at + k], y[y_at + k])
 
-    return sum_over_outputs(line_loss)
+    def batch(  # type: ignore[no-untyped-def]  # the types are those of `types_of_batch`
+        parameter, f, y, weights, at, weight, losses, line, out, narrow_output
+    ):
+        arguments = (parameter, f, y, weights, at, weight, losses, line, out, narrow_output)
+        call_piece(before, arguments)
+        lanes = line_length(f.data)
+        lines, panels = f.rows, (f.columns + lanes - 1) // lanes
+        if f.stride == lines * lanes and y.stride == f.stride:
+            lines, panels = lines * panels, 1
+        for panel in range(panels):
+            evaluate(f.data, f.at + panel * f.stride, y.data, y.at + panel * y.stride, lines)
+        call_piece(after, arguments)
+
+    return Piece(batch, types_of_batch)
+
+
+# --- functions of rows --------------------------------------------------------------------------------------
 
 
 @jitable

@@ -76,14 +76,14 @@ def absolute_error(f: Line, y: Line) -> tuple[Line, Line]:
     return value * 2.0, derivative * 2.0
 
 
-# Below, `line_loss` returns a loss and its derivative for `count` numbers from f_at and y_at on; it may overwrite them.
+# Below, `line_loss` returns a loss and its derivative for the lines at f_at and y_at.
 
 
 def _of_lines(formula: Any) -> Any:
     """Return the `line_loss` of a formula that takes two lines."""
 
     @inlined
-    def line_loss(_parameter: float, f: Floats, f_at: int, y: Floats, y_at: int, _count: int) -> tuple[Line, Line]:
+    def line_loss(_parameter: float, f: Floats, f_at: int, y: Floats, y_at: int) -> tuple[Line, Line]:
         return formula(load(f, f_at), load(y, y_at))
 
     return line_loss
@@ -93,7 +93,7 @@ def _with_parameter(formula: Any) -> Any:
     """Return the `line_loss` of a formula that takes two lines and the parameter."""
 
     @inlined
-    def line_loss(parameter: float, f: Floats, f_at: int, y: Floats, y_at: int, _count: int) -> tuple[Line, Line]:
+    def line_loss(parameter: float, f: Floats, f_at: int, y: Floats, y_at: int) -> tuple[Line, Line]:
         return formula(load(f, f_at), load(y, y_at), parameter)
 
     return line_loss
@@ -117,8 +117,7 @@ def _separate_row(
     total = zero_line(f.data)
     for o in range(0, f.columns, line_length(f.data)):
         left = f.columns - o
-        count = smaller(left, line_length(f.data))
-        value, derivative = line_loss(parameter, f.data, element_at(f, row, o), y.data, element_at(y, row, o), count)
+        value, derivative = line_loss(parameter, f.data, element_at(f, row, o), y.data, element_at(y, row, o))
         store(out.data, element_at(out, row, o), keep_lanes(where_positive(scale, derivative) * scale, left, 0))
         total = total + keep_lanes(where_positive(weight, value) * weight, left, 0)
     return total
@@ -156,9 +155,9 @@ def _separate_samples(
     out: Panels,  # (C, n): ∂L/∂ŷ times scale, 0 where that is 0
 ) -> Line:
     """Σ_o ℓ(ŷ_o, y_o) of each sample, for losses that are a sum over outputs."""
-    total, count = zero_line(f.data), smaller(f.columns - row, line_length(f.data))
+    total = zero_line(f.data)
     for o in range(f.rows):
-        value, derivative = line_loss(parameter, f.data, element_at(f, o, row), y.data, element_at(y, o, row), count)
+        value, derivative = line_loss(parameter, f.data, element_at(f, o, row), y.data, element_at(y, o, row))
         store(out.data, element_at(out, o, row), where_positive(scale, derivative) * scale)
         total = total + value
     return total
@@ -302,7 +301,7 @@ def types_of_batch(dtype: np.dtype[Any]) -> tuple[Any, ...]:
     return (REAL, panels, panels, numbers, WHOLE, REAL, address_type(np.float64), WHOLE, panels, TRUTH)
 
 
-_call_piece = caller(types_of_batch)
+call_piece = caller(types_of_batch)
 
 
 @inlined
@@ -321,11 +320,11 @@ def loss_and_gradient(
 ) -> None:
     """L = Σ_n w_n ℓ_n / Σ_n w_n, and ∂L/∂ŷ_n = w_n ∂ℓ_n/∂ŷ_n / Σ_n w_n. All arrays are addresses."""
     at, line = sample_weights_at, line_losses_at
-    if _call_piece(loss, (parameter, f, y, sample_weights, at, total_weight, line_losses, line, out, narrow_output)):
+    if call_piece(loss, (parameter, f, y, sample_weights, at, total_weight, line_losses, line, out, narrow_output)):
         line_losses[line] = np.nan  # a user's function has raised an exception; the run ends as if it diverged
 
 
-def sum_over_outputs(line_loss: Any, name: str | None = None) -> Piece:
+def sum_over_outputs(line_loss: Any, name: str) -> Piece:
     """Return the piece of a loss that is a sum over outputs."""
 
     def batch(  # type: ignore[no-untyped-def]  # the types are those of `_narrow_batch`

@@ -68,12 +68,13 @@ class _KernelLibrary(JITCodeLibrary):
         return module
 
 
-class _EntryLibrary(JITCodeLibrary):
+class EntryLibrary(JITCodeLibrary):
     """Code that Python calls, together with the code of all kernels that it calls, directly or through others."""
 
-    is_vectorised = False  # whether LLVM looks for loops to vectorise
+    is_vectorised = False  # whether LLVM looks for loops to vectorise, and unrolls short loops inside of them
 
     def finalize(self) -> None:
+        """Link the code of all kernels, optimise, and assemble."""
         libraries = _called_by(self)
         for library in libraries:
             if isinstance(library, _KernelLibrary):
@@ -92,19 +93,13 @@ class _EntryLibrary(JITCodeLibrary):
             super()._optimize_final_module()  # an older llvmlite
             return
         tuning = llvm.create_pipeline_tuning_options(speed_level=min(2, config.OPT))
-        tuning.loop_vectorization = self.is_vectorised
-        tuning.slp_vectorization = tuning.loop_unrolling = False
+        tuning.loop_vectorization = tuning.loop_unrolling = self.is_vectorised
+        tuning.slp_vectorization = False
         tuning.inlining_threshold = 250
         builder = llvm.create_pass_builder(self._codegen._tm, tuning)
         passes = builder.getModulePassManager()
         passes.add_refprune_pass()
         passes.run(self._final_module, builder)
-
-
-class _ScalarPieceLibrary(_EntryLibrary):
-    """The same for code that is written in numbers, not in vectors."""
-
-    is_vectorised = True
 
 
 def _called_by(library: JITCodeLibrary) -> list[JITCodeLibrary]:
@@ -119,7 +114,7 @@ def _called_by(library: JITCodeLibrary) -> list[JITCodeLibrary]:
     return list(found)
 
 
-class _Compiler(compiler.CompilerBase):
+class Compiler(compiler.CompilerBase):
     """Numba's compiler, without the passes that no kernel needs, and with another kind of library for the code."""
 
     library_class: type[JITCodeLibrary]
@@ -131,33 +126,28 @@ class _Compiler(compiler.CompilerBase):
         super().__init__(typing_context, target_context, library, *rest)
 
     def define_pipelines(self) -> list[Any]:
+        """Return Numba's passes that are needed."""
         pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
         pipeline.passes = [step for step in pipeline.passes if step[0].__name__ not in _UNNEEDED]
         pipeline.finalize()
         return [pipeline]
 
 
-class _KernelCompiler(_Compiler):
+class _KernelCompiler(Compiler):
     library_class = _KernelLibrary
 
 
-class _EntryCompiler(_Compiler):
-    library_class = _EntryLibrary
+class _EntryCompiler(Compiler):
+    library_class = EntryLibrary
 
 
-class _ScalarPieceCompiler(_Compiler):
-    library_class = _ScalarPieceLibrary
-
-
-_IS_AS_EXPECTED = all(
+IS_AS_EXPECTED = all(
     hasattr(JITCodeLibrary, name)
     for name in ("_raise_if_finalized", "finalize", "get_pointer_to_function", "enable_object_caching", "codegen")
 )
-# Options of `numba.njit` for a function that Python calls, for one that only kernels call, and for one that calls a
-# user's function of numbers.
-ENTRY: dict[str, Any] = {"pipeline_class": _EntryCompiler} if _IS_AS_EXPECTED else {}
-KERNEL: dict[str, Any] = {"pipeline_class": _KernelCompiler} if _IS_AS_EXPECTED else {}
-SCALAR_PIECE: dict[str, Any] = {"pipeline_class": _ScalarPieceCompiler} if _IS_AS_EXPECTED else {}
+# Options of `numba.njit` for a function that Python calls, and for one that only kernels call.
+ENTRY: dict[str, Any] = {"pipeline_class": _EntryCompiler} if IS_AS_EXPECTED else {}
+KERNEL: dict[str, Any] = {"pipeline_class": _KernelCompiler} if IS_AS_EXPECTED else {}
 
 
 @contextlib.contextmanager

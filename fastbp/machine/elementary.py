@@ -123,11 +123,9 @@ def _with_limits(logarithm: Lines, x: Lines) -> Lines:
 @njit
 def log(x: Lines) -> Lines:
     """log x = n ln 2 + log m, where x = 2^n m and √½ ≤ m < √2. Numbers below the normal ones are scaled before."""
-    tiny = 2.0**-126 if line_length(x) == 16 else 2.0**-1022
-    shift = 24 if line_length(x) == 16 else 54
-    missing = tiny - x
-    n, m = near_1(choose(missing, x * 2.0**shift, x))
-    return _with_limits(_log_near_1(n - choose(missing, shift, 0), m - 1), x)
+    missing = (2.0**-126 if line_length(x) == 16 else 2.0**-1022) - x
+    n, m = near_1(choose(missing, x * 2.0**54, x))
+    return _with_limits(_log_near_1(n - choose(missing, 54, 0), m - 1), x)
 
 
 @njit

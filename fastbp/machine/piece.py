@@ -19,7 +19,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np import numpy_support
 
-from fastbp.machine import compiler, jit
+from fastbp.machine import jit, scalar_code
 
 __all__ = [
     "BITS",
@@ -60,7 +60,7 @@ class Piece:
         self._lock = threading.Lock()
         if name is None:
             options = {**jit.OPTIONS, "no_cpython_wrapper": True}
-            self._dispatcher = numba.njit(**options, **compiler.SCALAR_PIECE)(function)
+            self._dispatcher = numba.njit(**options, **scalar_code.SCALAR_CODE)(function)
         else:
             function.__qualname__ = name
             self._dispatcher = jit.entry(function, no_cpython_wrapper=True)
