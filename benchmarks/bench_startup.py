@@ -1,11 +1,17 @@
 """The first second of a process, each time in a new process. `python -m benchmarks.startup` prints more details."""
 
 from benchmarks.startup import FIRST_FIT
+from fastbp import startup
 
 NEW_CACHE = """
 import os, tempfile
 cache = tempfile.TemporaryDirectory()
 os.environ["FASTBP_CACHE_DIR"] = cache.name
+"""
+START_NUMBA = """
+import numpy as np
+from fastbp import startup
+startup.PIECES[0].address(np.dtype("float64"))
 """
 
 
@@ -40,3 +46,19 @@ class FirstFit:
         return FIRST_FIT.format(dtype=dtype)
 
     timeraw_warm.repeat = (3, 10, 3.0)
+
+
+class Pieces:
+    """Seconds in which a loss, an activation, a step, a shuffle or dropout is compiled, after Numba has started."""
+
+    params = [piece.name for piece in startup.PIECES]
+    param_names = ("piece",)
+    number = 1
+    repeat = 1
+    timeout = 120
+
+    def timeraw_cold(self, piece):
+        find = f"next(piece for piece in startup.PIECES if piece.name == {piece!r})"
+        return f"{find}.address(np.dtype('float32'))", NEW_CACHE + START_NUMBA
+
+    timeraw_cold.rounds = 1

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastbp import checks
 from fastbp._typing import Floats
 from fastbp._version import __version__
-from fastbp.kernels import activations, dropout, input_factors, losses, shuffling, steps
+from fastbp.kernels import activations, custom_losses, dropout, input_factors, losses, shuffling, steps
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
 from fastbp.runs.threads import cores
@@ -26,6 +26,7 @@ DTYPES = ("float32", "float64")
 ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
 PIECES = (
     *losses.PIECES.values(),
+    *(custom_losses.FILL_LAST_LINES, custom_losses.SUM_VALUES),
     *activations.PIECES.values(),
     *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
     *steps.PIECES.values(),

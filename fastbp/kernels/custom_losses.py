@@ -70,8 +70,8 @@ def _of_values(_parameter: float, f: Floats, f_at: int, y: Floats, y_at: int) ->
     return load(f, f_at), load(y, y_at)
 
 
-_FILL_LAST_LINES = Piece(_fill_batch, types_of_batch, "fill_last_lines")
-_SUM_VALUES = sum_over_outputs(_of_values, "sum_values")
+FILL_LAST_LINES = Piece(_fill_batch, types_of_batch, "fill_last_lines")
+SUM_VALUES = sum_over_outputs(_of_values, "sum_values")
 
 
 @functools.cache
@@ -82,7 +82,7 @@ def _piece_of_numbers(function: Callable[..., Any], dtype: np.dtype[Any]) -> Pie
     is the same for every function, and lies in pieces that are kept in the cache.
     """
     formula = inlined(function)
-    before, after = _FILL_LAST_LINES.address(dtype), _SUM_VALUES.address(dtype)
+    before, after = FILL_LAST_LINES.address(dtype), SUM_VALUES.address(dtype)
 
     @inlined
     def evaluate(f: Floats, f_at: int, y: Floats, y_at: int, lines: int) -> None:

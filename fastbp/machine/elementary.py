@@ -80,7 +80,7 @@ def tanh(x: Lines) -> Lines:
 @njit
 def logistic(x: Lines) -> Lines:
     """σ(x) = 1 / (1 + e^{−x}), computed from e^{−|x|}, which cannot overflow."""
-    e = exp(maximum(x, x * -1) * -1)
+    e = exp(absolute(x) * -1)
     return _over_sum(where_positive(x, 1 - e) + e, 1, e)
 
 
