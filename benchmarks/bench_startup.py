@@ -51,7 +51,7 @@ class FirstFit:
 class Pieces:
     """Seconds in which a loss, an activation, a step, a shuffle or dropout is compiled, after Numba has started."""
 
-    params = [piece.name for piece in startup.PIECES]
+    params = tuple(piece.name for piece in startup.PIECES)
     param_names = ("piece",)
     number = 1
     repeat = 1
