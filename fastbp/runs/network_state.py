@@ -20,6 +20,7 @@ from fastbp.files import model_file
 from fastbp.kernels import packing
 from fastbp.losses import Loss
 from fastbp.runs.checkpoint import Checkpoint, Tensors
+from fastbp.runs.portable_loss import PortableLoss
 from fastbp.runs.prediction import Predictor
 
 
@@ -43,7 +44,16 @@ class NetworkState:
         return f"Network({list(self._sizes)}, dtype={self._dtype.name!r}{activation})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_tensors, self.to_tensors()
+        loss = self.trained_loss
+        return type(self)._from_state, (*self.to_tensors(), None if loss is None else PortableLoss(loss))
+
+    @classmethod
+    def _from_state(cls, tensors: Tensors, metadata: dict[str, Any], portable: PortableLoss | None) -> Self:
+        """Return the network that `to_tensors` described, with the function of its loss if it is known here."""
+        network = cls.from_tensors(tensors, metadata)
+        if portable is not None:
+            network._checkpoint.loss = portable.loss
+        return network
 
     @contextmanager
     def _only_fit(self) -> Iterator[None]:
