@@ -313,6 +313,14 @@ def test_the_gradient_check_leaves_out_kinks_of_a_function(function, at):
     assert sum(array.checked for array in check.arrays) > 0
 
 
+def test_two_kinks_that_cancel_for_half_a_step_are_left_out_too():
+    net = fastbp.Network((1, 1), "float64")
+    net.set_parameters([[[1.0]]], [[0.0]])
+    y = 1e-5 * np.array([-0.75, 0.25])
+    check = fastbp.check_gradients(net, [[0.0], [0.0]], y, losses.custom(absolute), epsilon=1e-5)
+    assert [(array.ok, array.kinks) for array in check.arrays] == [(True, 0), (True, 1)]
+
+
 def test_the_gradient_check_sees_a_wrong_gradient_beside_a_kink(monkeypatch):
     X, y, _ = batch(6, (4, 5, 1))
     net = fastbp.Network((4, 5, 1), "float64", 0, "tanh")

@@ -174,6 +174,17 @@ def test_the_derivative_is_that_of_the_networks_output():
     np.testing.assert_allclose(derivatives, [(f - t) / mean_size for f, t in zip((10, 14, 2), truth, strict=True)])
 
 
+@pytest.mark.parametrize("slope", [0.0, math.inf, math.nan])
+def test_the_derivative_keeps_its_unit_where_its_size_is_unknown(slope):
+    def loss(f, y):
+        return 0.5 * (f - y) ** 2, slope if f == 10 else f - y
+
+    target = Quantity("y", mean=10.0, std=4.0, lowest=0.0, highest=20.0)
+    trained = target.loss(losses.custom(loss), 0.5, np.array([0.5, 2.0]))
+    _, derivatives = evaluated(trained, np.array([1.0, -2.0]), np.array([0.5, 2.0]))
+    np.testing.assert_allclose(derivatives, [4 * 2, 4 * -16])  # 14 for 12, and 2 for 18
+
+
 # --- scores -------------------------------------------------------------------------------------------------
 
 

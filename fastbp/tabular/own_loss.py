@@ -90,7 +90,7 @@ def standardised(loss: Loss, mean: float, std: float, truth: Floats) -> Loss:
     function = cast("Any", loss.function)
     _, derivatives = custom_losses.evaluated(loss, np.full(len(truth), mean), truth)
     size = float(np.abs(derivatives).mean())
-    factor = 1 / size if size > 0 and np.isfinite(1 / size) else std
+    factor = 1 / size if 1e-300 < size < 1e300 else std
     return replace(loss, function=custom_losses.standardised(function, mean, std, factor))
 
 
