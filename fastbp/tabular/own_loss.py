@@ -67,6 +67,17 @@ def metric_of(stored: str | dict[str, Any]) -> Metric:
     return loss if loss.is_custom else as_metric(loss, 0.5)[0]
 
 
+def exact_units(mean: float, std: float) -> tuple[float, float]:
+    """Return a mean and a std near these: std is a power of 2, and mean a multiple of std / 8.
+
+    A whole number that is standardised with them keeps all its digits in the float32 of a network, and so does 0. A
+    user's function may compare targets with such a number.
+    """
+    std = 2.0 ** float(np.round(np.log2(std)))
+    step = std / 8 or std  # the smallest number of float64 has no eighth
+    return step * float(np.round(mean / step)), std
+
+
 def standardised(loss: Loss, mean: float, std: float, truth: Floats) -> Loss:
     """Return a loss for outputs and targets that are standardised with this mean and std.
 
@@ -113,9 +124,9 @@ def scores(loss: Loss, values: Floats, truth: Floats, weights: Floats) -> list[S
     others = metrics.number_scores(values, truth, weights)
     if loss.is_custom and loss.function is None:
         return others
-    mean_loss = metrics.weighted_mean(row_losses(loss, values, truth), weights)
-    own = metrics.score(loss.name, mean_loss, _best_constant_loss(loss, truth, weights))
-    return [own, *(score for score in others if score["metric"] != loss.name)]
+    key, mean_loss = loss.name, metrics.weighted_mean(row_losses(loss, values, truth), weights)
+    own = metrics.score(key, mean_loss, _best_constant_loss(loss, truth, weights))
+    return [own, *(score for score in others if score["metric"] != key)]
 
 
 def _best_constant_loss(loss: Loss, truth: Floats, weights: Floats) -> float:

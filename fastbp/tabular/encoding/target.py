@@ -168,7 +168,7 @@ class Quantity:
     name : str
         Name of the column.
     mean, std : float
-        Mean and standard deviation of the training rows, for a user's loss rounded by `with_exact_units`. A standard
+        Mean and standard deviation of the training rows, for a user's loss as `own_loss.exact_units`. A standard
         deviation of 0 is replaced by 1.
     lowest, highest : float
         Range of the training rows. No prediction leaves this range.
@@ -206,16 +206,6 @@ class Quantity:
     def learn_again(self, cells: Cells) -> Quantity:
         """Return the target for some of the rows, with their mean, standard deviation and range."""
         return self.learn(cells)
-
-    def with_exact_units(self) -> Quantity:
-        """Return the target with a power of 2 as std, and a multiple of std / 8 as mean.
-
-        A whole number then keeps all its digits in the float32 of a network, and so does 0. A user's loss may compare
-        targets with such a number.
-        """
-        std = 2.0 ** float(np.round(np.log2(self.std)))
-        step = std / 8 or std  # the smallest number of float64 has no eighth
-        return replace(self, std=std, mean=step * float(np.round(self.mean / step)))
 
     def encode(self, cells: Cells) -> Floats:
         """Return standardised numbers, (n,); raise as `truth_of_cells` does."""
@@ -302,10 +292,7 @@ class Quantity:
         return metrics.rmse(values, truth, weights)
 
     def scores(self, values: Floats, truth: Array, weights: Floats, metric: Metric, quantile: float) -> list[Score]:
-        """Return R², RMSE and MAE, or for a quantile, the quantile loss and the share of rows below the prediction.
-
-        For a loss as the metric, this loss comes first.
-        """
+        """Return R², RMSE and MAE, after the loss if the metric is one; for "quantile", its loss and `share_below`."""
         if isinstance(metric, losses.Loss):
             return own_loss.scores(metric, values, truth, weights)
         if metric == "quantile":

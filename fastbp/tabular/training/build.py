@@ -19,6 +19,7 @@ from fastbp import checks
 from fastbp._typing import Floats
 from fastbp.losses import Loss
 from fastbp.results import DivergenceError, Progress
+from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
@@ -67,8 +68,9 @@ def build(
     deadline = time.monotonic() + (math.inf if settings.time_budget is None else settings.time_budget)
     recipe = recipe_for(settings, data.target)
     data = drop_zero_weights(data)
-    if isinstance(recipe.metric, Loss) and recipe.metric.is_custom and isinstance(data.target, Quantity):
-        data = replace(data, target=data.target.with_exact_units())
+    if isinstance(recipe.metric, Loss) and recipe.metric.is_custom and isinstance(target := data.target, Quantity):
+        mean, std = own_loss.exact_units(target.mean, target.std)
+        data = replace(data, target=replace(target, mean=mean, std=std))
     encoding, notices = learn_encoding(data.frame)
     has_choice = settings.n_estimators > 1 and not encoding.is_not_bin.all()
     workload = _workload(data, encoding, recipe, settings, has_choice)
