@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from fastbp import losses
-from fastbp.kernels.custom_losses import evaluated
+from fastbp.kernels import custom_losses
 from fastbp.report import page
 from fastbp.tabular import TabularClassifier, TabularRegressor, metrics, own_loss
 from fastbp.tabular.encoding.cells import Frame, cells_of
@@ -112,7 +112,7 @@ def test_huber_takes_delta_in_the_unit_of_y(delta):
     X, y = rows()
     y[::20] += 300  # outliers, which a squared error would follow
     built_in, copied = (fitted(metric, X, y, epochs=40) for metric in (losses.huber(delta), losses.custom(own)))
-    np.testing.assert_allclose(built_in.predict(X), copied.predict(X), atol=1.5)
+    assert np.abs(built_in.predict(X) - copied.predict(X)).mean() < 0.5
     assert built_in.scores_["huber"] == pytest.approx(copied.scores_["own"], rel=0.03)
     of_rows = [own(f, y)[0] for f, y in zip(built_in.predict(X), y, strict=True)]
     np.testing.assert_allclose(own_loss.row_losses(losses.huber(delta), built_in.predict(X), y), of_rows, rtol=1e-12)
@@ -173,10 +173,18 @@ def test_the_derivative_is_that_of_the_networks_output():
     trained = target.loss(losses.custom(squared), 0.5, y)
     function = trained.function.__wrapped__
     assert function is squared
-    mean_size = np.mean([abs(10 - t) for t in truth])
-    values, derivatives = evaluated(trained, np.array([0.0, 1.0, -2.0]), y)
+    values, derivatives = custom_losses.evaluated(trained, np.array([0.0, 1.0, -2.0]), y)
     np.testing.assert_allclose(values, [0.5 * (f - t) ** 2 for f, t in zip((10, 14, 2), truth, strict=True)])
-    np.testing.assert_allclose(derivatives, [(f - t) / mean_size for f, t in zip((10, 14, 2), truth, strict=True)])
+    np.testing.assert_allclose(derivatives, [(f - t) / 2 for f, t in zip((10, 14, 2), truth, strict=True)])
+
+
+def test_fits_to_parts_of_a_table_share_compiled_code():
+    X, y = rows(600)
+    compiled = custom_losses.standardised.cache_info().misses
+    for seed in range(8):
+        some = np.random.default_rng(seed).choice(600, 500, replace=False)
+        TabularRegressor(metric=losses.custom(huber), **FEW | {"epochs": 1}).fit(X[some], y[some])
+    assert custom_losses.standardised.cache_info().misses - compiled <= 2
 
 
 @pytest.mark.parametrize("slope", [0.0, math.inf, math.nan])
@@ -186,7 +194,7 @@ def test_the_derivative_keeps_its_unit_where_its_size_is_unknown(slope):
 
     target = Quantity("y", mean=10.0, std=4.0, lowest=0.0, highest=20.0)
     trained = target.loss(losses.custom(loss), 0.5, np.array([0.5, 2.0]))
-    _, derivatives = evaluated(trained, np.array([1.0, -2.0]), np.array([0.5, 2.0]))
+    _, derivatives = custom_losses.evaluated(trained, np.array([1.0, -2.0]), np.array([0.5, 2.0]))
     np.testing.assert_allclose(derivatives, [4 * 2, 4 * -16])  # 14 for 12, and 2 for 18
 
 

@@ -91,8 +91,9 @@ def standardised(loss: Loss, mean: float, std: float, truth: Floats) -> Loss:
 
     Notes
     -----
-    The derivative of a user's loss is divided by its mean size for the prediction `mean`. The step of Adam does not
-    depend on this factor, but the ε of Adam and the range of float32 would depend on the user's unit.
+    The derivative of a user's loss is divided by about its mean size for the prediction `mean`. The step of Adam does
+    not depend on this factor, but the ε of Adam and the range of float32 would depend on the user's unit. The factor is
+    a power of 2, and mean and std are those of `exact_units`, so fits to parts of one table mostly share compiled code.
     """
     if not loss.is_custom:
         return loss.with_parameter(loss.parameter / std)
@@ -101,7 +102,7 @@ def standardised(loss: Loss, mean: float, std: float, truth: Floats) -> Loss:
     function = cast("Any", loss.function)
     _, derivatives = custom_losses.evaluated(loss, np.full(len(truth), mean), truth)
     size = float(np.abs(derivatives).mean())
-    factor = 1 / size if 1e-300 < size < 1e300 else std
+    factor = 2.0 ** -float(np.round(np.log2(size))) if 1e-300 < size < 1e300 else std
     return replace(loss, function=custom_losses.standardised(function, mean, std, factor))
 
 
