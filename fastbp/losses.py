@@ -73,7 +73,8 @@ class Loss:
     is_custom : bool, default False
         Whether the loss is a user's function.
     function : callable or None, default None
-        The user's function. None for other losses, and for a network that was loaded from a model file.
+        The user's function. None for other losses, and for a network that was loaded from a model file, or from a
+        pickle where the function is not found.
     sees_rows : bool, default False
         Whether the user's function takes a row of outputs, not a single one.
     """
@@ -199,8 +200,9 @@ def custom(function: Callable[[Any, Any], tuple[Any, Any]], link: Link = "identi
     Returns
     -------
     Loss
-        A value for the argument `loss` of `Network` methods and of `fastbp.sklearn.MLPRegressor`. A model file holds
-        the name of the function and not the function. A loaded network predicts without the function.
+        A value for the argument `loss` of `Network` methods and of `fastbp.sklearn.MLPRegressor`, and for the `metric`
+        of `fastbp.tabular.TabularRegressor`. A model file holds the name of the function and not the function. A loaded
+        network predicts without the function.
 
     Raises
     ------

@@ -132,14 +132,14 @@ class Network(NetworkState):
         Raises
         ------
         ValueError
-            If the network was not trained with one of these two losses, or `X` is invalid.
+            If the network was not trained with these or a `losses.custom` of such a link, or `X` is invalid.
         TypeError
             If `X` does not contain numbers.
         """
         loss = self.trained_loss
         if loss is None or not loss.is_of_probabilities:
             was = "it was not trained yet" if loss is None else f"it was trained with {loss}"
-            known = "cross_entropy or binary_cross_entropy"
+            known = "cross_entropy, binary_cross_entropy or losses.custom(function, link='logistic' or 'softmax')"
             raise ValueError(f"predict_proba needs a network trained with {known}; {was}")
         p = loss.expectation(self.predict(X, n_threads))
         return np.hstack([1 - p, p]) if p.shape[1] == 1 and not loss.takes_classes else p

@@ -317,6 +317,46 @@ def test_two_functions_of_one_name_do_not_mix():
         assert net.loss(X, y, loss) == pytest.approx(net.loss(X, y, losses.quantile(q)), rel=1e-14)
 
 
+@pytest.mark.parametrize(("function", "at"), [(absolute, 0.0), (huber, 0.7), (pinball(0.9), 0.0)])
+def test_the_gradient_check_leaves_out_kinks_of_a_function(function, at):
+    X, y, _ = batch(6, (4, 5, 1))
+    for seed in range(12):
+        net = fastbp.Network((4, 5, 1), "float64", seed, "tanh")
+        for distance in (0.0, 3e-7, -2e-6, 4e-6):
+            near = y.copy()
+            near[0] = net.predict(X)[0] + at + distance
+            check = fastbp.check_gradients(net, X, near, losses.custom(function))
+            assert all(array.ok for array in check.arrays), f"\n{check}"
+    assert sum(array.checked for array in check.arrays) > 0
+
+
+def test_two_kinks_that_cancel_for_half_a_step_are_left_out_too():
+    net = fastbp.Network((1, 1), "float64")
+    net.set_parameters([[[1.0]]], [[0.0]])
+    y = 1e-5 * np.array([-0.75, 0.25])
+    check = fastbp.check_gradients(net, [[0.0], [0.0]], y, losses.custom(absolute), epsilon=1e-5)
+    assert [(array.ok, array.kinks) for array in check.arrays] == [(True, 0), (True, 1)]
+
+
+def test_the_gradient_check_sees_a_wrong_gradient_beside_a_kink(monkeypatch):
+    X, y, _ = batch(6, (4, 5, 1))
+    net = fastbp.Network((4, 5, 1), "float64", 0, "tanh")
+    right = net.gradients
+
+    def wrong(*arguments, **keywords):
+        gradients = right(*arguments, **keywords)
+        gradients.weights[0][2, 3] *= 1 + 5e-6
+        return gradients
+
+    y[0] = net.predict(X)[0] + 0.1  # near a kink, but not within a step
+    monkeypatch.setattr(net, "gradients", wrong)
+    check = fastbp.check_gradients(net, X, y, losses.custom(squared))
+    assert [array.name for array in check.arrays if not array.ok] == ["Ω_0"]
+    assert all(array.kinks == 0 for array in check.arrays)
+    check = fastbp.check_gradients(net, X, y, losses.custom(absolute))
+    assert [array.name for array in check.arrays if not array.ok] == ["Ω_0"]
+
+
 def test_kinks_are_not_refuted_and_a_row_may_be_wide():
     def hinge(f, _):  # its kink lies where ŷ is a whole number
         return abs(f - round(f)), 1.0 if f > round(f) else -1.0

@@ -22,6 +22,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastbp
+from fastbp import losses
 from fastbp.command.texts import inspection_text
 from fastbp.report.importance import importances
 from fastbp.results import DivergenceError, History
@@ -652,7 +653,8 @@ BY_CHANCE = {
 
 
 @parametrize_with_checks(
-    [TabularClassifier(**SMALL), TabularRegressor(**SMALL)], expected_failed_checks=lambda _: BY_CHANCE
+    [TabularClassifier(**SMALL), TabularRegressor(**SMALL), TabularRegressor(metric=losses.huber(1.5), **SMALL)],
+    expected_failed_checks=lambda _: BY_CHANCE,
 )
 def test_scikit_learns_checks_pass(estimator, check) -> None:
     with warnings.catch_warnings():

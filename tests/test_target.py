@@ -133,8 +133,8 @@ def test_each_kind_of_target_has_metrics_and_defaults_of_its_own(target: Any) ->
 
 
 def test_the_metric_chooses_the_loss_to_train() -> None:
-    assert {CLASSES.loss(metric, 0.5) for metric in CLASSES.metric_names} == {losses.cross_entropy}
-    got = [QUANTITY.loss(metric, 0.9) for metric in ("rmse", "mae", "quantile")]
+    assert {CLASSES.loss(metric, 0.5, NUMBERS) for metric in CLASSES.metric_names} == {losses.cross_entropy}
+    got = [QUANTITY.loss(metric, 0.9, np.zeros(3)) for metric in ("rmse", "mae", "quantile")]
     assert got == [losses.squared_error, losses.absolute_error, losses.quantile(0.9)]
 
 

@@ -15,7 +15,7 @@ from fastbp.kernels.layout import Panels, element_at, smaller
 from fastbp.kernels.losses import PIECES, call_piece, sum_over_outputs, types_of_batch
 from fastbp.losses import Loss
 from fastbp.machine.arithmetic import keep_lanes
-from fastbp.machine.jit import inlined, jitable, njit
+from fastbp.machine.jit import entry_of_process, inlined, jitable, njit
 from fastbp.machine.line import TILE_ROWS, Line, line_length, load, store
 from fastbp.machine.piece import CompilationError, Piece, reason_of
 
@@ -34,14 +34,72 @@ def loss_address(loss: Loss, dtype: np.dtype[Any]) -> int:
         return PIECES[loss.name].address(dtype)
     if loss.function is None:
         raise ValueError(
-            f"the loss {loss.name} is a user's function, which a model file or a copy does not hold: pass "
-            f"loss=fastbp.losses.{loss}"
+            f"the loss {loss.name} is a user's function, which a model file does not hold and a pickle only names: "
+            f"pass loss=fastbp.losses.{loss}"
         )
     try:
         piece = _piece_of_rows(loss.function) if loss.sees_rows else _piece_of_numbers(loss.function, dtype)
         return piece.address(dtype)
     except CompilationError as error:
-        raise TypeError(f"Numba cannot compile the loss {loss.name}: {reason_of(error)}") from error
+        raise _not_compiled(loss, error) from error
+
+
+def evaluated(loss: Loss, f: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return the loss and the derivative of each row, (n,) and (n,), by a user's function of single numbers.
+
+    Parameters
+    ----------
+    loss : Loss
+    f, y : ndarray of shape (n,)
+        Outputs and targets, in float64.
+
+    Raises
+    ------
+    TypeError
+        If Numba cannot compile the user's function.
+    """
+    assert loss.function is not None
+    values, derivatives = np.empty(len(f)), np.empty(len(f))
+    try:
+        _evaluation(loss.function)(f, y, values, derivatives)
+    except CompilationError as error:
+        raise _not_compiled(loss, error) from error
+    return values, derivatives
+
+
+def _not_compiled(loss: Loss, error: CompilationError) -> TypeError:
+    """Return an error with Numba's message, and with what to do."""
+    return TypeError(f"Numba cannot compile the loss {loss.name}: {reason_of(error)}")
+
+
+@functools.cache
+def _evaluation(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return a compiled function (ŷ, y, values, derivatives) of arrays, (n,), that fills the last two."""
+    formula = njit(function)
+
+    @entry_of_process
+    def evaluate(f: Floats, y: Floats, values: Floats, derivatives: Floats) -> None:
+        for k in range(len(f)):
+            values[k], derivatives[k] = formula(f[k], y[k])
+
+    evaluation: Callable[..., None] = evaluate
+    return evaluation
+
+
+@functools.cache
+def standardised(function: Callable[..., Any], mean: float, std: float, factor: float) -> Callable[..., Any]:
+    """Return a user's function for a network whose outputs and targets are (ŷ − mean) / std and (y − mean) / std.
+
+    The value is that of the user's function. The derivative is multiplied by `factor`.
+    """
+    formula = njit(function)
+
+    @functools.wraps(function)
+    def loss(f: float, y: float) -> tuple[float, float]:
+        value, derivative = formula(f * std + mean, y * std + mean)
+        return value, derivative * factor
+
+    return loss
 
 
 # --- functions of numbers: they overwrite all ŷ with values and all y with derivatives ----------------------

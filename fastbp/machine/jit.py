@@ -148,6 +148,11 @@ def _kernel(function: Callable[..., Any], **how: Any) -> Any:
     return dispatcher
 
 
+def entry_of_process(function: Callable[..., Any]) -> Any:
+    """Compile `function` for Python to call, afresh in each process: for users' functions, which no cache can know."""
+    return numba.njit(**OPTIONS, **compiler.ENTRY)(function)
+
+
 def jitable(function: Callable[..., T]) -> Callable[..., T]:
     """Let kernels call `function`. Everywhere else, it runs as Python."""
     kernel = _kernel(function)

@@ -73,7 +73,7 @@ def report(built: Built, data: TrainingData, table_name: str) -> str:
             [member.trained.losses for member in built.members],
             [member.trained.errors for member in built.members],
             [member.trained.epoch for member in built.members],
-            validation_words(str(model.about["settings"]["metric"])),
+            validation_words(model.about["settings"]["metric"]),
         ),
         _note("One line for each network. The dot marks the best epoch, whose parameters the model keeps."),
         *(_classification(built, target) if isinstance(target, Classes) else _regression(built)),

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastbp import losses
+
 _WORDS = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "share_below": "share below prediction"}
 _AS_PERCENT = ("accuracy", "share_below")
 
@@ -33,12 +35,15 @@ def metric_words(metric: str) -> str:
     return _WORDS.get(metric, metric.replace("_", " "))
 
 
-def validation_words(metric: str) -> str:
+def validation_words(metric: str | dict[str, Any]) -> str:
     """Return the name of the error that a training minimises on the held-out rows, for a value of the setting `metric`.
 
     For the accuracy and the AUC, this error is their difference from 1. For a regression, it is the error of the
-    standardised target.
+    standardised target, except for a user's loss, which is the description of a `Loss`.
     """
+    if isinstance(metric, dict):
+        loss = losses.from_description(metric)
+        return metric_words(loss.name) if loss.is_custom else f"standardised {metric_words(loss.name)}"
     if metric in ("accuracy", "auc"):
         return f"1 − {metric_words(metric)}"
     if metric == "log_loss":
@@ -82,6 +87,8 @@ def settings_words(settings: Mapping[str, Any], task: str) -> dict[str, str]:
 
 
 def _value(value: Any, between: str = ",") -> str:
+    if isinstance(value, dict):  # only the metric can be one
+        return str(losses.from_description(value))
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):

@@ -25,6 +25,7 @@ from fastbp.losses import Loss
 from fastbp.runs.activation_check import check_custom_activations
 from fastbp.runs.checkpoint import Checkpoint, Tensors
 from fastbp.runs.evaluation import evaluator
+from fastbp.runs.portable_loss import PortableLoss
 from fastbp.runs.prediction import Predictor
 
 
@@ -48,7 +49,16 @@ class NetworkState:
         return f"Network({list(self._sizes)}, dtype={self._dtype.name!r}{activation})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_tensors, self.to_tensors()
+        loss = self.trained_loss
+        return type(self)._from_state, (*self.to_tensors(), None if loss is None else PortableLoss(loss))
+
+    @classmethod
+    def _from_state(cls, tensors: Tensors, metadata: dict[str, Any], portable: PortableLoss | None) -> Self:
+        """Return the network that `to_tensors` described, with the function of its loss if it is known here."""
+        network = cls.from_tensors(tensors, metadata)
+        if portable is not None:
+            network._checkpoint.loss = portable.loss
+        return network
 
     @contextmanager
     def _only_fit(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastbp import activations
 from fastbp.kernels.layout import Parameters
+from fastbp.runs import portable_loss
 from fastbp.sklearn import solvers
 from fastbp.sklearn.packed import Arrays, Packed, arrays_of, parameters_of
 
@@ -108,4 +109,7 @@ class Learned:
             state["coefs_"], state["intercepts_"] = arrays_of(self._packed.parameters)
         if self._moments is not None:
             solvers.write_moments(self._optimizer, self._moments)
-        return state
+        return portable_loss.with_portable_loss(state, "loss") if self._has_learned else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(portable_loss.with_plain_loss(state, "loss"))  # type: ignore[misc]  # scikit-learn's

@@ -28,6 +28,8 @@ from sklearn.utils.validation import (
 
 from fastbp import checks
 from fastbp._typing import Floats, Integers, MethodDecorator, Self
+from fastbp.runs import portable_loss
+from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame, is_missing
 from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
 from fastbp.tabular.model import TableModel
@@ -130,6 +132,15 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             )
         return frame.renamed(names)
 
+    # --- copies and pickles ---------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return portable_loss.with_portable_loss(state, "metric") if hasattr(self, "model_") else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(portable_loss.with_plain_loss(state, "metric"))
+
     # --- model files ----------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -172,6 +183,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             "random_state": stored["seed"],
             "n_jobs": -1 if stored["n_threads"] is None else stored["n_threads"],
             "hidden_layer_sizes": tuple(stored["hidden_layer_sizes"]),
+            "metric": own_loss.metric_of(stored["metric"]),
         }
         if isinstance(known.get("class_weight"), list):
             known["class_weight"] = dict(known["class_weight"])

@@ -50,12 +50,12 @@ def log_losses(probabilities: Floats, classes: Array) -> Floats:
 
 def log_loss(probabilities: Floats, classes: Array, weights: Array) -> float:
     """Return the weighted mean of −log p of each row's class."""
-    return _weighted_mean(log_losses(probabilities, classes), weights)
+    return weighted_mean(log_losses(probabilities, classes), weights)
 
 
 def accuracy(scores: Array, classes: Array, weights: Array) -> float:
     """Return the weighted share of rows whose class has the largest score."""
-    return _weighted_mean(scores.argmax(axis=1) == classes, weights)
+    return weighted_mean(scores.argmax(axis=1) == classes, weights)
 
 
 def auc(scores: Array, classes: Array, weights: Array) -> float:
@@ -120,7 +120,7 @@ def class_error(metric: str, logits: Array, classes: Array, weights: Array) -> f
         return 1 - accuracy(logits, classes, weights)
     area = auc(softmax(logits), classes, weights) if metric == "auc" else np.nan
     # If all rows are of one class, the AUC is undefined and the log loss is used.
-    return _weighted_mean(refined_log_losses(logits, classes, weights), weights) if np.isnan(area) else 1 - area
+    return weighted_mean(refined_log_losses(logits, classes, weights), weights) if np.isnan(area) else 1 - area
 
 
 # --- regression -------------------------------------------------------------------------------------------------
@@ -130,12 +130,12 @@ def rmse(values: Array, truth: Array, weights: Array) -> float:
     """Return the root of the weighted mean squared error."""
     errors = np.abs(values - truth)
     largest = float(errors.max(initial=0)) or 1.0  # the square of a large error may overflow
-    return largest * float(np.sqrt(_weighted_mean((errors / largest) ** 2, weights)))
+    return largest * float(np.sqrt(weighted_mean((errors / largest) ** 2, weights)))
 
 
 def mae(values: Array, truth: Array, weights: Array) -> float:
     """Return the weighted mean absolute error."""
-    return _weighted_mean(np.abs(values - truth), weights)
+    return weighted_mean(np.abs(values - truth), weights)
 
 
 def quantile_losses(values: Array, truth: Array, quantile: float) -> Floats:
@@ -146,7 +146,7 @@ def quantile_losses(values: Array, truth: Array, quantile: float) -> Floats:
 
 def quantile_loss(values: Array, truth: Array, weights: Array, quantile: float) -> float:
     """Return the weighted mean of the quantile loss."""
-    return _weighted_mean(quantile_losses(values, truth, quantile), weights)
+    return weighted_mean(quantile_losses(values, truth, quantile), weights)
 
 
 def number_error(metric: str, values: Array, truth: Array, weights: Array, quantile: float) -> float:
@@ -166,22 +166,22 @@ def class_scores(probabilities: Floats, classes: Array, weights: Array) -> list[
     shares = np.bincount(classes, weights, probabilities.shape[1]) / weights.sum()
     constant = np.broadcast_to(shares, probabilities.shape)
     return [
-        _score("accuracy", *(accuracy(p, classes, weights) for p in (probabilities, constant))),
-        _score("log_loss", *(log_loss(p, classes, weights) for p in (probabilities, constant))),
-        _score("auc", auc(probabilities, classes, weights), 0.5),
+        score("accuracy", *(accuracy(p, classes, weights) for p in (probabilities, constant))),
+        score("log_loss", *(log_loss(p, classes, weights) for p in (probabilities, constant))),
+        score("auc", auc(probabilities, classes, weights), 0.5),
     ]
 
 
 def number_scores(values: Floats, truth: Floats, weights: Floats) -> list[Score]:
     """Return R², RMSE and MAE. The baseline predicts the weighted mean, and for the MAE, the weighted median."""
-    mean = np.full(len(truth), _weighted_mean(truth, weights))
+    mean = np.full(len(truth), weighted_mean(truth, weights))
     median = np.full(len(truth), _weighted_quantile(truth, weights, 0.5))
     error, constant_error = (rmse(guess, truth, weights) for guess in (values, mean))
     r2 = 1 - (error / constant_error) ** 2 if constant_error else np.nan
     return [
-        _score("r2", r2, 0.0),
-        _score("rmse", error, constant_error),
-        _score("mae", mae(values, truth, weights), mae(median, truth, weights)),
+        score("r2", r2, 0.0),
+        score("rmse", error, constant_error),
+        score("mae", mae(values, truth, weights), mae(median, truth, weights)),
     ]
 
 
@@ -192,11 +192,12 @@ def quantile_scores(values: Floats, truth: Floats, weights: Floats, quantile: fl
     """
     constant = np.full(len(truth), _weighted_quantile(truth, weights, quantile))
     losses = (quantile_loss(guess, truth, weights, quantile) for guess in (values, constant))
-    share_below = _weighted_mean(truth <= values, weights)
-    return [_score("quantile_loss", *losses), _score("share_below", share_below, quantile)]
+    share_below = weighted_mean(truth <= values, weights)
+    return [score("quantile_loss", *losses), score("share_below", share_below, quantile)]
 
 
-def _score(metric: str, value: float, baseline: float) -> Score:
+def score(metric: str, value: float, baseline: float) -> Score:
+    """Return a score for JSON: a number that is not finite is None."""
     numbers = {"value": float(value), "baseline": float(baseline)}
     return {"metric": metric, **{name: number if np.isfinite(number) else None for name, number in numbers.items()}}
 
@@ -208,6 +209,7 @@ def _weighted_quantile(values: Array, weights: Array, quantile: float) -> float:
     return float(values[order[np.searchsorted(cumulative, quantile * cumulative[-1])]])
 
 
-def _weighted_mean(values: Array, weights: Array) -> float:
+def weighted_mean(values: Array, weights: Array) -> float:
+    """Return the weighted mean of values, (n,); NaN if all weights are 0."""
     total = float(weights.sum())
     return float(weights @ values) / total if total else float("nan")

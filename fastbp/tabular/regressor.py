@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -17,7 +18,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length
 
 from fastbp._typing import Array, HeldOut, MaybeArray, RandomState, Self
+from fastbp.losses import Loss
 from fastbp.results import Progress
+from fastbp.tabular import own_loss
 from fastbp.tabular.base import (
     TabularEstimator,
     checked_groups,
@@ -38,6 +41,7 @@ from fastbp.tabular.settings import (
     NUMBER_METRICS,
     PATIENCE,
     NumberMetric,
+    Settings,
 )
 from fastbp.tabular.training.parts import TrainingData
 
@@ -53,9 +57,11 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     ----------
     n_estimators : int, default 6
         Number of networks. One network takes a sixth of the time and is a little less accurate.
-    metric : {"rmse", "mae", "quantile"}, default "rmse"
+    metric : {"rmse", "mae", "quantile"} or Loss, default "rmse"
         Loss that is trained, and metric on the held-out rows that chooses the best epoch of each network. "rmse"
-        predicts the mean, "mae" the median and "quantile" a quantile.
+        predicts the mean, "mae" the median and "quantile" a quantile. `fastbp.losses.huber(delta)` and
+        `fastbp.losses.custom(function)` measure y in its own unit. Losses of classes, of rows and of counts (`poisson`)
+        are refused.
     quantile : float, default 0.5
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
     hidden_layer_sizes : tuple of int, default (256, 256, 256)
@@ -88,7 +94,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     scores_ : dict of str to float
         The `r2`, `rmse` and `mae` of the held-out rows, each predicted by the networks that did not see it. For the
         metric "quantile", the `quantile_loss` and `share_below`: the share of rows with a number at or below the
-        prediction, which should be close to `quantile`. RMSE, MAE and quantile loss are in the unit of y. The held-out
+        prediction, which should be close to `quantile`. For a loss of your own, also the mean loss, under the name of
+        the function. RMSE, MAE and quantile loss are in the unit of y. The held-out
         rows also chose the epochs, so the scores of new rows are a little worse, mostly for a few hundred rows or
         fewer. A score that is not defined is None.
     notices_ : tuple of str
@@ -117,7 +124,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         **TabularEstimator._parameter_constraints,
-        "metric": [StrOptions(set(NUMBER_METRICS))],
+        "metric": [StrOptions(set(NUMBER_METRICS)), Loss],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
     _task = Quantity.task
@@ -126,7 +133,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self,
         *,
         n_estimators: int = N_ESTIMATORS,
-        metric: NumberMetric = "rmse",
+        metric: NumberMetric | Loss = "rmse",
         quantile: float = 0.5,
         hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,
         epochs: int = EPOCHS,
@@ -189,8 +196,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        ValueError
-            If no column can be learned from, or an argument is not as described.
+        TypeError, ValueError
+            If no column can be learned from, or an argument is not as described, or a loss of your own fails, has a
+            wrong derivative, cannot be compiled, or cannot be sent to the processes of `executor`.
         DivergenceError
             If every network diverged.
         """
@@ -206,6 +214,13 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         )
         self._train(data, has_names(X), executor)
         return self
+
+    def _settings(self) -> Settings:
+        settings = super()._settings()
+        if not isinstance(self.metric, Loss):
+            return settings
+        metric, quantile = own_loss.as_metric(self.metric, settings.quantile)
+        return replace(settings, metric=metric, quantile=quantile)
 
     def predict(self, X: Any) -> Array:
         """Return the predicted number of each row.

@@ -7,7 +7,10 @@ a setting is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from fastbp.losses import Loss
 
 ClassMetric = Literal["log_loss", "accuracy", "auc"]
 NumberMetric = Literal["rmse", "mae", "quantile"]
@@ -32,10 +35,10 @@ class Settings:
     ----------
     n_estimators : int, default 6
         Number of networks. Each network has its own held-out rows, and the networks' answers are averaged.
-    metric : str or None, default None
+    metric : str, Loss or None, default None
         Metric on the held-out rows that chooses the best epoch of each network: "log_loss", "accuracy" or "auc" for
         classification, "rmse", "mae" or "quantile" for regression. A regression also trains the loss of its metric.
-        None means "log_loss" or "rmse".
+        None means "log_loss" or "rmse". A regression also takes a loss of `fastbp.losses`; see `own_loss.as_metric`.
     quantile : float, default 0.5
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
     hidden_layer_sizes : tuple of int, default (256, 256, 256)
@@ -62,7 +65,7 @@ class Settings:
     """
 
     n_estimators: int = N_ESTIMATORS
-    metric: ClassMetric | NumberMetric | None = None
+    metric: ClassMetric | NumberMetric | Loss | None = None
     quantile: float = 0.5
     hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES
     epochs: int = EPOCHS

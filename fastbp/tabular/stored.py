@@ -15,7 +15,7 @@ import numpy as np
 from fastbp import checks
 from fastbp._typing import Array, Floats
 from fastbp.network import Network
-from fastbp.tabular import fields
+from fastbp.tabular import fields, own_loss
 from fastbp.tabular.encoding.columns import MAX_LEVELS, PERIODS
 from fastbp.tabular.encoding.inputs import MAX_BINS, Encoding
 from fastbp.tabular.encoding.target import MAX_RESIDUALS, Classes, Quantity, Target
@@ -293,7 +293,10 @@ def _settings(found: dict[str, Any], task: str) -> dict[str, Any]:
     settings = {_NEW_SETTINGS.get(name, name): value for name, value in found.items()}
     fields.need("about.settings", settings, {"metric", "quantile", "hidden_layer_sizes", "seed", "n_threads"})
     names = Classes.metric_names if task == Classes.task else Quantity.metric_names
-    checks.choice("about.settings.metric", settings["metric"], names)
+    if task == Quantity.task and isinstance(settings["metric"], dict):
+        own_loss.metric_of(settings["metric"])
+    else:
+        checks.choice("about.settings.metric", settings["metric"], names)
     for i, width in enumerate(fields.json_list("about.settings.hidden_layer_sizes", settings["hidden_layer_sizes"])):
         checks.whole_number(f"about.settings.hidden_layer_sizes[{i}]", width, 1)
     for name, value in settings.items():

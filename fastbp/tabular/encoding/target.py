@@ -15,9 +15,10 @@ from numpy import newaxis
 
 from fastbp import losses
 from fastbp._typing import Array, Floats, Integers
-from fastbp.tabular import metrics
+from fastbp.tabular import metrics, own_loss
 from fastbp.tabular.encoding.cells import Cells, Value, spelled, texts, truth_of
 from fastbp.tabular.metrics import Score
+from fastbp.tabular.own_loss import Metric
 from fastbp.tabular.settings import CLASS_METRICS, DROPOUT, LEARNING_RATE, NUMBER_METRICS
 
 MAX_RESIDUALS = 10_000  # of a model
@@ -105,7 +106,7 @@ class Classes:
 
     # --- training -------------------------------------------------------------------------------------------
 
-    def loss(self, metric: str, quantile: float) -> losses.Loss:
+    def loss(self, metric: Metric, quantile: float, y: Array) -> losses.Loss:
         """Return the loss to train: cross-entropy for every metric."""
         return losses.cross_entropy
 
@@ -113,11 +114,11 @@ class Classes:
         """Return the targets of the loss, (n, C): smoothed one-hot labels."""
         return metrics.smoothed(y, self.n_outputs, label_smoothing)
 
-    def validation_error(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> float:
+    def validation_error(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> float:
         """Return the error of held-out rows that chooses the best epoch; `output` is (n, C)."""
-        return metrics.class_error(metric, output, y, weights)
+        return metrics.class_error(str(metric), output, y, weights)
 
-    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> Floats:
+    def row_errors(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> Floats:
         """Return an error of each row, (n,), by which two networks are compared: the log loss for every metric."""
         return metrics.refined_log_losses(output, y, weights)
 
@@ -147,7 +148,9 @@ class Classes:
         """Return the log loss."""
         return metrics.log_loss(probabilities, truth, weights)
 
-    def scores(self, probabilities: Floats, truth: Array, weights: Floats, metric: str, quantile: float) -> list[Score]:
+    def scores(
+        self, probabilities: Floats, truth: Array, weights: Floats, metric: Metric, quantile: float
+    ) -> list[Score]:
         """Return the accuracy, the log loss and the AUC."""
         return metrics.class_scores(probabilities, truth, weights)
 
@@ -165,7 +168,8 @@ class Quantity:
     name : str
         Name of the column.
     mean, std : float
-        Mean and standard deviation of the training rows. A standard deviation of 0 is replaced by 1.
+        Mean and standard deviation of the training rows, for a user's loss as `own_loss.exact_units`. A standard
+        deviation of 0 is replaced by 1.
     lowest, highest : float
         Range of the training rows. No prediction leaves this range.
     """
@@ -231,8 +235,10 @@ class Quantity:
 
     # --- training -------------------------------------------------------------------------------------------
 
-    def loss(self, metric: str, quantile: float) -> losses.Loss:
-        """Return the loss to train: the loss that the metric measures."""
+    def loss(self, metric: Metric, quantile: float, y: Array) -> losses.Loss:
+        """Return the loss to train on the standardised numbers y, (n,): the loss that the metric measures."""
+        if isinstance(metric, losses.Loss):
+            return own_loss.standardised(metric, self.mean, self.std, self.truth(y))
         if metric == "quantile":
             return losses.quantile(quantile)
         return {"rmse": losses.squared_error, "mae": losses.absolute_error}[metric]
@@ -241,12 +247,22 @@ class Quantity:
         """Return the targets of the loss, (n, 1): the standardised numbers."""
         return y[:, newaxis]
 
-    def validation_error(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> float:
+    def validation_error(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> float:
         """Return the error of held-out rows that chooses the best epoch; `output` is (n, 1)."""
+        if isinstance(metric, losses.Loss):
+            return metrics.weighted_mean(self.row_errors(output, y, weights, metric, quantile), weights)
         return metrics.number_error(metric, output[:, 0], y, weights, quantile)
 
-    def row_errors(self, output: Array, y: Array, weights: Floats, metric: str, quantile: float) -> Floats:
-        """Return an error of each row, (n,), by which two networks are compared: the loss that the metric measures."""
+    def row_errors(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> Floats:
+        """Return an error of each row, (n,), by which two networks are compared: the loss that the metric measures.
+
+        A user's loss is in the user's unit, as the training loss is. Other errors are those of standardised numbers.
+        """
+        if isinstance(metric, losses.Loss):
+            if metric.is_custom:
+                values = output[:, 0].astype(np.float64) * self.std + self.mean
+                return own_loss.row_losses(metric, values, self.truth(y))
+            return own_loss.row_losses(self.loss(metric, quantile, y), output[:, 0], y)
         if metric == "quantile":
             return metrics.quantile_losses(output[:, 0], y, quantile)
         errors = np.abs(output[:, 0] - y)
@@ -275,8 +291,10 @@ class Quantity:
         """Return the RMSE."""
         return metrics.rmse(values, truth, weights)
 
-    def scores(self, values: Floats, truth: Array, weights: Floats, metric: str, quantile: float) -> list[Score]:
-        """Return R², RMSE and MAE, or for a quantile, the quantile loss and the share of rows below the prediction."""
+    def scores(self, values: Floats, truth: Array, weights: Floats, metric: Metric, quantile: float) -> list[Score]:
+        """Return R², RMSE and MAE, after the loss if the metric is one; for "quantile", its loss and `share_below`."""
+        if isinstance(metric, losses.Loss):
+            return own_loss.scores(metric, values, truth, weights)
         if metric == "quantile":
             return metrics.quantile_scores(values, truth, weights, quantile)
         return metrics.number_scores(values, truth, weights)

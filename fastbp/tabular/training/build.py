@@ -17,15 +17,18 @@ import numpy.typing as npt
 
 from fastbp import checks
 from fastbp._typing import Floats
+from fastbp.losses import Loss
 from fastbp.results import DivergenceError, Progress
+from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
-from fastbp.tabular.encoding.target import Target
+from fastbp.tabular.encoding.target import Quantity, Target
 from fastbp.tabular.settings import Settings
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
 from fastbp.tabular.training.pool import train_all
+from fastbp.tabular.training.recipe import check_loss
 
 
 def build(
@@ -65,9 +68,13 @@ def build(
     deadline = time.monotonic() + (math.inf if settings.time_budget is None else settings.time_budget)
     recipe = recipe_for(settings, data.target)
     data = drop_zero_weights(data)
+    if isinstance(recipe.metric, Loss) and recipe.metric.is_custom and isinstance(target := data.target, Quantity):
+        mean, std = own_loss.exact_units(target.mean, target.std)
+        data = replace(data, target=replace(target, mean=mean, std=std))
     encoding, notices = learn_encoding(data.frame)
     has_choice = settings.n_estimators > 1 and not encoding.is_not_bin.all()
     workload = _workload(data, encoding, recipe, settings, has_choice)
+    check_loss(workload)
     trainer = _Trainer(workload, settings, deadline, callback, executor)
     members = trainer.train([(0, True), (0, False)][: 1 + has_choice])
     if len(members) == 2:
@@ -77,6 +84,7 @@ def build(
     members += trainer.train([(fold, kinds[fold % len(kinds)]) for fold in left])
     kept = {**asdict(settings), **asdict(recipe)}
     kept["hidden_layer_sizes"] = list(recipe.hidden_layer_sizes)
+    kept["metric"] = recipe.metric.describe() if isinstance(recipe.metric, Loss) else recipe.metric
     return finished(members, workload, encoding, kept, [*notices, *trainer.notices], trainer.is_interrupted)
 
 
@@ -89,7 +97,7 @@ def recipe_for(settings: Settings, target: Target) -> Recipe:
         If the metric is for another kind of target, or a width is not a whole number of at least 1.
     """
     metric = settings.metric or target.default_metric
-    if metric not in target.metric_names:
+    if not isinstance(metric, Loss) and metric not in target.metric_names:
         raise ValueError(f"the metric of {target.task} must be one of {', '.join(target.metric_names)}, not {metric}")
     for i, width in enumerate(settings.hidden_layer_sizes):
         checks.whole_number(f"hidden_layer_sizes[{i}]", width, 1)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastbp._typing import Floats
+from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Frame
 from fastbp.tabular.encoding.inputs import Encoding, suggestion
 from fastbp.tabular.encoding.target import clean_target
@@ -57,7 +58,8 @@ def evaluate(model: TableModel, frame: Frame, name: str) -> tuple[list[Score], i
     rows, column = frame.take(known), column.take(known)
     settings, weights = model.about["settings"], np.ones(len(column))
     truth = model.target.truth_of_cells(column)
-    scores = model.target.scores(model.answers(rows), truth, weights, settings["metric"], settings["quantile"])
+    metric = own_loss.metric_of(settings["metric"])
+    scores = model.target.scores(model.answers(rows), truth, weights, metric, settings["quantile"])
     return scores, len(column), notices
 
 

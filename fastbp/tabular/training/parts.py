@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fastbp._typing import Array, Floats, Integers
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.target import Target
+from fastbp.tabular.own_loss import Metric
 
 if TYPE_CHECKING:
     from fastbp.kernels.rows import TrainingRows
@@ -63,7 +64,7 @@ class Recipe:
 
     Attributes
     ----------
-    metric : str
+    metric : str or Loss
         Metric on the held-out rows that chooses the best epoch.
     quantile : float
         Quantile to predict; only the metric "quantile" uses it.
@@ -83,7 +84,7 @@ class Recipe:
         Epochs without improvement after which the training ends.
     """
 
-    metric: str
+    metric: Metric
     hidden_layer_sizes: tuple[int, ...]
     epochs: int
     batch_size: int

@@ -6,10 +6,11 @@ It knows tasks, threads and executors. It must not know columns, or how a networ
 from __future__ import annotations
 
 import math
+import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
 from fastbp.runs.threads import available_to_jobs, shared_work
+from fastbp.tabular.own_loss import Metric
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
 
@@ -204,7 +206,9 @@ class _Futures:
         self._futures: list[Future[Trained | None]] = []
 
     def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
-        """Submit the tasks."""
+        """Submit the tasks; raise a `TypeError` if they hold a user's loss that another process cannot be sent."""
+        if isinstance(self._executor, ProcessPoolExecutor):
+            _check_pickled(workload.recipe.metric)
         deadline = time.time() + time_budget  # a clock that other processes and machines share
         for k, task in enumerate(tasks):
             future = self._executor.submit(_train_before, deadline, workload, task, k == 0)
@@ -219,6 +223,17 @@ class _Futures:
         """Cancel the tasks that have not begun, except the first one: a model needs at least one network."""
         for future in self._futures[1:]:
             future.cancel()
+
+
+def _check_pickled(metric: Metric) -> None:
+    """Raise a `TypeError` unless a metric can be pickled."""
+    try:
+        pickle.dumps(metric)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            f"executor trains in other processes, and pickle cannot send them the loss {metric}: define its function "
+            f"at the top level of a module ({error})"
+        ) from error
 
 
 def _train_before(deadline: float, workload: Workload, task: Task, is_first: bool) -> Trained | None:

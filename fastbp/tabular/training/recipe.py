@@ -8,6 +8,7 @@ must not know frames, encodings, or how many networks there are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from fastbp._typing import Array, Floats, Integers
 from fastbp.kernels import packing
+from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.rows import TrainingRows
 from fastbp.kernels.shuffling import mersenne_twister
@@ -24,6 +26,7 @@ from fastbp.network import Network
 from fastbp.optimizers import Adam
 from fastbp.results import DivergenceError, History
 from fastbp.runs.checkpoint import untrained
+from fastbp.runs.loss_check import check_custom_loss
 from fastbp.runs.prediction import Predictor
 from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LogarithmicCosine
@@ -144,7 +147,8 @@ def train(
         divergence = error
     run.restore_best()
     output = predictor.predict(run.parameters, held_out, 1)
-    network = Network.from_checkpoint(untrained(run.parameters, seed, loss))
+    # A user's function is left out: the network's own one sees standardised numbers, and cannot be pickled.
+    network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None)))
     best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
     return Trained(network, best_epoch, output, history.loss, history.validation_loss, divergence)
 
@@ -174,10 +178,24 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) 
     def error_of(output: Floats) -> float:
         return target.validation_error(output, y, weights, recipe.metric, recipe.quantile)
 
-    loss = target.loss(recipe.metric, recipe.quantile)
+    loss = target.loss(recipe.metric, recipe.quantile, workload.rows.y)
     inputs = np.ascontiguousarray(X[:, _visible_inputs(workload, task.sees_bins)])
     rows = _training_rows(workload, task.sees_bins)
     return train(rows, chosen, inputs, error_of, target.n_outputs, recipe, loss, task.seed, watch)
+
+
+def check_loss(workload: Workload) -> None:
+    """Compile a user's loss before the first task, so that threads share the compiled code.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the loss fails for some of the training targets, its derivative is wrong, or Numba cannot compile it.
+    """
+    target, recipe, y = workload.target, workload.recipe, workload.rows.y
+    if isinstance(recipe.metric, Loss):
+        check_custom_loss(recipe.metric, target.truth(y)[:, np.newaxis])
+        loss_address(target.loss(recipe.metric, recipe.quantile, y), DTYPE)
 
 
 def _visible_inputs(workload: Workload, sees_bins: bool) -> Any:
