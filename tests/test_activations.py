@@ -165,6 +165,24 @@ def test_a_loaded_network_needs_the_function_of_its_activation(tmp_path):
             Network.load(tmp_path / "net.fastbp", activation=other)
 
 
+def test_copies_keep_the_function_and_pickles_its_place():
+    net = Network([4, 6, 5, 3], seed=0, activation=["relu", activations.custom(square)])
+    model = MLPRegressor(
+        hidden_layer_sizes=(5,), activation=activations.custom(square), solver="lbfgs", max_iter=2000
+    ).fit(X, Y)
+    for trained in (net, model):
+        for other in (copy.deepcopy(trained), pickle.loads(pickle.dumps(trained))):
+            assert np.array_equal(other.predict(X), trained.predict(X))
+
+    def local(f):
+        return f, 1.0
+
+    net = Network([4, 6, 3], seed=0, activation=activations.custom(local))
+    assert np.array_equal(copy.deepcopy(net).predict(X), net.predict(X))
+    with pytest.raises(ValueError, match="local is a user's function"):
+        pickle.loads(pickle.dumps(net)).predict(X)
+
+
 def test_the_drop_in_takes_every_activation():
     for activation in ("gelu", ["silu", activations.custom(bump)]):
         model = MLPRegressor(hidden_layer_sizes=(7, 5), activation=activation, max_iter=30, random_state=0)

@@ -25,7 +25,7 @@ from fastbp.losses import Loss
 from fastbp.runs.activation_check import check_custom_activations
 from fastbp.runs.checkpoint import Checkpoint, Tensors
 from fastbp.runs.evaluation import evaluator
-from fastbp.runs.portable_loss import PortableLoss
+from fastbp.runs.portable import plain, portable
 from fastbp.runs.prediction import Predictor
 
 
@@ -49,16 +49,15 @@ class NetworkState:
         return f"Network({list(self._sizes)}, dtype={self._dtype.name!r}{activation})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        loss = self.trained_loss
-        return type(self)._from_state, (*self.to_tensors(), None if loss is None else PortableLoss(loss))
+        held = self._checkpoint
+        return type(self)._from_state, (*self.to_tensors(), portable(held.loss), portable(held.activation))
 
     @classmethod
-    def _from_state(cls, tensors: Tensors, metadata: dict[str, Any], portable: PortableLoss | None) -> Self:
-        """Return the network that `to_tensors` described, with the function of its loss if it is known here."""
-        network = cls.from_tensors(tensors, metadata)
-        if portable is not None:
-            network._checkpoint.loss = portable.loss
-        return network
+    def _from_state(cls, tensors: Tensors, metadata: dict[str, Any], loss: Any, activation: Any) -> Self:
+        """Return the network that `to_tensors` described, with users' functions if they are known here."""
+        held = Checkpoint.from_tensors(tensors, metadata)
+        held.loss, held.activation = plain(loss), plain(activation)
+        return cls.from_checkpoint(held)
 
     @contextmanager
     def _only_fit(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastbp import activations
 from fastbp.kernels.layout import Parameters
-from fastbp.runs import portable_loss
+from fastbp.runs import portable
 from fastbp.sklearn import solvers
 from fastbp.sklearn.packed import Arrays, Packed, arrays_of, parameters_of
 
@@ -109,7 +109,7 @@ class Learned:
             state["coefs_"], state["intercepts_"] = arrays_of(self._packed.parameters)
         if self._moments is not None:
             solvers.write_moments(self._optimizer, self._moments)
-        return portable_loss.with_portable_loss(state, "loss") if self._has_learned else state
+        return portable.with_portable(state, "loss", "activation") if self._has_learned else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(portable_loss.with_plain_loss(state, "loss"))  # type: ignore[misc]  # scikit-learn's
+        super().__setstate__(portable.with_plain(state, "loss", "activation"))  # type: ignore[misc]  # scikit-learn's

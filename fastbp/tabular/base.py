@@ -28,7 +28,7 @@ from sklearn.utils.validation import (
 
 from fastbp import checks
 from fastbp._typing import Floats, Integers, MethodDecorator, Self
-from fastbp.runs import portable_loss
+from fastbp.runs import portable
 from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame, is_missing
 from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
@@ -136,10 +136,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return portable_loss.with_portable_loss(state, "metric") if hasattr(self, "model_") else state
+        return portable.with_portable(state, "metric") if hasattr(self, "model_") else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(portable_loss.with_plain_loss(state, "metric"))
+        super().__setstate__(portable.with_plain(state, "metric"))
 
     # --- model files ----------------------------------------------------------------------------------------
 
