@@ -30,6 +30,7 @@ PIECES = (
     *itertools.chain(*activations.PIECES.values()),
     *(activations.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
     *steps.PIECES.values(),
+    steps.SUM_OF_SQUARES,
     *shuffling.PIECES,
 )
 # What is compiled by itself: entries, and pieces that they call.

@@ -37,7 +37,7 @@ from fastbp.kernels.propagation import (
     share_of_panels,
 )
 from fastbp.kernels.rows import TrainingRowAddresses, gather_classes, gather_rows, gather_targets, gather_weights
-from fastbp.kernels.steps import Block, StepSizes, step_block
+from fastbp.kernels.steps import Block, StepSizes, clipped_sizes, squares_of, step_block
 from fastbp.machine.arithmetic import sum_lanes
 from fastbp.machine.barrier import wait_for_all
 from fastbp.machine.jit import inlined, njit
@@ -50,10 +50,11 @@ class Learner(NamedTuple):
 
     parameters: Parameters  # φ
     gradients: Parameters  # ∂L/∂φ; not for plain SGD
-    mean: Floats  # Adam's m, or the velocity v
-    square: Floats  # Adam's v
+    mean: Floats  # m of Adam and Lion, or the velocity v
+    square: Floats  # v of Adam and RMSprop, or Adagrad's s
     rule: Rule
     step: int  # the address of the rule's step; 0 for plain SGD
+    squares: int  # the address of the piece that clipping needs; 0 without clipping
     rate_factors: npt.NDArray[np.float64]  # of η, for each layer's weights and biases
     input_factors: InputFactors
     has_input_factors: bool
@@ -142,18 +143,39 @@ def penalty_of(rule: Rule, parameters: Parameters, weight: float) -> float:
 
 
 @inlined
-def _block_of(
-    learner: Learner,
-    parameters: Floats,  # the buffer of the weights or of the biases
-    at: int,  # where those of the layer begin
-    size: int,  # of one panel
-    panels: PanelRange,
-    factor: float,
-    penalty: float,
-) -> Block:
-    """Return some panels of a layer's weights or biases as a block."""
+def _weights_block(learner: Learner, i: int, panels: PanelRange, sizes: StepSizes) -> Block:
+    """Return some panels of a layer's weights; of Ω_0, not V, if inputs have factors."""
+    φ, at_rate, s = learner.parameters, 2 * i, learner.input_factors
+    Ω = s.weights if learner.has_input_factors and i == 0 else φ.data
+    at, size = weights_span(φ, i)
+    buffers = Ω, learner.gradients.data, learner.mean, learner.square
     first, end = at + panels.first * size, at + panels.end * size
-    return Block(parameters, learner.gradients.data, learner.mean, learner.square, first, end, factor, penalty)
+    return Block(*buffers, first, end, learner.rate_factors[at_rate], learner.rule.weight_decay, sizes.penalty)
+
+
+@inlined
+def _biases_block(learner: Learner, i: int, panels: PanelRange) -> Block:
+    """Return some panels of a layer's biases."""
+    φ, factor = learner.parameters, learner.rate_factors[2 * i + 1]
+    buffers = φ.data, learner.gradients.data, learner.mean, learner.square
+    first, end = φ.biases_at[i] + panels.first * φ.lanes, φ.biases_at[i] + panels.end * φ.lanes
+    return Block(*buffers, first, end, factor, learner.rule.bias_decay, 0.0)
+
+
+@inlined
+def _factors_block(learner: Learner) -> Block:
+    """Return the factors of the inputs. They are weights: `weight_decay` applies, and their gradients are clipped."""
+    φ, s = learner.parameters, learner.input_factors
+    end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
+    return Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, learner.rule.weight_decay, 0.0)
+
+
+@inlined
+def _differentiate(learner: Learner, workspace: Workspace, i: int, panels: PanelRange, batch: Batch) -> None:
+    """Write the gradients of some panels of a layer, and of the factors of the inputs with the first layer."""
+    differentiate_layer(learner.gradients, workspace, i, panels, batch.all_rows)
+    if learner.has_input_factors and i == 0:
+        differentiate_input_factors(learner.input_factors, weights_of(learner.gradients, 0))
 
 
 @inlined
@@ -168,19 +190,13 @@ def _step_layer(
     if rule.kind == PLAIN_SGD:
         sgd_update_layer(φ, workspace, i, panels, batch, update)
         return
-    differentiate_layer(learner.gradients, workspace, i, panels, batch.all_rows)
-    s, has_factors = learner.input_factors, learner.has_input_factors and i == 0
-    if has_factors:
-        differentiate_input_factors(s, weights_of(learner.gradients, 0))
-    at, size = weights_span(φ, i)
-    Ω, factor = s.weights if has_factors else φ.data, learner.rate_factors[2 * i]
-    step_block(learner.step, rule, sizes, _block_of(learner, Ω, at, size, panels, factor, sizes.penalty))
-    at, factor = φ.biases_at[i], learner.rate_factors[2 * i + 1]
-    step_block(learner.step, rule, sizes, _block_of(learner, φ.data, at, φ.lanes, panels, factor, 0.0))
-    if has_factors:
-        end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
-        step_block(learner.step, rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, 0.0))
-        fold_input_factors(s, weights_of(φ, 0))
+    if learner.squares == 0:
+        _differentiate(learner, workspace, i, panels, batch)
+    step_block(learner.step, rule, sizes, _weights_block(learner, i, panels, sizes))
+    step_block(learner.step, rule, sizes, _biases_block(learner, i, panels))
+    if learner.has_input_factors and i == 0:
+        step_block(learner.step, rule, sizes, _factors_block(learner))
+        fold_input_factors(learner.input_factors, weights_of(φ, 0))
 
 
 @njit
@@ -194,20 +210,45 @@ def _backward_together(parameters: Parameters, workspace: Workspace, batch: Batc
     return total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan
 
 
+@njit
+def _clip(learner: Learner, workspace: Workspace, batch: Batch, sizes: StepSizes, barrier: Integers) -> StepSizes:
+    """Write the gradients of all layers, and return the sizes of a clipped step.
+
+    Each thread differentiates its panels. Then each thread computes the whole norm by itself, in the order of the
+    layers, while nobody steps. The scale of the gradients is NaN if a thread did not come.
+    """
+    n_layers, n_threads = learner.parameters.n_layers, batch.n_threads
+    for i in range(n_layers):
+        panels = share_of_panels(workspace, i, batch.thread, n_threads)
+        if panels.first < panels.end:
+            _differentiate(learner, workspace, i, panels, batch)
+    total = 0.0 if wait_for_all(barrier, n_threads) else np.nan
+    for i in range(n_layers):
+        panels = share_of_panels(workspace, i, 0, 1)
+        total += squares_of(learner.squares, _weights_block(learner, i, panels, sizes))
+        total += squares_of(learner.squares, _biases_block(learner, i, panels))
+    if learner.has_input_factors:
+        total += squares_of(learner.squares, _factors_block(learner))
+    return clipped_sizes(learner.rule, sizes, total if wait_for_all(barrier, n_threads) else np.nan)
+
+
 @inlined
 def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes: StepSizes, barrier: Integers) -> float:
-    """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ is not finite.
+    """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ or the scale of clipping is not finite.
 
     A thread alone steps each layer right after the layer's backward pass, while the layer is in the nearest cache.
-    Several threads finish the backward pass of all layers first.
+    Several threads finish the backward pass of all layers first, and so does clipping, which needs all gradients.
     """
-    φ, rule, is_alone = learner.parameters, learner.rule, batch.n_threads == 1
-    weight_decay, is_fused = rule.weight_decay + sizes.penalty, is_alone and rule.kind == PLAIN_SGD
-    update = SGDUpdate(sizes.learning_rate, weight_decay, rule.weight_decay, is_fused)
-    loss = total_loss(workspace, batch.all_rows.n) if is_alone else _backward_together(φ, workspace, batch, barrier)
+    φ, rule, is_by_layer = learner.parameters, learner.rule, batch.n_threads == 1 and learner.squares == 0
+    is_fused = is_by_layer and rule.kind == PLAIN_SGD
+    update = SGDUpdate(sizes.learning_rate, rule.weight_decay + sizes.penalty, rule.bias_decay, is_fused)
+    loss = total_loss(workspace, batch.all_rows.n) if is_by_layer else _backward_together(φ, workspace, batch, barrier)
+    if learner.squares != 0 and np.isfinite(loss):
+        sizes = _clip(learner, workspace, batch, sizes, barrier)
+        loss = loss if np.isfinite(sizes.gradient_scale) else np.nan
     if np.isfinite(loss):
         for i in range(φ.n_layers - 1, -1, -1):
-            if is_alone and i > 0:
+            if is_by_layer and i > 0:
                 backward_layer(φ, workspace, i, batch, update)
             _step_layer(learner, workspace, i, batch, sizes, update)
     return loss
