@@ -320,11 +320,10 @@ def checked(optimizer: Any, dtype: np.dtype[Any]) -> Optimizer:
     """Return an optimizer; raise unless it is one, and `dtype` rounds none of its numbers to 0 or to infinity."""
     found: Optimizer = checks.instance("optimizer", optimizer, KINDS)
     numbers, limits = vars(found), np.finfo(dtype)
-    if (epsilon := numbers.get("epsilon", 1.0)) < limits.tiny:
-        small = f"optimizer's epsilon {float(epsilon)} is too small for {dtype.name}"
-        raise ValueError(f"{small}: epsilon would count as 0")
-    if (first := numbers.get("initial_accumulator_value", 0.0)) > limits.max:
-        raise ValueError(f"optimizer's initial_accumulator_value {float(first)} is too large for {dtype.name}")
+    if (epsilon := float(numbers.get("epsilon", 1.0))) < float(limits.tiny):
+        raise ValueError(f"optimizer's epsilon {epsilon} is too small for {dtype.name}: epsilon would count as 0")
+    if (first := float(numbers.get("initial_accumulator_value", 0.0))) > float(limits.max):
+        raise ValueError(f"optimizer's initial_accumulator_value {first} is too large for {dtype.name}")
     return found
 
 

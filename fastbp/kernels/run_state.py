@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     patience: float = np.inf  # a call ends after more epochs in a row than this that do not improve
     dropout: float = 0.0  # the share of hidden units that each step leaves out
     drop: int = 0  # the address of the piece that does so; 0 without dropout
-    squares: int = 0  # the address of the piece that clipping needs; 0 without clipping
+    gradient_scale: int = 0  # the address of the piece that clips; 0 without clipping
 
 
 class State(NamedTuple):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastbp._typing import Floats, Integers
 from fastbp.kernels.activations import Dropout
+from fastbp.kernels.clipping import Clipping, call_gradient_scale
 from fastbp.kernels.input_factors import InputFactors, differentiate_input_factors, fold_input_factors
 from fastbp.kernels.layout import (
     Parameters,
@@ -37,7 +38,7 @@ from fastbp.kernels.propagation import (
     share_of_panels,
 )
 from fastbp.kernels.rows import TrainingRowAddresses, gather_classes, gather_rows, gather_targets, gather_weights
-from fastbp.kernels.steps import Block, StepSizes, clipped_sizes, squares_of, step_block
+from fastbp.kernels.steps import Block, StepSizes, step_block
 from fastbp.machine.arithmetic import sum_lanes
 from fastbp.machine.barrier import wait_for_all
 from fastbp.machine.jit import inlined, njit
@@ -54,7 +55,7 @@ class Learner(NamedTuple):
     square: Floats  # v of Adam and RMSprop, or Adagrad's s
     rule: Rule
     step: int  # the address of the rule's step; 0 for plain SGD
-    squares: int  # the address of the piece that clipping needs; 0 without clipping
+    gradient_scale: int  # the address of the piece that clips; 0 without clipping
     rate_factors: npt.NDArray[np.float64]  # of η, for each layer's weights and biases
     input_factors: InputFactors
     has_input_factors: bool
@@ -143,31 +144,20 @@ def penalty_of(rule: Rule, parameters: Parameters, weight: float) -> float:
 
 
 @inlined
-def _weights_block(learner: Learner, i: int, panels: PanelRange, sizes: StepSizes) -> Block:
-    """Return some panels of a layer's weights; of Ω_0, not V, if inputs have factors."""
-    φ, at_rate, s = learner.parameters, 2 * i, learner.input_factors
-    Ω = s.weights if learner.has_input_factors and i == 0 else φ.data
-    at, size = weights_span(φ, i)
-    buffers = Ω, learner.gradients.data, learner.mean, learner.square
+def _block_of(
+    learner: Learner,
+    parameters: Floats,  # the buffer of the weights or of the biases
+    at: int,  # where those of the layer begin
+    size: int,  # of one panel
+    panels: PanelRange,
+    factor: float,
+    weight_decay: float,
+    penalty: float,
+) -> Block:
+    """Return some panels of a layer's weights or biases as a block."""
     first, end = at + panels.first * size, at + panels.end * size
-    return Block(*buffers, first, end, learner.rate_factors[at_rate], learner.rule.weight_decay, sizes.penalty)
-
-
-@inlined
-def _biases_block(learner: Learner, i: int, panels: PanelRange) -> Block:
-    """Return some panels of a layer's biases."""
-    φ, factor = learner.parameters, learner.rate_factors[2 * i + 1]
-    buffers = φ.data, learner.gradients.data, learner.mean, learner.square
-    first, end = φ.biases_at[i] + panels.first * φ.lanes, φ.biases_at[i] + panels.end * φ.lanes
-    return Block(*buffers, first, end, factor, learner.rule.bias_decay, 0.0)
-
-
-@inlined
-def _factors_block(learner: Learner) -> Block:
-    """Return the factors of the inputs. They are weights: `weight_decay` applies, and their gradients are clipped."""
-    φ, s = learner.parameters, learner.input_factors
-    end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
-    return Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, learner.rule.weight_decay, 0.0)
+    buffers = parameters, learner.gradients.data, learner.mean, learner.square
+    return Block(*buffers, first, end, factor, weight_decay, penalty)
 
 
 @inlined
@@ -190,13 +180,18 @@ def _step_layer(
     if rule.kind == PLAIN_SGD:
         sgd_update_layer(φ, workspace, i, panels, batch, update)
         return
-    if learner.squares == 0:
+    if learner.gradient_scale == 0:
         _differentiate(learner, workspace, i, panels, batch)
-    step_block(learner.step, rule, sizes, _weights_block(learner, i, panels, sizes))
-    step_block(learner.step, rule, sizes, _biases_block(learner, i, panels))
-    if learner.has_input_factors and i == 0:
-        step_block(learner.step, rule, sizes, _factors_block(learner))
-        fold_input_factors(learner.input_factors, weights_of(φ, 0))
+    s, has_factors, λ = learner.input_factors, learner.has_input_factors and i == 0, rule.weight_decay
+    at, size = weights_span(φ, i)
+    Ω, factor = s.weights if has_factors else φ.data, learner.rate_factors[2 * i]
+    step_block(learner.step, rule, sizes, _block_of(learner, Ω, at, size, panels, factor, λ, sizes.penalty))
+    at, factor = φ.biases_at[i], learner.rate_factors[2 * i + 1]
+    step_block(learner.step, rule, sizes, _block_of(learner, φ.data, at, φ.lanes, panels, factor, rule.bias_decay, 0.0))
+    if has_factors:  # they decay as weights do
+        end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
+        step_block(learner.step, rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, λ, 0.0))
+        fold_input_factors(s, weights_of(φ, 0))
 
 
 @njit
@@ -211,25 +206,23 @@ def _backward_together(parameters: Parameters, workspace: Workspace, batch: Batc
 
 
 @njit
-def _clip(learner: Learner, workspace: Workspace, batch: Batch, sizes: StepSizes, barrier: Integers) -> StepSizes:
-    """Write the gradients of all layers, and return the sizes of a clipped step.
+def _clip(learner: Learner, workspace: Workspace, batch: Batch, penalty: float, barrier: Integers) -> float:
+    """Write the gradients of all layers, and return what clipping multiplies them by; NaN if a thread did not come.
 
-    Each thread differentiates its panels. Then each thread computes the whole norm by itself, in the order of the
-    layers, while nobody steps. The scale of the gradients is NaN if a thread did not come.
+    Each thread differentiates its panels. Then each thread computes the norm of all gradients by itself, in the order
+    of the layers, while no thread steps. The gradients of factors of inputs count in the norm.
     """
-    n_layers, n_threads = learner.parameters.n_layers, batch.n_threads
-    for i in range(n_layers):
-        panels = share_of_panels(workspace, i, batch.thread, n_threads)
+    φ, s, g = learner.parameters, learner.input_factors, learner.gradients.data
+    for i in range(φ.n_layers):
+        panels = share_of_panels(workspace, i, batch.thread, batch.n_threads)
         if panels.first < panels.end:
             _differentiate(learner, workspace, i, panels, batch)
-    total = 0.0 if wait_for_all(barrier, n_threads) else np.nan
-    for i in range(n_layers):
-        panels = share_of_panels(workspace, i, 0, 1)
-        total += squares_of(learner.squares, _weights_block(learner, i, panels, sizes))
-        total += squares_of(learner.squares, _biases_block(learner, i, panels))
-    if learner.has_input_factors:
-        total += squares_of(learner.squares, _factors_block(learner))
-    return clipped_sizes(learner.rule, sizes, total if wait_for_all(barrier, n_threads) else np.nan)
+    Ω, n_factors = (s.weights, φ.sizes[0]) if learner.has_input_factors else (φ.data, 0)
+    places, most = (φ.n_layers, φ.sizes, φ.weights_at, φ.biases_at), learner.rule.max_gradient_norm
+    clipping = Clipping(g, φ.data, Ω, *places, s.gradients, n_factors, penalty, most)
+    are_all_here = wait_for_all(barrier, batch.n_threads)
+    scale = call_gradient_scale(learner.gradient_scale, clipping)
+    return scale if wait_for_all(barrier, batch.n_threads) and are_all_here else np.nan
 
 
 @inlined
@@ -239,13 +232,15 @@ def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes:
     A thread alone steps each layer right after the layer's backward pass, while the layer is in the nearest cache.
     Several threads finish the backward pass of all layers first, and so does clipping, which needs all gradients.
     """
-    φ, rule, is_by_layer = learner.parameters, learner.rule, batch.n_threads == 1 and learner.squares == 0
+    φ, rule, is_by_layer = learner.parameters, learner.rule, batch.n_threads == 1 and learner.gradient_scale == 0
     is_fused = is_by_layer and rule.kind == PLAIN_SGD
     update = SGDUpdate(sizes.learning_rate, rule.weight_decay + sizes.penalty, rule.bias_decay, is_fused)
     loss = total_loss(workspace, batch.all_rows.n) if is_by_layer else _backward_together(φ, workspace, batch, barrier)
-    if learner.squares != 0 and np.isfinite(loss):
-        sizes = _clip(learner, workspace, batch, sizes, barrier)
-        loss = loss if np.isfinite(sizes.gradient_scale) else np.nan
+    if learner.gradient_scale != 0 and np.isfinite(loss):
+        scale = _clip(learner, workspace, batch, sizes.penalty, barrier)
+        η, penalty, mean_rate, square_scale, epsilon, _ = sizes
+        sizes = StepSizes(η, penalty * scale, mean_rate, square_scale, epsilon, scale)
+        loss = loss if np.isfinite(scale) else np.nan
     if np.isfinite(loss):
         for i in range(φ.n_layers - 1, -1, -1):
             if is_by_layer and i > 0:

@@ -12,16 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Floats
-from fastbp.kernels.layout import smaller
 from fastbp.kernels.packing import aligned_zeros
-from fastbp.machine.arithmetic import square_root, sum_lanes, where_positive
+from fastbp.machine.arithmetic import square_root, where_positive
 from fastbp.machine.jit import inlined, njit
 from fastbp.machine.line import line_length, load, store, zero_line
 from fastbp.machine.piece import REAL, TRUTH, WHOLE, Piece, address_type, caller, tuple_type
 from fastbp.optimizers import ADAGRAD, ADAM, LION, MOMENTUM, RMSPROP, Rule
-
-_CHUNK = 1024  # numbers whose squares are added up in the buffer's dtype
-_NORM_EPSILON = 1e-6  # as in PyTorch's clip_grad_norm_
 
 
 class StepSizes(NamedTuple):
@@ -65,19 +61,6 @@ def step_sizes_of(
     if rule.is_penalty_shared:
         penalty = rule.penalty / weight if weight > 0 else 0.0
     return StepSizes(learning_rate, penalty, mean_rate, square_scale, epsilon, 1.0)
-
-
-@njit
-def clipped_sizes(
-    rule: Rule,
-    sizes: StepSizes,
-    squares: float,  # ‖∂L/∂φ + α φ‖² of all parameters
-) -> StepSizes:
-    """Return the sizes of a step by c (∂L/∂φ + α φ), where c = min(1, max_gradient_norm / (norm + 1e-6))."""
-    learning_rate, penalty, mean_rate, square_scale, epsilon, _ = sizes
-    scale = rule.max_gradient_norm / (math.sqrt(squares) + _NORM_EPSILON)
-    scale = 1.0 if scale > 1 else scale  # NaN stays NaN
-    return StepSizes(learning_rate, penalty * scale, mean_rate, square_scale, epsilon, scale)
 
 
 @njit
@@ -172,19 +155,6 @@ def lion_step(
         store(block.parameters, at, φ * shrinkage - where_positive(c, rate) + where_positive(zeros - c, rate))
 
 
-@njit
-def sum_of_squares(block: Block) -> float:
-    """‖∂L/∂φ + α φ‖² of a block. The padding is 0 and adds nothing."""
-    total = 0.0
-    for first in range(block.first, block.end, _CHUNK):
-        squares = zero_line(block.parameters)
-        for at in range(first, smaller(first + _CHUNK, block.end), line_length(block.parameters)):
-            g = load(block.gradients, at) + load(block.parameters, at) * block.penalty
-            squares = squares + g * g
-        total += np.float64(sum_lanes(squares))
-    return total
-
-
 def first_moments(rule: Rule, size: int, dtype: npt.DTypeLike) -> tuple[Floats, Floats]:
     """Return `mean` and `square` before the first step; a moment that the rule does not need is empty."""
     mean, square = (aligned_zeros(size if name in rule.moments else 0, dtype) for name in ("mean", "square"))
@@ -195,14 +165,11 @@ def first_moments(rule: Rule, size: int, dtype: npt.DTypeLike) -> tuple[Floats, 
 # --- pieces -------------------------------------------------------------------------------------------------
 
 
-def _block_type(dtype: np.dtype[Any]) -> Any:
-    return tuple_type(Block, *4 * [address_type(dtype)], WHOLE, WHOLE, REAL, REAL, REAL)
-
-
 def _types(dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Return the types of the arguments of a step."""
-    numbers = REAL, REAL, REAL, TRUTH, REAL, TRUTH, TRUTH, REAL, REAL, REAL, TRUTH, REAL, REAL
-    return tuple_type(Rule, WHOLE, *numbers), tuple_type(StepSizes, *6 * [REAL]), _block_type(dtype)
+    """Return the types of the arguments of a piece."""
+    rule = tuple_type(Rule, WHOLE, *3 * [REAL], TRUTH, REAL, TRUTH, TRUTH, *3 * [REAL], TRUTH, REAL, REAL)
+    buffers = 4 * [address_type(dtype)]
+    return rule, tuple_type(StepSizes, *6 * [REAL]), tuple_type(Block, *buffers, WHOLE, WHOLE, *3 * [REAL])
 
 
 def _momentum(rule: Rule, sizes: StepSizes, block: Block) -> None:
@@ -225,10 +192,6 @@ def _lion(rule: Rule, sizes: StepSizes, block: Block) -> None:
     lion_step(rule, sizes, block)
 
 
-def _sum_of_squares(block: Block) -> float:
-    return sum_of_squares(block)
-
-
 PIECES = {
     MOMENTUM: Piece(_momentum, _types, "momentum"),
     ADAM: Piece(_adam, _types, "adam"),
@@ -236,8 +199,7 @@ PIECES = {
     ADAGRAD: Piece(_adagrad, _types, "adagrad"),
     LION: Piece(_lion, _types, "lion"),
 }
-SUM_OF_SQUARES = Piece(_sum_of_squares, lambda dtype: (_block_type(dtype),), "sum_of_squares")
-_call_step, _call_sum = caller(_types), caller(lambda dtype: (_block_type(dtype),), REAL)
+_call_piece = caller(_types)
 
 
 def step_address(kind: int, dtype: np.dtype[Any]) -> int:
@@ -253,13 +215,4 @@ def step_block(
     block: Block,  # updated
 ) -> None:
     """φ ← φ − the step of an optimizer other than plain SGD."""
-    _call_step(step, (rule, sizes, block))
-
-
-@inlined
-def squares_of(
-    squares: int,  # the address of `SUM_OF_SQUARES`
-    block: Block,
-) -> float:
-    """‖∂L/∂φ + α φ‖² of a block."""
-    return _call_sum(squares, (block,))
+    _call_piece(step, (rule, sizes, block))

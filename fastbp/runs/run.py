@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastbp import schedules
 from fastbp._typing import Floats, Integers
 from fastbp.kernels.activations import DROPOUT, with_pieces
+from fastbp.kernels.clipping import GRADIENT_SCALE
 from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.input_factors import input_factors_of, no_input_factors
 from fastbp.kernels.layout import Parameters
@@ -20,7 +21,7 @@ from fastbp.kernels.packing import aligned_zeros
 from fastbp.kernels.rows import TrainingRows
 from fastbp.kernels.run_state import BEST, STALE, STEP, Plan, State
 from fastbp.kernels.shuffling import RandomState, shuffle_address
-from fastbp.kernels.steps import SUM_OF_SQUARES, first_moments, step_address
+from fastbp.kernels.steps import first_moments, step_address
 from fastbp.losses import Loss
 from fastbp.optimizers import PLAIN_SGD, Rule
 from fastbp.results import History, Progress
@@ -145,7 +146,7 @@ class Run:
             patience=np.inf,
             dropout=dropout,
             drop=DROPOUT.address(dtype) if dropout > 0 else 0,
-            squares=SUM_OF_SQUARES.address(dtype) if rule.max_gradient_norm < np.inf else 0,
+            gradient_scale=GRADIENT_SCALE.address(dtype) if rule.max_gradient_norm < np.inf else 0,
         )
         self.state = State(
             parameters=with_pieces(parameters),
