@@ -109,6 +109,7 @@ def is_padding(parameters):
 def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
     """A network whose table is multiplied by learned factors, each array with a learning rate of its own."""
     table, plan, state, workspace = make_run(sizes, optimizer, "float64")
+    plan = plan._replace(rule=plan.rule._replace(penalty=0.03))
     n_layers, n, d = len(sizes) - 1, table.rows, sizes[0]
     rate_factors = np.linspace(0.5, 2, 2 * n_layers)
     input_factors = input_factors_of(state.parameters, 6.0, optimizer.rule.initial_square)
@@ -130,6 +131,7 @@ def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
         _, _, g = reference.loss_and_gradient("squared_error", f[-1], y[rows], np.ones(len(rows)))
         by_weights, by_biases, (of_scaled, *_) = reference.backward(weights, h, g)
         of_s = (of_scaled * x[rows]).sum(axis=0)
+        by_weights = [g + 0.03 * Ω for g, Ω in zip(by_weights, weights, strict=True)]
         gradients = reference.clipped([*by_weights, *by_biases, of_s], optimizer.max_gradient_norm)
         for i, gradient in enumerate(gradients):
             rated, is_bias = replace(optimizer, learning_rate=0.01 * rates[i]), n_layers <= i < 2 * n_layers
@@ -258,3 +260,13 @@ def test_a_run_stops_before_the_step_whose_loss_is_not_finite(kind):
     assert made < 2
     assert state.counts[run_state.STEP] == made
     assert np.isfinite(state.parameters.data).all()
+
+
+def test_a_run_stops_before_a_step_whose_gradients_have_no_finite_norm():
+    run = make_run((1, 1, 1), fastbp.SGD(0.1, max_gradient_norm=1.0), "float64")
+    table, _, state, _ = run
+    packing.write_parameters(state.parameters, [np.array([[1e-200]]), np.array([[1e200]])], [np.zeros(1), np.zeros(1)])
+    table.x[:: state.parameters.lanes] = 1e150  # the loss is finite, and ∂L/∂Ω_0 is not
+    before = state.parameters.data.copy()
+    assert training.train(*run, np.full(10, 0.01), np.zeros(10), ALONE) == 0
+    np.testing.assert_array_equal(state.parameters.data, before)
