@@ -195,17 +195,6 @@ def _step_layer(
 
 
 @njit
-def _backward_together(parameters: Parameters, workspace: Workspace, batch: Batch, barrier: Integers) -> float:
-    """∂L/∂f_i of all rows, by several threads. Return Σ w ℓ, or NaN if a thread did not come.
-
-    When all threads have come, all gradients are ready, and no thread needs the old weights any more.
-    """
-    if batch.rows.n > 0:
-        backward_pass(parameters, workspace, batch)
-    return total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan
-
-
-@njit
 def _clip(learner: Learner, workspace: Workspace, batch: Batch, penalty: float, barrier: Integers) -> float:
     """Write the gradients of all layers, and return what clipping multiplies them by; NaN if a thread did not come.
 
@@ -225,6 +214,24 @@ def _clip(learner: Learner, workspace: Workspace, batch: Batch, penalty: float, 
     return scale if wait_for_all(barrier, batch.n_threads) and are_all_here else np.nan
 
 
+@njit
+def _backward_together(
+    learner: Learner, workspace: Workspace, batch: Batch, penalty: float, barrier: Integers
+) -> tuple[float, float]:
+    """∂L/∂f_i of all rows, by several threads or before clipping. Return Σ w ℓ, and the scale of the gradients.
+
+    When all threads have come, all gradients are ready, and no thread needs the old weights any more. Σ w ℓ is NaN if a
+    thread did not come, or if the norm of the gradients is not finite.
+    """
+    if batch.rows.n > 0:
+        backward_pass(learner.parameters, workspace, batch)
+    loss, scale = total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan, 1.0
+    if learner.gradient_scale != 0 and np.isfinite(loss):
+        scale = _clip(learner, workspace, batch, penalty, barrier)
+        loss = loss if np.isfinite(scale) else np.nan
+    return loss, scale
+
+
 @inlined
 def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes: StepSizes, barrier: Integers) -> float:
     """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ or the scale of clipping is not finite.
@@ -235,12 +242,12 @@ def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes:
     φ, rule, is_by_layer = learner.parameters, learner.rule, batch.n_threads == 1 and learner.gradient_scale == 0
     is_fused = is_by_layer and rule.kind == PLAIN_SGD
     update = SGDUpdate(sizes.learning_rate, rule.weight_decay + sizes.penalty, rule.bias_decay, is_fused)
-    loss = total_loss(workspace, batch.all_rows.n) if is_by_layer else _backward_together(φ, workspace, batch, barrier)
-    if learner.gradient_scale != 0 and np.isfinite(loss):
-        scale = _clip(learner, workspace, batch, sizes.penalty, barrier)
+    if is_by_layer:
+        loss = total_loss(workspace, batch.all_rows.n)
+    else:
+        loss, scale = _backward_together(learner, workspace, batch, sizes.penalty, barrier)
         η, penalty, mean_rate, square_scale, epsilon, _ = sizes
         sizes = StepSizes(η, penalty * scale, mean_rate, square_scale, epsilon, scale)
-        loss = loss if np.isfinite(scale) else np.nan
     if np.isfinite(loss):
         for i in range(φ.n_layers - 1, -1, -1):
             if is_by_layer and i > 0:
