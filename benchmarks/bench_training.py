@@ -152,7 +152,17 @@ class Losses:
 class Optimizers:
     """Seconds of an epoch of 128 steps of 32 rows, with 2 × 64 hidden units."""
 
-    params = ("SGD", "SGD with momentum", "SGD with Nesterov momentum and decay", "Adam")
+    params = (
+        "SGD",
+        "SGD with momentum",
+        "SGD with Nesterov momentum and decay",
+        "SGD, clipped",
+        "Adam",
+        "Adam, clipped",
+        "RMSprop",
+        "Adagrad",
+        "Lion",
+    )
     param_names = ("optimizer",)
     rounds = 4
     repeat = (5, 50, 0.3)
@@ -164,7 +174,12 @@ class Optimizers:
             "SGD": fastbp.SGD(1e-6),
             "SGD with momentum": fastbp.SGD(1e-7, momentum=0.9),
             "SGD with Nesterov momentum and decay": fastbp.SGD(1e-7, momentum=0.9, nesterov=True, weight_decay=1e-4),
+            "SGD, clipped": fastbp.SGD(1e-6, max_gradient_norm=1.0),
             "Adam": fastbp.Adam(1e-10),
+            "Adam, clipped": fastbp.Adam(1e-10, max_gradient_norm=1.0),
+            "RMSprop": fastbp.RMSprop(1e-10),
+            "Adagrad": fastbp.Adagrad(1e-10),
+            "Lion": fastbp.Lion(1e-10),
         }[optimizer]
         self.time_epoch(optimizer)
 

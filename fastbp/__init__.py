@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from fastbp import tabular as tabular
     from fastbp.gradient_check import check_gradients
     from fastbp.network import Network
-    from fastbp.optimizers import SGD, Adam
+    from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
     from fastbp.results import DivergenceError, Gradients, History, Progress, Trace
     from fastbp.startup import warmup
 
 _PLACES = {
     "SGD": "fastbp.optimizers",
+    "Adagrad": "fastbp.optimizers",
     "Adam": "fastbp.optimizers",
+    "AdamW": "fastbp.optimizers",
     "DivergenceError": "fastbp.results",
     "Gradients": "fastbp.results",
     "History": "fastbp.results",
+    "Lion": "fastbp.optimizers",
     "Network": "fastbp.network",
     "Progress": "fastbp.results",
+    "RMSprop": "fastbp.optimizers",
     "Trace": "fastbp.results",
     "check_gradients": "fastbp.gradient_check",
     "warmup": "fastbp.startup",
@@ -36,12 +40,16 @@ _MODULES = ("activations", "losses", "schedules", "sklearn", "tabular", "toy")
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "DivergenceError",
     "Gradients",
     "History",
+    "Lion",
     "Network",
     "Progress",
+    "RMSprop",
     "Trace",
     "check_gradients",
     "losses",

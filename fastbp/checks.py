@@ -118,7 +118,8 @@ def instance(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     """Return `value`; raise unless it is an instance of one of these classes."""
     if isinstance(value, kinds):
         return value
-    wanted = " or ".join(kind.__name__ for kind in kinds)
+    names = [kind.__name__ for kind in kinds]
+    wanted = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     if isinstance(value, type) and issubclass(value, kinds):
         raise TypeError(f"{name} must be an instance of {wanted}, got the class itself: call {value.__name__}(…)")
     raise TypeError(f"{name} must be an instance of {wanted}, got {shown(value)}")

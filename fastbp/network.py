@@ -243,7 +243,7 @@ class Network(NetworkState):
         ----------
         X, y, loss, sample_weight
             As in `loss`.
-        optimizer : SGD or Adam, default SGD(learning_rate=0.01)
+        optimizer : SGD, Adam, AdamW, RMSprop, Adagrad or Lion, default SGD(learning_rate=0.01)
         batch_size : int, default 32
             Rows per step. A larger number than n means n.
         epochs : int, default 10
@@ -267,7 +267,7 @@ class Network(NetworkState):
             a simple way to prevent neural networks from overfitting", JMLR 15).
         l2_penalty : float, default 0.0
             λ ≥ 0 of the penalty λ/2 Σ_i ‖Ω_i‖² that is added to the training loss. Its gradient is a part of the
-            gradient that the optimizer gets, unlike the decoupled `weight_decay` of `Adam`.
+            gradient that the optimizer gets, unlike the decoupled `weight_decay` of `Adam` and `Lion`.
         patience : int, optional
             Training ends after this number of epochs in a row without improvement of the validation loss, or of the
             training loss without `validation_data`. Default: training makes all epochs.

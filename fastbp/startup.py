@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastbp import checks
 from fastbp._typing import Floats
 from fastbp._version import __version__
-from fastbp.kernels import activations, custom_losses, dropout, input_factors, losses, shuffling, steps
+from fastbp.kernels import activations, clipping, custom_losses, dropout, input_factors, losses, shuffling, steps
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
 from fastbp.runs.threads import cores
@@ -30,6 +30,7 @@ PIECES = (
     *activations.PIECES.values(),
     *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
     *steps.PIECES.values(),
+    clipping.GRADIENT_SCALE,
     *shuffling.PIECES,
 )
 # What is compiled by itself: entries, and pieces that they call.

@@ -109,3 +109,49 @@ def adam_step(φ, gradient, mean, square, learning_rate, beta_1, beta_2, epsilon
     square = beta_2 * square + (1 - beta_2) * gradient**2
     m_hat, v_hat = mean / (1 - beta_1**step), square / (1 - beta_2**step)
     return φ - learning_rate * (weight_decay * φ + m_hat / (np.sqrt(v_hat) + epsilon)), mean, square
+
+
+def rmsprop_step(φ, gradient, velocity, square, learning_rate, alpha, epsilon, momentum, weight_decay):
+    g = gradient + weight_decay * φ
+    square = alpha * square + (1 - alpha) * g**2
+    velocity = momentum * velocity + g / (np.sqrt(square) + epsilon)
+    return φ - learning_rate * velocity, velocity, square
+
+
+def adagrad_step(φ, gradient, square, learning_rate, epsilon, weight_decay):
+    g = gradient + weight_decay * φ
+    square = square + g**2
+    return φ - learning_rate * g / (np.sqrt(square) + epsilon), square
+
+
+def lion_step(φ, gradient, mean, learning_rate, beta_1, beta_2, weight_decay):
+    direction = np.sign(beta_1 * mean + (1 - beta_1) * gradient)
+    return φ - learning_rate * (weight_decay * φ + direction), beta_2 * mean + (1 - beta_2) * gradient
+
+
+def clipped(gradients, most):
+    """Return gradients whose common norm is at most about `most`; None is no limit."""
+    if most is None:
+        return gradients
+    norm = np.sqrt(sum((g**2).sum() for g in gradients))
+    return [g * min(1, most / (norm + 1e-6)) for g in gradients]
+
+
+def step_of(optimizer, φ, gradient, mean, square, step, is_bias=False):
+    """Return an array after the step of an optimizer, and its two moments."""
+    o, η = optimizer, optimizer.learning_rate
+    λ = 0.0 if is_bias and not o.decay_biases else o.weight_decay
+    match type(o).__name__:
+        case "SGD":
+            return *momentum_step(φ, gradient, mean, η, o.momentum, o.nesterov, λ), square
+        case "Adam" | "AdamW":
+            return adam_step(φ, gradient, mean, square, η, o.beta_1, o.beta_2, o.epsilon, λ, step)
+        case "RMSprop":
+            φ, velocity, square = rmsprop_step(φ, gradient, mean, square, η, o.alpha, o.epsilon, o.momentum, λ)
+            return φ, velocity if o.momentum > 0 else mean, square
+        case "Adagrad":
+            φ, square = adagrad_step(φ, gradient, square, η, o.epsilon, λ)
+            return φ, mean, square
+        case "Lion":
+            return *lion_step(φ, gradient, mean, η, o.beta_1, o.beta_2, λ), square
+    raise ValueError(f"there is no twin of {o}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import bits
 
-from fastbp import SGD, Adam, Network, losses, schedules
+from fastbp import SGD, Adagrad, Adam, AdamW, Lion, Network, RMSprop, losses, schedules
 
 NAN, INF, HUGE = float("nan"), float("inf"), 10**400
 RNG = np.random.default_rng(0)
@@ -47,6 +47,7 @@ def world():
             "schedules": schedules,
             "with_one": with_one,
         },
+        **{"AdamW": AdamW, "RMSprop": RMSprop, "Adagrad": Adagrad, "Lion": Lion},
         **{"Network": Network, "SGD": SGD, "Adam": Adam, "NAN": NAN, "INF": INF, "HUGE": HUGE},
         **{"X": X, "y": y, "CLASSES": CLASSES, "ONE_HOT": ONE_HOT, "Ω": net.weights, "β": net.biases},
         **{"net": net, "classifier": classifier, "double": double, "this_file": __file__},
@@ -215,9 +216,9 @@ TABLE = [
     ("losses.quantile(1.5)", ValueError, "q must lie between 0 and 1, got 1.5"),
     ("losses.quantile(NAN)", ValueError, "q must be finite and not negative, got nan"),
     # --- optimizer
-    ("fit(optimizer='adam')", TypeError, "optimizer must be an instance of SGD or Adam, got 'adam'"),
-    ("fit(optimizer=Adam)", TypeError, "optimizer must be an instance of SGD or Adam, got the class itself: call Adam"),
-    ("fit(optimizer=None)", TypeError, "optimizer must be an instance of SGD or Adam, got None"),
+    ("fit(optimizer='adam')", TypeError, "optimizer must be an instance of SGD, Adam, … got 'adam'"),
+    ("fit(optimizer=Adam)", TypeError, "optimizer must be … got the class itself: call Adam"),
+    ("fit(optimizer=None)", TypeError, "optimizer must be an instance of … Adagrad or Lion, got None"),
     ("fit(optimizer=Adam(epsilon=1e-40))", ValueError, "optimizer's epsilon 1e-40 is too small for float32"),
     ("SGD('fast')", TypeError, "learning_rate must be a number or a schedule, got 'fast'"),
     ("SGD([0.1, 0.01])", TypeError, "learning_rate must be a number or a schedule, got [0.1, 0.01]"),
@@ -234,6 +235,24 @@ TABLE = [
     ("Adam(beta_2=-0.1)", ValueError, "beta_2 must be finite and not negative, got -0.1"),
     ("Adam(beta_2=None)", TypeError, "beta_2 must be a number, got None"),
     ("Adam(epsilon=0)", ValueError, "epsilon must be positive and finite, got 0"),
+    ("AdamW(weight_decay=-1)", ValueError, "weight_decay must be finite and not negative, got -1"),
+    ("RMSprop(alpha=1)", ValueError, "alpha must be less than 1, got 1"),
+    ("RMSprop(epsilon='small')", TypeError, "epsilon must be a number, got 'small'"),
+    ("RMSprop(momentum=-1)", ValueError, "momentum must be finite and not negative, got -1"),
+    ("Adagrad(initial_accumulator_value=-1)", ValueError, "initial_accumulator_value must be finite and not"),
+    ("Adagrad(epsilon=0)", ValueError, "epsilon must be positive and finite, got 0"),
+    ("fit(optimizer=Adagrad(epsilon=1e-40))", ValueError, "optimizer's epsilon 1e-40 is too small for float32"),
+    (
+        "fit(optimizer=Adagrad(initial_accumulator_value=1e39))",
+        ValueError,
+        "optimizer's initial_accumulator_value 1e+39 is too large for float32",
+    ),
+    ("Lion('fast')", TypeError, "learning_rate must be a number or a schedule, got 'fast'"),
+    ("Lion(beta_2=2)", ValueError, "beta_2 must be less than 1, got 2"),
+    ("SGD(0.1, max_gradient_norm=0)", ValueError, "max_gradient_norm must be positive and finite, got 0"),
+    ("Adam(max_gradient_norm=INF)", ValueError, "max_gradient_norm must be positive and finite, got inf"),
+    ("Lion(max_gradient_norm='1')", TypeError, "max_gradient_norm must be a number, got '1'"),
+    ("SGD(0.1, decay_biases=0)", TypeError, "decay_biases must be True or False, got 0"),
     # --- schedules
     ("schedules.Constant('0.1')", TypeError, "rate must be a number, got '0.1'"),
     ("schedules.Step(0.1, every=0)", ValueError, "every must be at least 1, got 0"),
@@ -292,7 +311,11 @@ TABLE = [
         ValueError,
         "optimizer must be the description of one, got {",
     ),
-    ("with_metadata(optimizer=None)", ValueError, "this is not the description of a network: its optimizer keeps 0"),
+    (
+        "with_metadata(optimizer=None)",
+        ValueError,
+        "this is not the description of a network: its optimizer keeps no moments of",
+    ),
 ]
 
 

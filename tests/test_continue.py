@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from networks import bits
 
-from fastbp import SGD, Adam, DivergenceError, Network, schedules
+from fastbp import SGD, Adagrad, Adam, AdamW, DivergenceError, Lion, Network, RMSprop, schedules
 from fastbp.runs import fitting
 
 RNG = np.random.default_rng(0)
@@ -25,6 +25,12 @@ OPTIMIZERS = {
     "Nesterov": SGD(0.02, momentum=0.9, nesterov=True, weight_decay=0.01),
     "Adam": Adam(0.01, weight_decay=0.1),
     "Adam with warm-up and cosine": Adam(schedules.WarmUp(schedules.Cosine(0.02, steps=60), steps=7)),
+    "AdamW, clipped": AdamW(0.01, max_gradient_norm=0.1),
+    "SGD, clipped": SGD(0.05, max_gradient_norm=0.1, weight_decay=0.1, decay_biases=False),
+    "RMSprop": RMSprop(0.001),
+    "RMSprop with momentum": RMSprop(0.001, momentum=0.9, weight_decay=0.1, decay_biases=False),
+    "Adagrad": Adagrad(0.05, initial_accumulator_value=0.1),
+    "Lion": Lion(0.001, weight_decay=0.1),
     "SGD with one's own schedule": SGD(lambda step: 0.1 / (1 + step), momentum=0.5),
 }
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)

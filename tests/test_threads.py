@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from networks import bits
 
-from fastbp import SGD, Adam, DivergenceError, Network
+from fastbp import SGD, Adam, DivergenceError, Lion, Network
 from fastbp.machine.barrier import ThreadGroup, abandon, new_barrier, wait_for_all
 from fastbp.machine.jit import entry
 from fastbp.runs import fitting, threads
@@ -19,7 +19,13 @@ from fastbp.runs.threads import ThreadPool
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((330, 5))
 SIZES = [(5, 40, 33, 1), (5, 40, 70, 20), (5, 1), (5, 300)]
-OPTIMIZERS = [SGD(0.05, weight_decay=0.01), SGD(0.02, momentum=0.9, nesterov=True), Adam(0.01)]
+OPTIMIZERS = [
+    SGD(0.05, weight_decay=0.01),
+    SGD(0.02, momentum=0.9, nesterov=True),
+    Adam(0.01),
+    SGD(0.05, weight_decay=0.01, max_gradient_norm=0.5),
+    Lion(1e-3, max_gradient_norm=0.5),
+]
 
 
 def targets(sizes):

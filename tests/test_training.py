@@ -28,26 +28,25 @@ OPTIMIZERS = [
     fastbp.SGD(0.05, momentum=0.9, weight_decay=0.1),
     fastbp.SGD(0.05, momentum=0.9, nesterov=True),
     fastbp.Adam(0.01, weight_decay=0.1),
+    fastbp.RMSprop(0.01, alpha=0.9, momentum=0.5, weight_decay=0.1),
+    fastbp.Adagrad(0.05, weight_decay=0.1, initial_accumulator_value=0.1, decay_biases=False),
+    fastbp.Lion(0.01, weight_decay=0.1),
+    fastbp.SGD(0.05, max_gradient_norm=0.2, weight_decay=0.1, decay_biases=False),
+    fastbp.AdamW(0.01, epsilon=1e-2, max_gradient_norm=0.2),
 ]
 
 ALONE = ThreadGroup(0, 1, new_barrier())
 
 
-def twin_step(parameters, gradient, moments, optimizer, step):
-    """Step one array; return it and its moments."""
-    if isinstance(optimizer, fastbp.Adam):
-        constants = optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.weight_decay
-        new, *moments = reference.adam_step(parameters, gradient, *moments, optimizer.learning_rate, *constants, step)
-        return new, moments
-    constants = optimizer.learning_rate, optimizer.momentum, optimizer.nesterov, optimizer.weight_decay
-    new, velocity = reference.momentum_step(parameters, gradient, moments[0], *constants)
-    return new, [velocity, moments[1]]
+def first_moments(arrays, optimizer):
+    """Return [mean, square] of each array before the first step."""
+    return [[np.zeros(a.shape), np.full(a.shape, optimizer.rule.initial_square)] for a in arrays]
 
 
 def twin_fit(net, X, y, loss, optimizer, batch_size, epochs, sample_weight, random):
     """Train in plain NumPy, over the rows in the order in which the compiled run takes them."""
     arrays = [a.astype(np.float64) for a in (*net.weights, *net.biases)]
-    moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
+    moments = first_moments(arrays, optimizer)
     shuffle, order, step, history = shuffling.shuffle, np.zeros(len(X), np.int64), 0, []
     for _ in range(epochs):
         shuffle(order, order.size, random)
@@ -61,11 +60,9 @@ def twin_fit(net, X, y, loss, optimizer, batch_size, epochs, sample_weight, rand
             )
             by_weights, by_biases, _ = reference.backward(weights, h, g)
             step += 1
-            stepped = [
-                twin_step(a, gradient, m, optimizer, step)
-                for a, gradient, m in zip(arrays, by_weights + by_biases, moments, strict=True)
-            ]
-            arrays, moments = [a for a, _ in stepped], [m for _, m in stepped]
+            gradients = reference.clipped(by_weights + by_biases, optimizer.max_gradient_norm)
+            for i, gradient in enumerate(gradients):
+                arrays[i], *moments[i] = reference.step_of(optimizer, arrays[i], gradient, *moments[i], step, i > net.K)
             total, total_weight = total + value, total_weight + weight
         history.append(total / total_weight)
     return arrays, history
@@ -119,15 +116,17 @@ def is_padding(parameters):
 def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
     """A network whose table is multiplied by learned factors, each array with a learning rate of its own."""
     table, plan, state, workspace = make_run(sizes, optimizer, "float64")
+    plan = plan._replace(rule=plan.rule._replace(penalty=0.03))
     n_layers, n, d = len(sizes) - 1, table.rows, sizes[0]
     rate_factors = np.linspace(0.5, 2, 2 * n_layers)
-    state = state._replace(rate_factors=rate_factors, input_factors=input_factors_of(state.parameters, 6.0))
+    input_factors = input_factors_of(state.parameters, 6.0, optimizer.rule.initial_square)
+    state = state._replace(rate_factors=rate_factors, input_factors=input_factors)
     x = table.x.reshape(n, -1)[:, :d].copy()
     y = table.y.reshape(n, -1)[:, : sizes[-1]]
     weights, biases = packing.weight_matrices(state.parameters), packing.bias_vectors(state.parameters)
     arrays = [*weights, *biases, np.ones(d)]
     rates = [*rate_factors[::2], *rate_factors[1::2], 6.0]
-    moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
+    moments = first_moments(arrays, optimizer)
     order, random, batch_size = np.arange(n), state.random.copy(), plan.batch_size
     for step in range(15):
         first = step * batch_size % (batch_size * -(-n // batch_size))
@@ -139,9 +138,11 @@ def test_factors_of_inputs_and_rates_go_the_way_of_their_twin(sizes, optimizer):
         _, _, g = reference.loss_and_gradient("squared_error", f[-1], y[rows], np.ones(len(rows)))
         by_weights, by_biases, (of_scaled, *_) = reference.backward(weights, h, g)
         of_s = (of_scaled * x[rows]).sum(axis=0)
-        for i, gradient in enumerate([*by_weights, *by_biases, of_s]):
-            rated = replace(optimizer, learning_rate=0.01 * rates[i])
-            arrays[i], moments[i] = twin_step(arrays[i], gradient, moments[i], rated, step + 1)
+        by_weights = [g + 0.03 * Ω for g, Ω in zip(by_weights, weights, strict=True)]
+        gradients = reference.clipped([*by_weights, *by_biases, of_s], optimizer.max_gradient_norm)
+        for i, gradient in enumerate(gradients):
+            rated, is_bias = replace(optimizer, learning_rate=0.01 * rates[i]), n_layers <= i < 2 * n_layers
+            arrays[i], *moments[i] = reference.step_of(rated, arrays[i], gradient, *moments[i], step + 1, is_bias)
     run = table, plan, state, workspace
     assert training.train(*run, np.full(15, 0.01), np.zeros(15), ALONE) == 15
     arrays[0] = arrays[0] * arrays[-1]  # V, which the network keeps
@@ -166,7 +167,8 @@ def test_padding_is_exactly_zero_after_100_steps(optimizer, activation, dtype):
     padding = is_padding(state.parameters)
     assert 0 < padding.sum() < padding.size
     for buffer in (state.parameters.data, state.mean, state.square):
-        assert not buffer[padding[: buffer.size]].any()
+        first = optimizer.rule.initial_square if buffer is state.square else 0
+        assert (buffer[padding[: buffer.size]] == np.asarray(first, dtype)).all()
 
 
 def compiled_allocations(run, steps):
@@ -264,3 +266,13 @@ def test_a_run_stops_before_the_step_whose_loss_is_not_finite(kind):
     assert made < 2
     assert state.counts[run_state.STEP] == made
     assert np.isfinite(state.parameters.data).all()
+
+
+def test_a_run_stops_before_a_step_whose_gradients_have_no_finite_norm():
+    run = make_run((1, 1, 1), fastbp.SGD(0.1, max_gradient_norm=1.0), "float64")
+    table, _, state, _ = run
+    packing.write_parameters(state.parameters, [np.array([[1e-200]]), np.array([[1e200]])], [np.zeros(1), np.zeros(1)])
+    table.x[:: state.parameters.lanes] = 1e150  # the loss is finite, and ∂L/∂Ω_0 is not
+    before = state.parameters.data.copy()
+    assert training.train(*run, np.full(10, 0.01), np.zeros(10), ALONE) == 0
+    np.testing.assert_array_equal(state.parameters.data, before)

@@ -123,8 +123,8 @@ def train(
     φ, has_factors = addresses_of(parameters), input_factors.factors.size > 0
     of_φ, factors = parameters_in(pointer(gradients), φ), input_factor_addresses(input_factors)
     moments = pointer(mean), pointer(square)
-    between = activation_addresses(activations)
-    learner = Learner(φ, between, of_φ, *moments, plan.rule, plan.step, pointer(rate_factors), factors, has_factors)
+    between, pieces = activation_addresses(activations), (plan.step, plan.gradient_scale)
+    learner = Learner(φ, between, of_φ, *moments, plan.rule, *pieces, pointer(rate_factors), factors, has_factors)
     row_order = RowOrder(pointer(order), order.size, pointer(random))
     tally = Tally(pointer(counts), pointer(sums), pointer(epoch_losses), counts[EPOCH])
     thread, n_threads, barrier = group

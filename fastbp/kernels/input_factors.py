@@ -27,8 +27,8 @@ class InputFactors(NamedTuple):
     weights: Floats  # Ω_0ᵀ, laid out as V is at the beginning of the parameters' buffer
     factors: Floats  # (D_0,): s, filled up with zeros to whole lines, as are the next three
     gradients: Floats  # ∂L/∂s
-    mean: Floats  # Adam's m of s, or its velocity
-    square: Floats  # Adam's v of s
+    mean: Floats  # the moments of s
+    square: Floats
     rate: float  # what the learning rate of s is multiplied by
     differentiate: int  # the addresses of the two pieces below; 0 if inputs have no factors
     fold: int
@@ -101,7 +101,7 @@ def no_input_factors(dtype: npt.DTypeLike) -> InputFactors:
     return InputFactors(empty, empty, empty, empty, empty, 1.0, 0, 0)
 
 
-def input_factors_of(parameters: Parameters, rate: float) -> InputFactors:
+def input_factors_of(parameters: Parameters, rate: float, initial_square: float = 0.0) -> InputFactors:
     """Return a factor of 1 for each input of a network, to be learned at `rate` times the learning rate."""
     data = parameters.data
     weights = aligned_zeros(parameters.biases_at[0], data.dtype)
@@ -109,5 +109,6 @@ def input_factors_of(parameters: Parameters, rate: float) -> InputFactors:
     room = round_up(int(parameters.sizes[0]), parameters.lanes)
     factors, gradients, mean, square = (aligned_zeros(room, data.dtype) for _ in range(4))
     factors[: parameters.sizes[0]] = 1
+    square[:] = initial_square
     addresses = (piece.address(data.dtype) for piece in (DIFFERENTIATE, FOLD))
     return InputFactors(weights, factors, gradients, mean, square, rate, *addresses)

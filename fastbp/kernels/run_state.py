@@ -38,6 +38,7 @@ class Plan(NamedTuple):
     patience: float = np.inf  # a call ends after more epochs in a row than this that do not improve
     dropout: float = 0.0  # the share of hidden units that each step leaves out
     drop: int = 0  # the address of the piece that does so; 0 without dropout
+    gradient_scale: int = 0  # the address of the piece that clips; 0 without clipping
 
 
 class State(NamedTuple):
@@ -46,8 +47,8 @@ class State(NamedTuple):
     parameters: Parameters
     activations: LayerActivations
     gradients: Floats  # scratch, laid out as the parameters; empty for plain SGD
-    mean: Floats  # Adam's m, or the velocity v; empty for plain SGD
-    square: Floats  # Adam's v; empty for other optimizers
+    mean: Floats  # m of Adam and Lion, or the velocity v; empty if the rule has no such moment
+    square: Floats  # v of Adam and RMSprop, or Adagrad's s; empty if the rule has no such moment
     order: Integers  # (n,): this epoch's permutation of the rows
     random: RandomState  # of xoshiro256++ or of NumPy's Mersenne Twister
     counts: Integers  # (4,): steps of the optimizer, epochs of the run, rows of this epoch, epochs without improvement

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastbp._typing import Floats, Integers
 from fastbp.kernels.activations import LayerActivations
+from fastbp.kernels.clipping import Clipping, call_gradient_scale
 from fastbp.kernels.dropout import Dropout
 from fastbp.kernels.input_factors import InputFactors, differentiate_input_factors, fold_input_factors
 from fastbp.kernels.layout import (
@@ -52,10 +53,11 @@ class Learner(NamedTuple):
     parameters: Parameters  # φ
     activations: LayerActivations
     gradients: Parameters  # ∂L/∂φ; not for plain SGD
-    mean: Floats  # Adam's m, or the velocity v
-    square: Floats  # Adam's v
+    mean: Floats  # m of Adam and Lion, or the velocity v
+    square: Floats  # v of Adam and RMSprop, or Adagrad's s
     rule: Rule
     step: int  # the address of the rule's step; 0 for plain SGD
+    gradient_scale: int  # the address of the piece that clips; 0 without clipping
     rate_factors: npt.NDArray[np.float64]  # of η, for each layer's weights and biases
     input_factors: InputFactors
     has_input_factors: bool
@@ -151,11 +153,21 @@ def _block_of(
     size: int,  # of one panel
     panels: PanelRange,
     factor: float,
+    weight_decay: float,
     penalty: float,
 ) -> Block:
     """Return some panels of a layer's weights or biases as a block."""
     first, end = at + panels.first * size, at + panels.end * size
-    return Block(parameters, learner.gradients.data, learner.mean, learner.square, first, end, factor, penalty)
+    buffers = parameters, learner.gradients.data, learner.mean, learner.square
+    return Block(*buffers, first, end, factor, weight_decay, penalty)
+
+
+@inlined
+def _differentiate(learner: Learner, workspace: Workspace, i: int, panels: PanelRange, batch: Batch) -> None:
+    """Write the gradients of some panels of a layer, and of the factors of the inputs with the first layer."""
+    differentiate_layer(learner.gradients, workspace, i, panels, batch.all_rows)
+    if learner.has_input_factors and i == 0:
+        differentiate_input_factors(learner.input_factors, weights_of(learner.gradients, 0))
 
 
 @inlined
@@ -170,47 +182,77 @@ def _step_layer(
     if rule.kind == PLAIN_SGD:
         sgd_update_layer(φ, workspace, i, panels, batch, update)
         return
-    differentiate_layer(learner.gradients, workspace, i, panels, batch.all_rows)
-    s, has_factors = learner.input_factors, learner.has_input_factors and i == 0
-    if has_factors:
-        differentiate_input_factors(s, weights_of(learner.gradients, 0))
+    if learner.gradient_scale == 0:
+        _differentiate(learner, workspace, i, panels, batch)
+    s, has_factors, λ = learner.input_factors, learner.has_input_factors and i == 0, rule.weight_decay
     at, size = weights_span(φ, i)
     Ω, factor = s.weights if has_factors else φ.data, learner.rate_factors[2 * i]
-    step_block(learner.step, rule, sizes, _block_of(learner, Ω, at, size, panels, factor, sizes.penalty))
+    step_block(learner.step, rule, sizes, _block_of(learner, Ω, at, size, panels, factor, λ, sizes.penalty))
     at, factor = φ.biases_at[i], learner.rate_factors[2 * i + 1]
-    step_block(learner.step, rule, sizes, _block_of(learner, φ.data, at, φ.lanes, panels, factor, 0.0))
-    if has_factors:
+    step_block(learner.step, rule, sizes, _block_of(learner, φ.data, at, φ.lanes, panels, factor, rule.bias_decay, 0.0))
+    if has_factors:  # they decay as weights do
         end = (φ.sizes[0] + φ.lanes - 1) // φ.lanes * φ.lanes
-        step_block(learner.step, rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, 0.0))
+        step_block(learner.step, rule, sizes, Block(s.factors, s.gradients, s.mean, s.square, 0, end, s.rate, λ, 0.0))
         fold_input_factors(s, weights_of(φ, 0))
 
 
 @njit
-def _backward_together(learner: Learner, workspace: Workspace, batch: Batch, barrier: Integers) -> float:
-    """∂L/∂f_i of all rows, by several threads. Return Σ w ℓ, or NaN if a thread did not come.
+def _clip(learner: Learner, workspace: Workspace, batch: Batch, penalty: float, barrier: Integers) -> float:
+    """Write the gradients of all layers, and return what clipping multiplies them by; NaN if a thread did not come.
 
-    When all threads have come, all gradients are ready, and no thread needs the old weights any more.
+    Each thread differentiates its panels. Then each thread computes the norm of all gradients by itself, in the order
+    of the layers, while no thread steps. The gradients of factors of inputs count in the norm.
+    """
+    φ, s, g = learner.parameters, learner.input_factors, learner.gradients.data
+    for i in range(φ.n_layers):
+        panels = share_of_panels(workspace, i, batch.thread, batch.n_threads)
+        if panels.first < panels.end:
+            _differentiate(learner, workspace, i, panels, batch)
+    Ω, n_factors = (s.weights, φ.sizes[0]) if learner.has_input_factors else (φ.data, 0)
+    places, most = (φ.n_layers, φ.sizes, φ.weights_at, φ.biases_at), learner.rule.max_gradient_norm
+    clipping = Clipping(g, φ.data, Ω, *places, s.gradients, n_factors, penalty, most)
+    are_all_here = wait_for_all(barrier, batch.n_threads)
+    scale = call_gradient_scale(learner.gradient_scale, clipping)
+    return scale if wait_for_all(barrier, batch.n_threads) and are_all_here else np.nan
+
+
+@njit
+def _backward_together(
+    learner: Learner, workspace: Workspace, batch: Batch, penalty: float, barrier: Integers
+) -> tuple[float, float]:
+    """∂L/∂f_i of all rows, by several threads or before clipping. Return Σ w ℓ, and the scale of the gradients.
+
+    When all threads have come, all gradients are ready, and no thread needs the old weights any more. Σ w ℓ is NaN if a
+    thread did not come, or if the norm of the gradients is not finite.
     """
     if batch.rows.n > 0:
         backward_pass(learner.parameters, learner.activations, workspace, batch)
-    return total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan
+    loss, scale = total_loss(workspace, batch.all_rows.n) if wait_for_all(barrier, batch.n_threads) else np.nan, 1.0
+    if learner.gradient_scale != 0 and np.isfinite(loss):
+        scale = _clip(learner, workspace, batch, penalty, barrier)
+        loss = loss if np.isfinite(scale) else np.nan
+    return loss, scale
 
 
 @inlined
 def step_parameters(learner: Learner, workspace: Workspace, batch: Batch, sizes: StepSizes, barrier: Integers) -> float:
-    """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ is not finite.
+    """Step all parameters, from ∂L/∂ŷ on. Return Σ w ℓ; make no step if Σ w ℓ or the scale of clipping is not finite.
 
     A thread alone steps each layer right after the layer's backward pass, while the layer is in the nearest cache.
-    Several threads finish the backward pass of all layers first.
+    Several threads finish the backward pass of all layers first, and so does clipping, which needs all gradients.
     """
-    φ, rule, is_alone = learner.parameters, learner.rule, batch.n_threads == 1
-    weight_decay, is_fused = rule.weight_decay + sizes.penalty, is_alone and rule.kind == PLAIN_SGD
-    update = SGDUpdate(sizes.learning_rate, weight_decay, rule.weight_decay, is_fused)
-    n = batch.all_rows.n
-    loss = total_loss(workspace, n) if is_alone else _backward_together(learner, workspace, batch, barrier)
+    φ, rule, is_by_layer = learner.parameters, learner.rule, batch.n_threads == 1 and learner.gradient_scale == 0
+    is_fused = is_by_layer and rule.kind == PLAIN_SGD
+    update = SGDUpdate(sizes.learning_rate, rule.weight_decay + sizes.penalty, rule.bias_decay, is_fused)
+    if is_by_layer:
+        loss = total_loss(workspace, batch.all_rows.n)
+    else:
+        loss, scale = _backward_together(learner, workspace, batch, sizes.penalty, barrier)
+        η, penalty, mean_rate, square_scale, epsilon, _ = sizes
+        sizes = StepSizes(η, penalty * scale, mean_rate, square_scale, epsilon, scale)
     if np.isfinite(loss):
         for i in range(φ.n_layers - 1, -1, -1):
-            if is_alone and i > 0:
+            if is_by_layer and i > 0:
                 backward_layer(φ, learner.activations, workspace, i, batch, update)
             _step_layer(learner, workspace, i, batch, sizes, update)
     return loss

@@ -38,7 +38,7 @@ TypesOf = Callable[[np.dtype[Any]], tuple[Any, ...]]  # from a dtype to the Numb
 
 
 class Piece:
-    """A compiled function without a result, for calls by address.
+    """A compiled function without a result, or with a number as its result, for calls by address.
 
     Parameters
     ----------
@@ -87,11 +87,12 @@ def reason_of(error: CompilationError) -> str:
     return hint + "\n".join(lines)
 
 
-def caller(types_of: TypesOf) -> Any:
+def caller(types_of: TypesOf, result: Any = types.none) -> Any:
     """Return the function `call(address, arguments)` for kernels, which calls a piece with a tuple of arguments.
 
-    The function returns whether the piece ended with an exception, which only a user's function can raise. A call with
-    arguments of other types than the piece has is an error when the caller is compiled.
+    The function returns the piece's result of the Numba type `result`. For a piece without a result, it returns whether
+    the piece ended with an exception, which only a user's function can raise. A call with arguments of other types than
+    the piece has is an error when the caller is compiled.
     """
 
     @intrinsic
@@ -102,13 +103,13 @@ def caller(types_of: TypesOf) -> Any:
 
         def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
             convention = context.call_conv
-            code = convention.get_function_type(types.none, kinds).as_pointer()
+            code = convention.get_function_type(result, kinds).as_pointer()
             given = cgutils.unpack_tuple(builder, values[1], len(kinds))
             called = builder.inttoptr(values[0], code)
-            status, _ = convention.call_function(builder, called, types.none, kinds, given)
-            return status.is_error
+            status, returned = convention.call_function(builder, called, result, kinds, given)
+            return status.is_error if result == types.none else returned
 
-        return types.boolean(types.intp, arguments), generate
+        return (types.boolean if result == types.none else result)(types.intp, arguments), generate
 
     return call
 

@@ -15,6 +15,7 @@ from fastbp.activations import OneOrMore
 from fastbp.kernels import packing
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.shuffling import RandomState, random_state
+from fastbp.kernels.steps import first_moments
 from fastbp.losses import Loss
 from fastbp.optimizers import Optimizer, moments_of
 from fastbp.runs.activation_check import check_custom_activations
@@ -33,8 +34,8 @@ class Checkpoint:
     random: RandomState
     optimizer: Any  # description of the last optimizer; None before the first fit
     step: int  # number of steps of this optimizer
-    mean: Floats  # Adam's m, or the velocity; empty for plain SGD
-    square: Floats  # Adam's v; empty for SGD
+    mean: Floats  # m of Adam and Lion, or the velocity; empty if the optimizer has no such moment
+    square: Floats  # v of Adam and RMSprop, or Adagrad's s; empty if the optimizer has no such moment
     loss: Loss | None = None  # loss of the last fit; None before the first fit
     activation: OneOrMore = activations.relu  # of all hidden layers, or of each
 
@@ -52,14 +53,13 @@ class Checkpoint:
         """Return the checkpoint for a fit. It replaces this checkpoint after the first step of the fit.
 
         An optimizer that equals the last one continues with its moments and step count. Another optimizer starts with
-        zeros. A seed restarts the random numbers. Both checkpoints share the parameters.
+        its first moments. A seed restarts the random numbers. Both checkpoints share the parameters.
         """
         random = self.random.copy() if seed is None else random_state(seed)
         description = optimizer.describe()
         step, mean, square = self.step, self.mean, self.square
         if description != self.optimizer:
-            sizes = [self.parameters.data.size if i < optimizer.rule.n_moments else 0 for i in range(2)]
-            step, mean, square = 0, *(packing.aligned_zeros(size, self.dtype) for size in sizes)
+            step, mean, square = 0, *first_moments(optimizer.rule, self.parameters.data.size, self.dtype)
         return Checkpoint(self.parameters, random, description, step, mean, square, loss, self.activation)
 
     def to_tensors(self) -> tuple[Tensors, dict[str, Any]]:
@@ -95,12 +95,14 @@ class Checkpoint:
                 raise ValueError(f"random must be 4 numbers of uint64, not all 0; got {found}")
             _check_names(tensors, len(sizes) - 1)
             if (held[2].data < 0).any():
-                raise ValueError("square.weights and square.biases are means of squares, and must not be negative")
-            kept, found_moments = moments_of(metadata["optimizer"]), sum(bool(moment.data.size) for moment in held[1:])
+                raise ValueError("square.weights and square.biases are made of squares, and must not be negative")
+            moments = zip(("mean", "square"), held[1:], strict=True)
+            kept, found_moments = moments_of(metadata["optimizer"]), tuple(n for n, m in moments if m.data.size)
             if kept != found_moments:
                 raise ValueError(
-                    f"this is not the description of a network: its optimizer keeps {kept} moments of each parameter, "
-                    f"but there are {found_moments}"
+                    "this is not the description of a network: its optimizer keeps "
+                    f"{' and '.join(kept) or 'no moments'} of each parameter, "
+                    f"but there are {' and '.join(found_moments) or 'no moments'}"
                 )
             if metadata["optimizer"] is not None:
                 _check_rate(metadata["optimizer"].get("learning_rate"))

@@ -18,7 +18,8 @@ from fastbp.losses import Loss
 class Portable:
     """A loss or an activation that is copied with its function, and pickled with the place of its function.
 
-    The place is the function's module and its qualified name. Unpickled where the function is not found, the loss or the activation has its name only.
+    The place is the function's module and its qualified name. Unpickled where the function is not found, the loss or
+    the activation has its name only.
 
     Parameters
     ----------

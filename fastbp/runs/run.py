@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastbp import activations, schedules
 from fastbp._typing import Floats, Integers
 from fastbp.activations import OneOrMore
+from fastbp.kernels.clipping import GRADIENT_SCALE
 from fastbp.kernels.custom_activations import layer_activations
 from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.dropout import DROPOUT
@@ -22,9 +23,9 @@ from fastbp.kernels.packing import aligned_zeros
 from fastbp.kernels.rows import TrainingRows
 from fastbp.kernels.run_state import BEST, STALE, STEP, Plan, State
 from fastbp.kernels.shuffling import RandomState, shuffle_address
-from fastbp.kernels.steps import step_address
+from fastbp.kernels.steps import first_moments, step_address
 from fastbp.losses import Loss
-from fastbp.optimizers import Rule
+from fastbp.optimizers import PLAIN_SGD, Rule
 from fastbp.results import History, Progress
 from fastbp.runs import fitting
 from fastbp.schedules import LearningRate
@@ -92,7 +93,8 @@ class Run:
     step : int, default 0
         Number of steps that the optimizer has made before.
     mean, square : ndarray, optional
-        Moments of the optimizer, in the layout of the parameters; changed in place. Default: zeros.
+        Moments of the optimizer, in the layout of the parameters; changed in place. Default: those before the
+        first step.
     dropout : float, default 0.0
         Probability in [0, 1) with which a step sets a hidden unit of a row to 0.
     rate_factors : ndarray of shape (2 (K + 1),), optional
@@ -128,11 +130,12 @@ class Run:
         loss_scale: float = 1.0,
         is_mean_of_batches: bool = False,
     ) -> None:
-        dtype, size, n_moments = parameters.data.dtype, parameters.data.size, rule.n_moments
+        dtype, size = parameters.data.dtype, parameters.data.size
         order = np.arange(rows.rows) if order is None else order.copy()
         batch_size = min(batch_size, order.size)
-        mean = aligned_zeros(size if n_moments > 0 else 0, dtype) if mean is None else mean
-        square = aligned_zeros(size if n_moments > 1 else 0, dtype) if square is None else square
+        if mean is None or square is None:
+            first_mean, first_square = first_moments(rule, size, dtype)
+            mean, square = first_mean if mean is None else mean, first_square if square is None else square
         self.rows = rows
         self.plan = Plan(
             batch_size=batch_size,
@@ -148,11 +151,12 @@ class Run:
             patience=np.inf,
             dropout=dropout,
             drop=DROPOUT.address(dtype) if dropout > 0 else 0,
+            gradient_scale=GRADIENT_SCALE.address(dtype) if rule.max_gradient_norm < np.inf else 0,
         )
         self.state = State(
             parameters=parameters,
             activations=layer_activations(activation, parameters.n_layers - 1, dtype),
-            gradients=aligned_zeros(mean.size, dtype),
+            gradients=aligned_zeros(0 if rule.kind == PLAIN_SGD else size, dtype),
             mean=mean,
             square=square,
             order=order,
@@ -163,7 +167,7 @@ class Run:
             input_factors=(
                 no_input_factors(dtype)
                 if input_factor_rate is None
-                else input_factors_of(parameters, input_factor_rate)
+                else input_factors_of(parameters, input_factor_rate, rule.initial_square)
             ),
         )
         self._best: Floats | None = None

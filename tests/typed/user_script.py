@@ -93,6 +93,9 @@ assert_type(losses.custom(lambda f, y: (f - y, 1.0)), losses.Loss)
 SGD(learning_rate=schedules.Cosine(0.1), momentum=0.9, nesterov=True)
 Adam(schedules.WarmUp(schedules.Step(0.1, every=10), steps=5), weight_decay=1e-4)
 SGD(lambda step: 0.1 / (step + 1))
+fastbp.RMSprop(alpha=0.9, max_gradient_norm=1.0)
+fastbp.Adagrad(0.1, 1e-4, initial_accumulator_value=0.1, decay_biases=False)
+assert_type(fastbp.Lion(1e-4), fastbp.Lion)
 SGD(schedules.WarmUp(0.1, 5))
 net.fit(X, y, "huber", SGD(lambda step: np.float64(0.1) / (step + 1)), epochs=1)
 
@@ -104,6 +107,9 @@ SGD(schedules.Cosine)  # error: the class of a schedule
 SGD(0.1, momentun=0.9)  # error: no such argument
 Adam(betas=(0.9, 0.999))  # error: no such argument
 Adam().learning_rate = 0.1  # error: optimizers are frozen
+fastbp.AdamW().max_gradient_norm = 1.0  # error: optimizers are frozen
+fastbp.Lion(epsilon=1e-8)  # error: no such argument
+SGD(0.1, max_gradient_norm="1")  # error: text for a number
 schedules.Cosine()  # error: no initial rate
 schedules.Step(0.1, every="epoch")  # error: text for a number
 schedules.WarmUp(0.1)  # error: no number of steps
