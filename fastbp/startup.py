@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastbp import checks
 from fastbp._typing import Floats
 from fastbp._version import __version__
-from fastbp.kernels import activations, dropout, input_factors, losses, shuffling, steps
+from fastbp.kernels import activations, dropout, expansion, input_factors, losses, shuffling, steps
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
 from fastbp.runs.threads import cores
@@ -27,7 +27,7 @@ ENTRIES = ("train", "predict", "evaluate", "differentiate", "trace")
 PIECES = (
     *losses.PIECES.values(),
     *activations.PIECES.values(),
-    *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
+    *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD, expansion.EXPANSION),
     *steps.PIECES.values(),
     *shuffling.PIECES,
 )

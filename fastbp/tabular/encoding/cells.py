@@ -120,8 +120,8 @@ class Cells:
         value: Value = self.values[row].item()
         return value
 
-    def take(self, rows: Array) -> Cells:
-        """Return the cells of some rows, given by their numbers or by a mask."""
+    def take(self, rows: Array | slice) -> Cells:
+        """Return the cells of some rows, given by their numbers, by a mask or by a slice."""
         return replace(self, values=self.values[rows], missing=self.missing[rows])
 
     def renamed(self, name: str) -> Cells:

@@ -67,7 +67,7 @@ def better_of(pair: Sequence[Member], workload: Workload) -> list[Member]:
     A network is clearly better if the weighted mean difference of the rows' errors is larger than `N_STANDARD_ERRORS`
     standard errors.
     """
-    _, y, weights = workload.scored_rows.take(pair[0].held_out)
+    y, weights = workload.scored_rows.targets(pair[0].held_out)
     target, recipe = workload.target, workload.recipe
     first, second = (
         target.row_errors(member.trained.output, y, weights, recipe.metric, recipe.quantile) for member in pair
@@ -106,12 +106,12 @@ def finished(
     mean_answers, count = _mean_answers(members, workload, temperature)
     (rows,) = np.nonzero(count)
     answers = target.combined(mean_answers[rows], n_rows)
-    scored = workload.scored_rows.take(rows)
-    truth = target.truth(scored.y)
+    y, weights = workload.scored_rows.targets(rows)
+    truth = target.truth(y)
     notices = (*notices, *_divergence_notices(members, recipe.learning_rate))
     about = {
         "settings": settings,
-        "scores": target.scores(answers, truth, scored.weights, recipe.metric, recipe.quantile),
+        "scores": target.scores(answers, truth, weights, recipe.metric, recipe.quantile),
         "rows_held_out": len(rows),
         "notices": list(notices),
         "networks": [
@@ -136,7 +136,7 @@ def finished(
 def _temperature(members: Sequence[Member], workload: Workload) -> float:
     """Return the temperature that fits the outputs of all networks for their held-out rows."""
     output = np.concatenate([member.trained.output for member in members])
-    _, y, weights = workload.scored_rows.take(np.concatenate([member.held_out for member in members]))
+    y, weights = workload.scored_rows.targets(np.concatenate([member.held_out for member in members]))
     return workload.target.temperature(output, y, weights)
 
 
