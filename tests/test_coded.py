@@ -127,13 +127,13 @@ def test_a_kernel_expands_codes_as_numpy_does(runs: list[tuple[int, int]], dtype
     for sees_bins in (True, False):
         if wanted := coded.inputs(order[5:26], sees_bins).shape[1]:
             x = coded.inputs(order[5:26], sees_bins)
-            out = panels_from(np.full((21, wanted), 7.0), dtype)
+            out = panels_from(np.zeros((21, wanted)), dtype)
+            out.data[:] = 7
             seen = span_table(coded.spans_for(sees_bins), codes.shape[1])
             expand_rows(codes.astype(dtype).reshape(-1), seen, order, 5, out)
             np.testing.assert_array_equal(matrix_from(out), x)
             whole = out._replace(columns=-(-wanted // (64 // out.data.itemsize)) * (64 // out.data.itemsize))
             assert not matrix_from(whole)[:, wanted:].any()  # the padding
-    assert codes.min() >= -9
 
 
 def test_a_fit_and_a_prediction_of_many_rows_take_a_few_times_the_memory_of_the_frame() -> None:
@@ -153,6 +153,5 @@ def test_a_fit_and_a_prediction_of_many_rows_take_a_few_times_the_memory_of_the_
         predicted = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    print(fitted / size, predicted / size)
     assert fitted < 5 * size
     assert predicted < 100e6
