@@ -105,7 +105,8 @@ def finished(
     temperature = _temperature(members, workload)
     mean_answers, count = _mean_answers(members, workload, temperature)
     (rows,) = np.nonzero(count)
-    answers = target.combined(mean_answers[rows], n_rows)
+    answers = target.combined(mean_answers if len(rows) == len(count) else mean_answers[rows], n_rows)
+    del mean_answers  # a large array, which is not needed while the scores are computed
     y, weights = workload.scored_rows.targets(rows)
     truth = target.truth(y)
     notices = (*notices, *_divergence_notices(members, recipe.learning_rate))
@@ -144,12 +145,13 @@ def _mean_answers(members: Sequence[Member], workload: Workload, temperature: fl
     """Return the mean answer for each scored row, (n, …), and how many networks gave one, (n,)."""
     n = len(workload.scored_rows.y)
     count = np.zeros(n)
-    of_each = [workload.target.answers(member.trained.output, temperature) for member in members]
-    total = np.zeros((n, *of_each[0].shape[1:]))
-    for member, answers in zip(members, of_each, strict=True):
-        total[member.held_out] += answers
+    one_row = workload.target.answers(members[0].trained.output[:1], temperature)
+    total = np.zeros((n, *one_row.shape[1:]))
+    for member in members:
+        total[member.held_out] += workload.target.answers(member.trained.output, temperature)
         count[member.held_out] += 1
-    return (total.T / np.maximum(count, 1)).T, count
+    total.T[...] /= np.maximum(count, 1)
+    return total, count
 
 
 def _divergence_notices(members: Sequence[Member], learning_rate: float) -> list[str]:
