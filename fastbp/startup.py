@@ -17,7 +17,17 @@ import numpy.typing as npt
 from fastbp import checks
 from fastbp._typing import Floats
 from fastbp._version import __version__
-from fastbp.kernels import activations, clipping, custom_losses, dropout, input_factors, losses, shuffling, steps
+from fastbp.kernels import (
+    activations,
+    clipping,
+    custom_losses,
+    dropout,
+    expansion,
+    input_factors,
+    losses,
+    shuffling,
+    steps,
+)
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
 from fastbp.runs.threads import cores
@@ -28,7 +38,7 @@ PIECES = (
     *losses.PIECES.values(),
     *(custom_losses.FILL_LAST_LINES, custom_losses.SUM_VALUES),
     *activations.PIECES.values(),
-    *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD),
+    *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD, expansion.EXPANSION),
     *steps.PIECES.values(),
     clipping.GRADIENT_SCALE,
     *shuffling.PIECES,

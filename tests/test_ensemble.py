@@ -13,7 +13,9 @@ from queue import SimpleQueue
 import numpy as np
 import pytest
 
+from fastbp.kernels.codes import BINS, VALUE
 from fastbp.results import DivergenceError, Progress
+from fastbp.tabular.encoding.coded import CodedRows, spans_of
 from fastbp.tabular.encoding.target import Classes, Quantity
 from fastbp.tabular.training import pool
 from fastbp.tabular.training.folds import folds
@@ -92,7 +94,10 @@ def workload(kind=Classes, recipe=RECIPE, n=60):
     target = Quantity("y", 0.0, 1.0, -9.0, 9.0) if kind is Quantity else kind("y", ("no", "yes"))
     y = X[:, 0].astype(float) if kind is Quantity else (X[:, 0] > 0).astype(int)
     folds_of_rows = (np.arange(10), np.arange(10, 20))
-    return Workload(EncodedRows(X, y, np.ones(n)), None, folds_of_rows, np.array([True, True, False]), target, recipe)
+    coded = CodedRows(
+        np.hstack([X, np.zeros((n, 1), np.float32), X[:, :1] / 9]), spans_of([(VALUE, 1)] * 3 + [(BINS, 1)])
+    )
+    return Workload(EncodedRows(coded, y, np.ones(n)), None, folds_of_rows, target, recipe)
 
 
 def tasks(n_networks=3):
@@ -141,8 +146,9 @@ def test_a_task_is_small_for_any_number_of_rows_and_a_workload_is_pickled_withou
 
 def test_validation_rows_replace_the_held_out_rows():
     X, y, weights = workload().rows
-    shared = replace(workload(), validation=EncodedRows(X[:20], y[:20], weights[:20]), folds=(np.arange(20),))
-    changed = replace(shared, validation=EncodedRows(X[:20], 1 - y[:20], weights[:20]))
+    few = replace(X, codes=X.codes[:20])
+    shared = replace(workload(), validation=EncodedRows(few, y[:20], weights[:20]), folds=(np.arange(20),))
+    changed = replace(shared, validation=EncodedRows(few, 1 - y[:20], weights[:20]))
     one, other = (train_task(work, tasks()[0]) for work in (shared, changed))
     assert one.output.shape == (20, 2)
     assert one.losses == other.losses
@@ -329,7 +335,10 @@ def members(outputs, sees_bins=(True, False)):
 def test_two_networks_for_a_quantile_are_compared_by_the_quantile_loss():
     y = np.random.default_rng(0).random(200)
     high, centre = np.full(200, 0.9), np.full(200, 0.5)  # the absolute error of 0.5 is smaller
-    shared = replace(workload(Quantity, replace(RECIPE, metric="quantile", quantile=0.9)), rows=EncodedRows(y, y, y**0))
+    shared = replace(
+        workload(Quantity, replace(RECIPE, metric="quantile", quantile=0.9)),
+        rows=EncodedRows(CodedRows.of_inputs(y[:, np.newaxis]), y, y**0),
+    )
     assert [member.sees_bins for member in better_of(members((high, centre)), shared)] == [True]
 
 
@@ -337,7 +346,10 @@ def test_two_networks_are_compared_by_the_weighted_errors_of_the_rows():
     rng = np.random.default_rng(0)
     y, weights = rng.standard_normal(200), np.where(np.arange(200) < 40, 4.9, 0.025)
     right_for_few, right_for_many = np.where(weights > 1, y, y + 1), np.where(weights > 1, y + 1, y)
-    shared = replace(workload(Quantity, replace(RECIPE, metric="rmse")), rows=EncodedRows(y, y, weights))
+    shared = replace(
+        workload(Quantity, replace(RECIPE, metric="rmse")),
+        rows=EncodedRows(CodedRows.of_inputs(y[:, np.newaxis]), y, weights),
+    )
     kept = better_of(members((right_for_few, right_for_many)), shared)
     assert [member.sees_bins for member in kept] == [True]
 

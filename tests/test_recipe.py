@@ -7,9 +7,10 @@ import pytest
 import reference
 
 from fastbp import losses
-from fastbp.kernels.packing import bias_vectors, weight_matrices
+from fastbp.kernels.packing import bias_vectors, target_rows, weight_matrices
 from fastbp.results import DivergenceError
 from fastbp.schedules import LogarithmicCosine
+from fastbp.tabular.encoding.coded import CodedRows, SeenRows
 from fastbp.tabular.metrics import softmax
 from fastbp.tabular.training.parts import Recipe
 from fastbp.tabular.training.recipe import BIAS_RATE, SCALE_RATE, draw, packed, rate_factors, train
@@ -32,7 +33,10 @@ def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of
         return -float(np.log(softmax(output)[np.arange(len(truth)), truth]).mean())
 
     rows = np.arange(15, len(X))
-    return train(packed(X, y, weights), rows, X[:15], error_of or log_loss, y.shape[1], recipe, loss, seed=3)
+    coded, targets = CodedRows.of_inputs(X), target_rows(y, "float32")
+    held_out = SeenRows(coded, np.arange(15), True)
+    shape = error_of or log_loss, y.shape[1], recipe, loss
+    return train(packed(coded, targets, weights), rows, held_out, *shape, seed=3)
 
 
 def test_first_weights_are_normal_by_fan_in_biases_normal_and_the_last_layer_zero():

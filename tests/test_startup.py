@@ -58,7 +58,7 @@ def test_the_command_warms_up_once_and_says_where(tmp_path):
 
     told = run("doctor", FASTBP_CACHE_DIR=str(tmp_path))
     assert told.returncode == 0, told.stdout
-    lines = dict(line.split(maxsplit=1) for line in told.stdout.splitlines())
+    lines = dict(line.split(maxsplit=1) for line in told.stdout.splitlines() if not line.startswith(" "))
     assert lines["cache"].startswith(str(place))
     assert lines["float32"].startswith("compiled: train (")
     assert lines["float64"].startswith("compiled: xoshiro (")  # which serves both dtypes

@@ -14,6 +14,7 @@ from fastbp._typing import Floats, Integers
 from fastbp.kernels.activations import LayerActivations
 from fastbp.kernels.clipping import Clipping, call_gradient_scale
 from fastbp.kernels.dropout import Dropout
+from fastbp.kernels.expansion import expand
 from fastbp.kernels.input_factors import InputFactors, differentiate_input_factors, fold_input_factors
 from fastbp.kernels.layout import (
     Parameters,
@@ -81,7 +82,11 @@ def batch_for(n: int, lanes: int, thread: int, n_threads: int, dropout: Dropout)
 def load_batch(source: TrainingRowAddresses, order: Integers, first: int, rows: RowRange, workspace: Workspace) -> None:
     """Gather some rows of the batch that begins at order[first]: x to h_0, the targets, and the sample weights."""
     first += rows.first
-    gather_rows(source.x, order, first, activations_of(workspace, 0, rows))
+    x = activations_of(workspace, 0, rows)
+    if source.expand != 0:
+        expand(source.expand, source.x, source.spans, order, first, x)
+    else:
+        gather_rows(source.x, order, first, x)
     y = targets_of(workspace, rows)
     if source.has_classes:
         gather_classes(source.classes, order, first, y, workspace.narrow_output)

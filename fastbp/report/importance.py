@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp.tabular.training.parts import Built, EncodedRows, Member
+from fastbp._typing import Array, Floats
+from fastbp.tabular.training.parts import Built, Member
 
 _MAX_ROWS = 2000  # of each network
 
@@ -42,19 +43,19 @@ def importances(built: Built, seed: int = 0) -> dict[str, float]:
         chosen = member.held_out
         if len(chosen) > _MAX_ROWS:
             chosen = random.choice(chosen, _MAX_ROWS, replace=False)
-        rows = built.scored_rows.take(chosen)
-        error = _error(built, member, rows)
+        X, targets = built.scored_rows.X.inputs(chosen), built.scored_rows.targets(chosen)
+        error = _error(built, member, X, *targets)
         for i, (start, end) in enumerate(pairwise(starts)):
-            unchanged = rows.X[:, start:end].copy()
-            rows.X[:, start:end] = unchanged[random.permutation(len(unchanged))]
-            growth[i] += (_error(built, member, rows) - error) / len(built.members)
-            rows.X[:, start:end] = unchanged
+            unchanged = X[:, start:end].copy()
+            X[:, start:end] = unchanged[random.permutation(len(unchanged))]
+            growth[i] += (_error(built, member, X, *targets) - error) / len(built.members)
+            X[:, start:end] = unchanged
     order = np.argsort(-growth, kind="stable")
     return {columns[i].name: float(growth[i]) for i in order}
 
 
-def _error(built: Built, member: Member, rows: EncodedRows) -> float:
+def _error(built: Built, member: Member, X: Array, y: Array, weights: Floats) -> float:
     """Return the log loss or the RMSE of one network on some rows."""
     network, model, target = member.trained.network, built.model, built.model.target
-    output = network.predict(model.encoding.for_width(rows.X, network.layer_sizes[0]))
-    return target.error(target.answers(output, model.temperature), target.truth(rows.y), rows.weights)
+    output = network.predict(model.encoding.for_width(X, network.layer_sizes[0]))
+    return target.error(target.answers(output, model.temperature), target.truth(y), weights)

@@ -14,6 +14,7 @@ from fastbp._typing import Array, Floats
 _NEWTON_STEPS = 30
 _PRIOR = 4.0  # precision of the prior on log T, in rows: the prior expects T = 1
 _LARGEST_LOG = 4.0  # bound of |log T|
+_BLOCK_ROWS = 16_384  # rows whose probabilities are computed at once, so that they fit the cache
 
 
 def softmax(logits: Array) -> Floats:
@@ -87,15 +88,20 @@ def temperature(logits: Array, classes: Array, weights: Array, prior: float = _P
     draws log T towards 0 with the strength of `prior` rows: without the prior, a few rows that are all classified
     correctly would give T = 0.
     """
-    z = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    own = z[np.arange(len(classes)), classes]
+    n, all_z = len(classes), logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    own = all_z[np.arange(n), classes]
+    excess, variance = np.empty(n), np.empty(n)  # of each row: Σ p z minus the z of its class, and Σ p z² − (Σ p z)²
     s = 0.0  # s = log(1 / T)
     for _ in range(_NEWTON_STEPS):
         t = np.exp(s)
-        p = softmax(t * z)
-        mean = (p * z).sum(axis=1)
-        variance = (p * z * z).sum(axis=1) - mean**2
-        first = t * float(weights @ (mean - own))
+        for start in range(0, n, _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            z = all_z[rows]
+            p = softmax(t * z)
+            mean = (p * z).sum(axis=1)
+            variance[rows] = (p * z * z).sum(axis=1) - mean**2
+            excess[rows] = mean - own[rows]
+        first = t * float(weights @ excess)
         step = (first + prior * s) / (t * t * float(weights @ variance) + abs(first) + prior)
         s = float(np.clip(s - np.clip(step, -1, 1), -_LARGEST_LOG, _LARGEST_LOG))
         if abs(step) < 1e-4:

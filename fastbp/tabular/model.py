@@ -18,9 +18,12 @@ from fastbp.files import model_file
 from fastbp.network import Network
 from fastbp.tabular import stored
 from fastbp.tabular.encoding.cells import Frame
+from fastbp.tabular.encoding.coded import BLOCK_ROWS, CodedRows
 from fastbp.tabular.encoding.frames import frame_of
-from fastbp.tabular.encoding.inputs import Encoding
+from fastbp.tabular.encoding.inputs import Coder, Encoding
 from fastbp.tabular.encoding.target import Classes, Target, target_from_dict, target_to_dict
+
+_BLOCK_ROWS = 4 * BLOCK_ROWS  # rows that are coded and predicted at once
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ class TableModel:
         ValueError
             If a column is missing or holds another kind of cells than in training.
         """
-        of_each = [self.target.answers(output, self.temperature) for output in self._outputs(X)]
-        return self.target.combined(np.asarray(np.mean(of_each, axis=0)), self.n_rows)
+        frame = frame_of(X)
+        coder, starts = Coder(self.encoding, frame), range(0, max(1, len(frame)), _BLOCK_ROWS)
+        return np.concatenate([self._answers(coder.rows(slice(first, first + _BLOCK_ROWS))) for first in starts])
 
     def margin(self, coverage: float) -> float:
         """Return the half-width of an interval around a predicted number.
@@ -152,10 +156,14 @@ class TableModel:
         names = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
         return [f"the model does not know {'a column' if len(unknown) == 1 else 'columns'} of the table: {names}"]
 
-    def _outputs(self, X: Any) -> list[Array]:
-        """Return the output of each network, (n, n_outputs)."""
-        inputs = self.encoding.encode(frame_of(X))
-        return [network.predict(self.encoding.for_width(inputs, network.layer_sizes[0])) for network in self.networks]
+    def _answers(self, rows: CodedRows) -> Floats:
+        """Return the answers of the ensemble for a block of rows."""
+        inputs = rows.inputs()
+        outputs = [
+            network.predict(self.encoding.for_width(inputs, network.layer_sizes[0])) for network in self.networks
+        ]
+        of_each = [self.target.answers(output, self.temperature) for output in outputs]
+        return self.target.combined(np.asarray(sum(of_each) / len(of_each)), self.n_rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file. An existing file is replaced completely or not at all.

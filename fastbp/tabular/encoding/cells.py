@@ -120,8 +120,8 @@ class Cells:
         value: Value = self.values[row].item()
         return value
 
-    def take(self, rows: Array) -> Cells:
-        """Return the cells of some rows, given by their numbers or by a mask."""
+    def take(self, rows: Array | slice) -> Cells:
+        """Return the cells of some rows, given by their numbers, by a mask or by a slice."""
         return replace(self, values=self.values[rows], missing=self.missing[rows])
 
     def renamed(self, name: str) -> Cells:
@@ -189,7 +189,7 @@ def texts(name: str, values: Iterable[Any]) -> Cells:
     known = [value if type(value) is str else None if is_missing(value) else _text(value) for value in values]
     levels = tuple(text for text in dict.fromkeys(known) if text is not None)
     places: dict[str | None, int] = {None: -1, **{text: place for place, text in enumerate(levels)}}
-    codes = np.fromiter(map(places.__getitem__, known), np.int64, len(known))
+    codes = np.fromiter(map(places.__getitem__, known), np.int32, len(known))
     return Cells(name, "text", codes, codes < 0, levels)
 
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastbp._typing import Floats, Integers
+from fastbp.kernels.codes import BINS, LEVELS, VALUE
 from fastbp.tabular.encoding.cells import Cells, is_number, spelled, truth_of
 
 MAX_LEVELS = 100  # of one category; the most frequent levels are kept
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # days
 _TRUTHS = {False: ("false", "0"), True: ("true", "1")}
+
+Run = tuple[int, int]  # the kind and the width of a span, see `kernels.codes`
 
 
 @dataclass(frozen=True)
@@ -99,25 +101,36 @@ class NumberColumn:
         inner = tuple(edges[apart].tolist()) if apart.sum() > 2 else ()  # one bin would add nothing
         return cls(name, float(median), float(scale), bool(missing.any()), inner, offset)
 
-    def encode(self, cells: Cells) -> Floats:
-        """Return the column's inputs, (n, width)."""
-        return self.encode_values(cells.floats(self.offset))
+    @property
+    def spans(self) -> list[Run]:
+        """The kinds and widths of the column's spans."""
+        return [(VALUE, 1)] * (1 + self.marks_missing) + [(BINS, self.n_bins)] * (self.n_bins > 0)
 
-    def encode_values(self, values: Floats) -> Floats:
-        """Return the inputs of numbers, (n, width); NaN marks missing numbers."""
+    def prepared(self, cells: Cells) -> Cells:
+        """Return the cells for `write`, which takes them in blocks."""
+        return cells
+
+    def write(self, cells: Cells, out: Floats) -> None:
+        """Write the codes of cells to `out`, (n, stored numbers)."""
+        self.write_values(cells.floats(self.offset), out)
+
+    def write_values(self, values: Floats, out: Floats) -> None:
+        """Write the codes of numbers to `out`; NaN marks missing numbers."""
         missing = np.isnan(values)
-        inputs = np.zeros((len(values), self.width))
         x = np.where(missing, self.median, values)
+        out[:, 0] = 0
         if self.scale > 0:
             with np.errstate(over="ignore"):  # an overflow gives infinity, which np.clip replaces
                 z = np.clip((x - self.median) / self.scale, -1e9, 1e9)
-            inputs[:, 0] = z / np.sqrt(1 + (z / 3) ** 2)
-        for t, (lower, upper) in enumerate(pairwise(self.edges), 1 + self.marks_missing):
-            inputs[:, t] = 2 * (np.clip(x, lower, upper) / 2 - lower / 2) / (upper / 2 - lower / 2) - 1
-        inputs[missing] = 0
+            np.copyto(out[:, 0], z / np.sqrt(1 + (z / 3) ** 2), "same_kind", where=~missing)
         if self.marks_missing:
-            inputs[:, 1] = missing
-        return inputs
+            out[:, 1] = missing
+        if self.edges:
+            edges = np.array(self.edges)
+            k = np.searchsorted(edges[1:-1], x, "right")
+            lower, upper = edges[k], edges[k + 1]
+            inside = 2 * (np.clip(x, lower, upper) / 2 - lower / 2) / (upper / 2 - lower / 2) - 1
+            out[:, -2], out[:, -1] = np.where(missing, -1, k), np.where(missing, 0, inside)
 
 
 @dataclass(frozen=True)
@@ -165,12 +178,20 @@ class CategoryColumn:
         of_levels = [places.get(level, places.get(spelled(level), -1)) for level in cells.levels]
         return np.array([*of_levels, -1])[cells.codes()]  # code −1 takes the last element
 
-    def encode(self, cells: Cells) -> Floats:
-        """Return the column's inputs, (n, width)."""
-        known = self.places(cells)[:, np.newaxis]
-        if len(self.levels) == 2:
-            return np.asarray(np.where(known < 0, 0.0, 2.0 * known - 1))
-        return np.asarray(known == np.arange(len(self.levels)), np.float64)
+    @property
+    def spans(self) -> list[Run]:
+        """The kind and width of the column's span."""
+        return [(VALUE, 1) if len(self.levels) == 2 else (LEVELS, len(self.levels))]
+
+    def prepared(self, cells: Cells) -> Cells:
+        """Return the cells with the levels of the encoding, for `write`."""
+        places = self.places(cells).astype(np.int16)
+        return Cells(cells.name, "text", places, places < 0, self.levels)
+
+    def write(self, cells: Cells, out: Floats) -> None:
+        """Write the codes of prepared cells to `out`, (n, 1)."""
+        places = cells.values
+        out[:, 0] = np.where(places < 0, 0, 2 * places - 1) if len(self.levels) == 2 else places
 
 
 @dataclass(frozen=True)
@@ -213,12 +234,22 @@ class DateColumn:
         periods = [period for period, d in PERIODS.items() if span >= d and np.ptp(known % d) > 0]
         return cls(cells.name, NumberColumn.learn(cells.name, days, bins), tuple(periods))
 
-    def encode(self, cells: Cells) -> Floats:
-        """Return the column's inputs, (n, width)."""
+    @property
+    def spans(self) -> list[Run]:
+        """The kinds and widths of the column's spans."""
+        return [(VALUE, 1)] * (2 * len(self.periods)) + self.days.spans
+
+    def prepared(self, cells: Cells) -> Cells:
+        """Return the cells for `write`, which takes them in blocks."""
+        return cells
+
+    def write(self, cells: Cells, out: Floats) -> None:
+        """Write the codes of cells to `out`, (n, stored numbers)."""
         days = cells.days()
-        phases = [2 * np.pi * (days % PERIODS[period]) / PERIODS[period] for period in self.periods]
-        waves = [np.nan_to_num(wave(phase)) for phase in phases for wave in (np.sin, np.cos)]
-        return np.column_stack([*waves, self.days.encode_values(days)])
+        for i, period in enumerate(self.periods):
+            phase = 2 * np.pi * (days % PERIODS[period]) / PERIODS[period]
+            out[:, 2 * i], out[:, 2 * i + 1] = np.nan_to_num(np.sin(phase)), np.nan_to_num(np.cos(phase))
+        self.days.write_values(days, out[:, 2 * len(self.periods) :])
 
 
 Column = NumberColumn | CategoryColumn | DateColumn

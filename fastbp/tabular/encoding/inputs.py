@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Array
+from fastbp.kernels.codes import STORED
 from fastbp.tabular.encoding.cells import Cells, Frame, is_number, numbers, spelled, texts
+from fastbp.tabular.encoding.coded import CodedRows, spans_of
 from fastbp.tabular.encoding.columns import (
     CategoryColumn,
     Column,
@@ -30,6 +32,7 @@ from fastbp.tabular.encoding.columns import (
 MIN_BINS, MAX_BINS = 4, 48  # of one column
 MAX_BINS_OF_TABLE = 1024
 ROWS_PER_BIN = 75
+CODED_ROWS = 4096  # coded at once: all columns of so many rows fit the second cache
 MAX_SHOWN = 5  # names or texts in one message
 _EXACT = 2**53  # a float64 holds all whole numbers up to this one
 _INDEX = re.compile(r"__index_level_\d+__")  # pandas' name of an index in a file
@@ -80,13 +83,16 @@ class Encoding:
         ValueError
             If a column is missing, or holds another kind of cells than in training.
         """
-        self.check_columns(frame.names)
-        inputs = np.empty((len(frame), self.width), dtype=np.float32)
-        start = 0
-        for column in self.columns:
-            inputs[:, start : start + column.width] = column.encode(_of_kind(frame[column.name], column))
-            start += column.width
-        return inputs
+        return self.code(frame).inputs()
+
+    def code(self, frame: Frame) -> CodedRows:
+        """Return all rows as codes, which take much less memory than their inputs; raise as `encode` does."""
+        coder = Coder(self, frame)
+        codes = np.empty((len(frame), coder.n_stored), np.float32)
+        for first in range(0, len(frame), CODED_ROWS):
+            block = slice(first, first + CODED_ROWS)
+            coder.write(block, codes[block])
+        return CodedRows(codes, coder.spans)
 
     def for_width(self, inputs: Array, width: int) -> Array:
         """Return the inputs of a network that has `width` inputs, (n, width): all inputs, or all but the bins."""
@@ -124,6 +130,48 @@ class Encoding:
     def from_dict(cls, stored: dict[str, Any]) -> Encoding:
         """Return the encoding that `to_dict` stored."""
         return cls(tuple(map(column_from_dict, stored["columns"])), tuple(stored["names"]))
+
+
+class Coder:
+    """The codes of a frame's rows, made for some rows at a time.
+
+    Parameters
+    ----------
+    encoding : Encoding
+    frame : Frame
+
+    Attributes
+    ----------
+    spans : tuple of Span
+        What the codes stand for.
+    n_stored : int
+        Numbers in the code of a row.
+
+    Raises
+    ------
+    ValueError
+        As `Encoding.encode` does.
+    """
+
+    def __init__(self, encoding: Encoding, frame: Frame) -> None:
+        encoding.check_columns(frame.names)
+        self.spans = spans_of([run for column in encoding.columns for run in column.spans])
+        self._columns = [(column, column.prepared(_of_kind(frame[column.name], column))) for column in encoding.columns]
+        self._stored = [sum(STORED[kind] for kind, _ in column.spans) for column in encoding.columns]
+        self.n_stored = sum(self._stored)
+
+    def write(self, rows: slice, out: npt.NDArray[np.float32]) -> None:
+        """Write the codes of some rows to `out`, (m, n_stored)."""
+        first = 0
+        for (column, cells), stored in zip(self._columns, self._stored, strict=True):
+            column.write(cells.take(rows), out[:, first : first + stored])
+            first += stored
+
+    def rows(self, rows: slice) -> CodedRows:
+        """Return some rows."""
+        codes = np.empty((len(self._columns[0][1].values[rows]), self.n_stored), np.float32)
+        self.write(rows, codes)
+        return CodedRows(codes, self.spans)
 
 
 def bins_for(n_rows: int, n_columns: int) -> int:

@@ -162,12 +162,12 @@ def _workload(data: TrainingData, encoding: Encoding, recipe: Recipe, settings: 
     else:
         validation = _encoded(*data.validation, encoding, data.target)
         held_out = [np.arange(len(validation.y))] * n_networks
-    return Workload(rows, validation, tuple(held_out), encoding.is_not_bin, data.target, recipe)
+    return Workload(rows, validation, tuple(held_out), data.target, recipe)
 
 
 def _encoded(frame: Frame, column: Cells, weights: Floats | None, encoding: Encoding, target: Target) -> EncodedRows:
     y = target.encode(column)
-    return EncodedRows(encoding.encode(frame), y, np.ones(len(y)) if weights is None else weights)
+    return EncodedRows(encoding.code(frame), y, np.ones(len(y)) if weights is None else weights)
 
 
 class _Trainer:

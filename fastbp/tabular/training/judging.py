@@ -69,7 +69,7 @@ def better_of(pair: Sequence[Member], workload: Workload) -> list[Member]:
     A network is clearly better if the weighted mean difference of the rows' errors is larger than `N_STANDARD_ERRORS`
     standard errors.
     """
-    _, y, weights = workload.scored_rows.take(pair[0].held_out)
+    y, weights = workload.scored_rows.targets(pair[0].held_out)
     target, recipe = workload.target, workload.recipe
     first, second = (
         target.row_errors(member.trained.output, y, weights, recipe.metric, recipe.quantile) for member in pair
@@ -107,13 +107,14 @@ def finished(
     temperature = _temperature(members, workload)
     mean_answers, count = _mean_answers(members, workload, temperature)
     (rows,) = np.nonzero(count)
-    answers = target.combined(mean_answers[rows], n_rows)
-    scored = workload.scored_rows.take(rows)
-    truth = target.truth(scored.y)
+    answers = target.combined(mean_answers if len(rows) == len(count) else mean_answers[rows], n_rows)
+    del mean_answers  # a large array, which is not needed while the scores are computed
+    y, weights = workload.scored_rows.targets(rows)
+    truth = target.truth(y)
     notices = (*notices, *_divergence_notices(members, recipe.learning_rate))
     about = {
         "settings": settings,
-        "scores": target.scores(answers, truth, scored.weights, recipe.metric, recipe.quantile),
+        "scores": target.scores(answers, truth, weights, recipe.metric, recipe.quantile),
         "rows_held_out": len(rows),
         "notices": list(notices),
         "networks": [
@@ -138,7 +139,7 @@ def finished(
 def _temperature(members: Sequence[Member], workload: Workload) -> float:
     """Return the temperature that fits the outputs of all networks for their held-out rows."""
     output = np.concatenate([member.trained.output for member in members])
-    _, y, weights = workload.scored_rows.take(np.concatenate([member.held_out for member in members]))
+    y, weights = workload.scored_rows.targets(np.concatenate([member.held_out for member in members]))
     return workload.target.temperature(output, y, weights)
 
 
@@ -146,12 +147,13 @@ def _mean_answers(members: Sequence[Member], workload: Workload, temperature: fl
     """Return the mean answer for each scored row, (n, …), and how many networks gave one, (n,)."""
     n = len(workload.scored_rows.y)
     count = np.zeros(n)
-    of_each = [workload.target.answers(member.trained.output, temperature) for member in members]
-    total = np.zeros((n, *of_each[0].shape[1:]))
-    for member, answers in zip(members, of_each, strict=True):
-        total[member.held_out] += answers
+    one_row = workload.target.answers(members[0].trained.output[:1], temperature)
+    total = np.zeros((n, *one_row.shape[1:]))
+    for member in members:
+        total[member.held_out] += workload.target.answers(member.trained.output, temperature)
         count[member.held_out] += 1
-    return (total.T / np.maximum(count, 1)).T, count
+    total.T[...] /= np.maximum(count, 1)
+    return total, count
 
 
 def _divergence_notices(members: Sequence[Member], learning_rate: float) -> list[str]:

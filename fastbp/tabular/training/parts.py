@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from fastbp._typing import Array, Floats, Integers
 from fastbp.tabular.encoding.cells import Cells, Frame
+from fastbp.tabular.encoding.coded import CodedRows
 from fastbp.tabular.encoding.target import Target
 from fastbp.tabular.own_loss import Metric
 
@@ -98,13 +96,13 @@ class Recipe:
 class EncodedRows(NamedTuple):
     """Rows as numbers."""
 
-    X: Array  # (n, D_0): the inputs of the networks
+    X: CodedRows  # n rows: the inputs of the networks
     y: Array  # (n,): class numbers or standardised numbers
     weights: Floats  # (n,)
 
-    def take(self, rows: Integers) -> EncodedRows:
-        """Return the rows with these numbers."""
-        return EncodedRows(*(array[rows] for array in self))
+    def targets(self, rows: Integers) -> tuple[Array, Floats]:
+        """Return y and the weights of the rows with these numbers."""
+        return self.y[rows], self.weights[rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,13 +118,12 @@ class Workload:
     folds : tuple of ndarray of shape (n_held_out,)
         Numbers of the rows that are held out together: of the validation rows if there are any, otherwise of the
         training rows.
-    is_not_bin : ndarray of shape (D_0,)
-        Which inputs remain for a network without the bins of numbers.
     target : Classes or Quantity
     recipe : Recipe
     packed : dict of bool to TrainingRows
-        The training rows as a run takes them, with the bins (True) and without (False). The first task that needs them
-        makes them, and all tasks with this object share them. They are not pickled.
+        The training rows as a run takes them, with the bins (True) and without (False). Both have the same arrays of
+        numbers. The first task that needs them makes them, and all tasks with this object share them. They are not
+        pickled.
     lock : Lock
         Held by a thread that reads or changes `packed`.
     """
@@ -134,7 +131,6 @@ class Workload:
     rows: EncodedRows
     validation: EncodedRows | None
     folds: tuple[Integers, ...]
-    is_not_bin: npt.NDArray[np.bool_]
     target: Target
     recipe: Recipe
     packed: dict[bool, TrainingRows] = field(default_factory=dict, init=False, repr=False)

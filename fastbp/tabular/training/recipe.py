@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from fastbp._typing import Array, Floats, Integers
 from fastbp.kernels import packing
 from fastbp.kernels.custom_losses import loss_address
+from fastbp.kernels.expansion import EXPANSION, span_table
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.rows import TrainingRows
 from fastbp.kernels.shuffling import mersenne_twister
@@ -30,6 +30,7 @@ from fastbp.runs.loss_check import check_custom_loss
 from fastbp.runs.prediction import Predictor
 from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LogarithmicCosine
+from fastbp.tabular.encoding.coded import CodedRows, SeenRows
 from fastbp.tabular.training.parts import Recipe, Task, Trained, Workload
 
 Watch = Callable[[int, float, float], bool]  # takes the epoch, the training loss and the error of the held-out rows
@@ -37,6 +38,7 @@ Watch = Callable[[int, float, float], bool]  # takes the epoch, the training los
 DTYPE = np.dtype(np.float32)
 SCALE_RATE = 6.0  # factor of the learning rate for the inputs' factors
 BIAS_RATE = 0.1  # factor of the learning rate for the biases
+_BLOCK_ROWS = 65_536  # rows whose targets are made at once
 
 
 def draw(sizes: list[int], seed: int) -> Parameters:
@@ -65,10 +67,13 @@ def rate_factors(sizes: list[int]) -> npt.NDArray[np.float64]:
     return np.array([[1 / np.sqrt(inputs), BIAS_RATE] for inputs in sizes[:-1]]).reshape(-1)
 
 
-def packed(X: Array, y: Array, weights: Array) -> TrainingRows:
-    """Return rows as a run takes them; y, (n, n_outputs), holds the training targets."""
-    x, targets = packing.padded_rows(X, DTYPE), packing.target_rows(y, DTYPE)
-    return TrainingRows(x, targets, np.zeros(0, np.int64), weights.astype(DTYPE), len(X))
+def packed(X: CodedRows, targets: Floats, weights: Array, sees_bins: bool = True) -> TrainingRows:
+    """Return rows as a run takes them, without a copy of X; `targets` are laid out by `packing.target_rows`."""
+    spans = span_table(X.spans_for(sees_bins), X.codes.shape[1])
+    codes, classes = X.codes.reshape(-1), np.zeros(0, np.int64)
+    return TrainingRows(
+        codes, targets, classes, weights.astype(DTYPE, copy=False), len(X), spans, EXPANSION.address(DTYPE)
+    )
 
 
 def train_to_the_end(epoch: int, loss: float, error: float) -> bool:  # noqa: ARG001 (a `Watch`)
@@ -79,7 +84,7 @@ def train_to_the_end(epoch: int, loss: float, error: float) -> bool:  # noqa: AR
 def train(
     rows: TrainingRows,
     chosen: Integers,
-    held_out: Array,
+    held_out: SeenRows,
     error_of: Callable[[Array], float],
     n_outputs: int,
     recipe: Recipe,
@@ -95,8 +100,8 @@ def train(
         Rows of which the network sees some.
     chosen : ndarray of shape (n_training,)
         Numbers of the rows that the network is trained on.
-    held_out : ndarray of shape (n_held_out, D_0)
-        Inputs of the held-out rows.
+    held_out : SeenRows
+        The held-out rows.
     error_of : callable
         Takes the network's output for the held-out rows, (n_held_out, n_outputs), and returns their error.
     n_outputs : int
@@ -113,7 +118,7 @@ def train(
     DivergenceError
         If a loss or a parameter is not finite in the first epoch. A later divergence only ends the training.
     """
-    sizes = [held_out.shape[1], *recipe.hidden_layer_sizes, n_outputs]
+    sizes = [held_out.n_inputs, *recipe.hidden_layer_sizes, n_outputs]
     optimizer = Adam(LogarithmicCosine(recipe.learning_rate), beta_1=0.9, beta_2=0.95)
     run = Run(
         draw(sizes, seed),
@@ -129,13 +134,17 @@ def train(
         input_factor_rate=SCALE_RATE if recipe.hidden_layer_sizes else None,
     )
     predictor, history = Predictor(sizes, DTYPE), History()
+
+    def output() -> Array:
+        return np.concatenate([predictor.predict(run.parameters, block, 1) for block in held_out.blocks()])
+
     patience = Patience(np.inf if recipe.patience is None else recipe.patience)
     divergence = None
     try:
         run.fit(
             recipe.epochs,
             optimizer.learning_rate,
-            validate=lambda: error_of(predictor.predict(run.parameters, held_out, 1)),
+            validate=lambda: error_of(output()),
             patience=patience,
             callback=lambda progress: watch(progress.epoch, progress.loss, progress.validation_loss),
             n_threads=1,
@@ -146,11 +155,10 @@ def train(
             raise
         divergence = error
     run.restore_best()
-    output = predictor.predict(run.parameters, held_out, 1)
     # A user's function is left out: the network's own one sees standardised numbers, and cannot be pickled.
     network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None)))
     best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
-    return Trained(network, best_epoch, output, history.loss, history.validation_loss, divergence)
+    return Trained(network, best_epoch, output(), history.loss, history.validation_loss, divergence)
 
 
 def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) -> Trained:
@@ -170,7 +178,7 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) 
     """
     target, recipe = workload.target, workload.recipe
     held_out = workload.folds[task.fold]
-    X, y, weights = workload.scored_rows.take(held_out)
+    y, weights = workload.scored_rows.targets(held_out)
     chosen = np.arange(len(workload.rows.y))
     if workload.validation is None:
         chosen = np.delete(chosen, held_out)
@@ -179,7 +187,7 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) 
         return target.validation_error(output, y, weights, recipe.metric, recipe.quantile)
 
     loss = target.loss(recipe.metric, recipe.quantile, workload.rows.y)
-    inputs = np.ascontiguousarray(X[:, _visible_inputs(workload, task.sees_bins)])
+    inputs = SeenRows(workload.scored_rows.X, held_out, task.sees_bins)
     rows = _training_rows(workload, task.sees_bins)
     return train(rows, chosen, inputs, error_of, target.n_outputs, recipe, loss, task.seed, watch)
 
@@ -198,16 +206,23 @@ def check_loss(workload: Workload) -> None:
         loss_address(target.loss(recipe.metric, recipe.quantile, y), DTYPE)
 
 
-def _visible_inputs(workload: Workload, sees_bins: bool) -> Any:
-    """Return an index of the inputs that a network with or without bins sees."""
-    return slice(None) if sees_bins else workload.is_not_bin
-
-
 def _training_rows(workload: Workload, sees_bins: bool) -> TrainingRows:
     """Return the training rows as a run takes them. All tasks with the same workload object share these arrays."""
     with workload.lock:
         if sees_bins not in workload.packed:
-            X, y, weights = workload.rows
-            targets = workload.target.training_targets(y, workload.recipe.label_smoothing)
-            workload.packed[sees_bins] = packed(X[:, _visible_inputs(workload, sees_bins)], targets, weights)
+            if (other := workload.packed.get(not sees_bins)) is not None:
+                targets, weights = other.y, other.sample_weights
+            else:
+                targets, weights = _targets(workload), workload.rows.weights
+            workload.packed[sees_bins] = packed(workload.rows.X, targets, weights, sees_bins)
         return workload.packed[sees_bins]
+
+
+def _targets(workload: Workload) -> Floats:
+    """Return the training targets of all rows, laid out by `packing.target_rows`."""
+    y, smoothing = workload.rows.y, workload.recipe.label_smoothing
+    blocks = [
+        packing.target_rows(workload.target.training_targets(y[first : first + _BLOCK_ROWS], smoothing), DTYPE)
+        for first in range(0, len(y), _BLOCK_ROWS)
+    ]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
