@@ -1,8 +1,8 @@
 """Rows that are stored as codes, expanded to inputs while the panels of one minibatch are filled.
 
-The stored row is a tenth as long as the inputs or shorter, so that large tables fit the memory. The expansion takes
-about a hundredth of the time of a training step. It is a piece, so that only runs with such rows compile it. `codes`
-says what is stored. This file must not know what a column is.
+The stored row is a tenth as long as the inputs or shorter, so that large tables fit the memory. The expansion is a
+piece, so that only runs with such rows compile it. `codes` says what is stored. This file must not know what a column
+is.
 """
 
 from collections.abc import Sequence
