@@ -109,3 +109,56 @@ def test_a_missing_onnx_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'fastbp\[onnx\]'"):
         fastbp.Network([2, 1], seed=0).to_onnx(tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["texts", "two", "many", "multilabel", "numbers"])
+def test_the_drop_in_answers_the_same(tmp_path, kind, dtype):
+    from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+    random = np.random.default_rng(0)
+    X = random.normal(size=(60, 3)).astype(dtype)
+    targets = {
+        "texts": random.choice(["a", "é", ""], 60),
+        "two": random.integers(0, 2, 60),
+        "many": random.integers(5, 9, 60),
+        "multilabel": random.integers(0, 2, (60, 3)),
+        "numbers": random.normal(size=60),
+    }
+    made = MLPRegressor if kind == "numbers" else MLPClassifier
+    model = made(
+        hidden_layer_sizes=(8,), activation="gelu", max_iter=20, tol=0.1, n_iter_no_change=2, random_state=0
+    ).fit(X, targets[kind])
+    model.to_onnx(tmp_path / "model.onnx")
+    found = answers_of(tmp_path / "model.onnx", {"X": X})
+    if kind == "numbers":
+        np.testing.assert_allclose(found["prediction"], model.predict(X), rtol=1e-5, atol=1e-5)
+    else:
+        np.testing.assert_allclose(found["probabilities"], model.predict_proba(X), rtol=1e-5, atol=1e-6)
+        assert np.array_equal(found["label"], model.predict(X))
+
+
+def test_a_network_of_a_cross_entropy_gives_probabilities_too(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    for n_outputs, loss in ((1, "binary_cross_entropy"), (2, "binary_cross_entropy"), (3, "cross_entropy")):
+        y = np.arange(40) % 3 if n_outputs == 3 else np.ones((40, n_outputs))
+        network = fastbp.Network([3, 4, n_outputs], seed=0)
+        network.fit(X, y, loss, epochs=1)
+        network.to_onnx(tmp_path / "network.onnx")
+        found = answers_of(tmp_path / "network.onnx", {"X": X})
+        np.testing.assert_allclose(found["prediction"], network.predict(X), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found["probabilities"], network.predict_proba(X), rtol=1e-5)
+
+
+def test_the_command_exports_a_model_file(tmp_path):
+    from typer.testing import CliRunner
+
+    from fastbp.command.app import app
+
+    frame = table(0)
+    model = TabularRegressor(n_estimators=1, hidden_layer_sizes=(), epochs=1).fit(frame, np.arange(N) + 1.0)
+    model.save(tmp_path / "model.fastbp")
+    result = CliRunner().invoke(app, ["export", str(tmp_path / "model.fastbp"), "-o", str(tmp_path / "model.onnx")])
+    assert result.exit_code == 0
+    found = answers_of(tmp_path / "model.onnx", in_onnx(frame))
+    np.testing.assert_allclose(found["prediction"], model.predict(frame), rtol=1e-5)

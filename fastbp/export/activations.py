@@ -13,7 +13,7 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _SAME = {"identity": "Identity", "logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
 
 # erfc(z) = t exp(−z² + P(2t − 1)) with t = 2 / (2 + z), for z ≥ 0; the ansatz of Press et al., "Numerical recipes",
-# section 6.2. P interpolates the exact function at the 20 Chebyshev nodes of [−1, 1]. The relative error is below 1e-12.
+# section 6.2. P interpolates the exact function at the 20 Chebyshev nodes of [−1, 1], with an error below 1e-12.
 _ERFC = (
     *(-0.6717940840570014, 0.6726432239779253, 0.047343306903682596, -0.04689561028495417, -0.009872691399980671),
     *(0.008824940341344964, 0.0017589594588031758, -0.002345835570882037, -0.00014641376988948324),

@@ -163,7 +163,7 @@ def _texts(graph: Graph, column: Texts, name: str) -> str:
 def _place(graph: Graph, column: Texts, text: str) -> str:
     """Return the place of each text among the levels, (n,), with −1 for other texts."""
     keys, values = list(column.places), list(column.places.values())
-    options = {"keys_strings": keys, "values_int64s": values, "default_int64": -1}
+    options: dict[str, Any] = {"keys_strings": keys, "values_int64s": values, "default_int64": -1}
     return graph.add("LabelEncoder", text, domain="ai.onnx.ml", **options)
 
 

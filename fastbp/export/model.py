@@ -1,4 +1,4 @@
-"""Whole models in ONNX: a table with its networks and answers, or one network alone. It must not know a model's class."""
+"""Whole models in ONNX: a table with its networks and answers, or one network. It must not know a model's class."""
 
 from __future__ import annotations
 
@@ -65,13 +65,11 @@ def write_network(path: str | os.PathLike[str], network: Layers, outputs: Output
         graph.output("prediction", f, dtype, width)
     p = layers.linked(graph, outputs.link, f)
     if outputs.is_probability:
-        if outputs.is_multilabel:
-            label = graph.cast(add("Greater", p, 0.5), np.int64)
-            if outputs.labels is not None:
-                graph.output("label", label, np.int64, width)
-        elif width == 1:
+        if width == 1 and not outputs.is_multilabel:
             p, width = graph.add("Concat", add("Sub", 1.0, p), p, axis=1), 2
-        if outputs.labels is not None and not outputs.is_multilabel:
+        if outputs.labels is not None and outputs.is_multilabel:
+            graph.output("label", graph.cast(add("Greater", p, 0.5), np.int64), np.int64, width)
+        elif outputs.labels is not None:
             _add_labels(graph, p, outputs.labels)
         graph.output("probabilities", p, dtype, width)
     elif not outputs.raw:
