@@ -59,8 +59,8 @@ def in_onnx(frame):
     }
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("hidden", [(), (8,), (8, 8)])
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 8), (8, 8, 8), (8, 8, 8, 8)])
 def test_a_classifier_of_a_raw_table_answers_the_same(tmp_path, seed, hidden):
     frame, other = table(seed), table(seed + 100)
     other["label"][:4] = ["never seen", "1.0", "2.000", ""]
@@ -72,7 +72,7 @@ def test_a_classifier_of_a_raw_table_answers_the_same(tmp_path, seed, hidden):
     assert np.array_equal(found["label"], model.predict(other))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(100))
 def test_a_regressor_of_a_raw_table_answers_the_same_with_intervals(tmp_path, seed):
     frame, other = table(seed), table(seed + 100)
     y = np.random.default_rng(seed).normal(size=N) + 10
