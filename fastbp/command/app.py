@@ -30,7 +30,7 @@ try:
 except ModuleNotFoundError:  # only the command imports this file, so this file may end the process
     _fail(_INSTALL)
 
-from fastbp.command import doctor, predict, train  # noqa: E402 (these files need typer too)
+from fastbp.command import doctor, export, predict, train  # noqa: E402 (these files need typer too)
 
 # The base class of the errors that a wrong option raises. New versions of typer hold their own copy of click and old
 # versions import click, so the class is reached through typer.
@@ -100,6 +100,7 @@ app.command(short_help="Train a model on a table.")(train.train)
 app.command(short_help="Write a table with predictions added.")(predict.predict)
 app.command(short_help="Score a model on a table with true values.")(predict.evaluate)
 app.command(short_help="Print what a model file holds.")(predict.inspect)
+app.command(short_help="Write a trained model as ONNX.")(export.export)
 app.command(short_help="Print backpropagation through one neuron, step by step.")(doctor.toy)
 app.command(short_help="Compile all kernels for this CPU ahead of time.")(doctor.warmup)
 app.command(short_help="Report the CPU, the compiled code and any problem.")(doctor.doctor)

@@ -6,6 +6,7 @@ must not know how an epoch is computed, nor what the targets mean.
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from itertools import pairwise
@@ -21,6 +22,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp import activations, losses
 from fastbp._typing import Array, HeldOut, MaybeArray, Self
+from fastbp.export.model import write_network
+from fastbp.export.parts import Layers, Outputs
 from fastbp.results import DivergenceError
 from fastbp.sklearn import conversion, lbfgs
 from fastbp.sklearn._compat import Interval, Options, StrOptions, check_sample_weight, fit_context
@@ -267,6 +270,38 @@ class BaseMLP(CheckedInputs, StochasticFit, BaseEstimator):  # type: ignore[misc
         """
         check_is_fitted(self)
         return conversion.to_sklearn(self)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model as an ONNX graph. Not in scikit-learn.
+
+        The input is `X`, (n_samples, n_features), in the dtype of `coefs_`. The outputs are `label` and `probabilities`
+        of a classifier, and `prediction` of a regressor.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced completely or not at all.
+
+        Returns
+        -------
+        None
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not been fitted.
+        ImportError
+            If onnx is not installed.
+        ValueError
+            If an activation is a user's function, or the model was fitted with one class.
+        """
+        check_is_fitted(self)
+        layers = Layers.of([one.T for one in self.coefs_], self.intercepts_, self.activation)
+        write_network(path, layers, self._onnx_outputs(), {"out_activation": self.out_activation_})
+
+    def _onnx_outputs(self) -> Outputs:
+        """Return what the model gives to a user of its ONNX graph."""
+        return Outputs(self.out_activation_)
 
     _doc_link_module = "fastbp"  # subclasses of users get no link
 

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import unique_labels
 
 from fastbp import losses
 from fastbp._typing import Array
+from fastbp.export.parts import Outputs
 from fastbp.sklearn.descent import Objective
 
 ClassWeight = dict[Any, Any] | list[dict[Any, Any]] | Literal["balanced"] | None
@@ -115,6 +116,16 @@ class LabelTargets:
     @property
     def _is_multilabel(self) -> bool:
         return str(self._label_binarizer.y_type_).startswith("multilabel")
+
+    def _onnx_outputs(self) -> Outputs:
+        """Return the outputs of an ONNX graph: classes that are not texts become 64-bit integers."""
+        classes = self.classes_
+        if len(classes) == 1:
+            raise ValueError("a classifier that was fitted with one class cannot be converted to ONNX")
+        labels = classes.astype(np.int64 if classes.dtype.kind in "biuf" else np.str_)
+        return Outputs(
+            self.out_activation_, is_probability=True, labels=labels, is_multilabel=bool(self._is_multilabel)
+        )
 
     def _indicators(self, y: Array) -> Array:
         """Return the targets for checked labels of known classes."""

@@ -4,26 +4,16 @@ The converters are fastbp's own: those of skl2onnx 1.20 for scikit-learn's MLP a
 outputs, for the loss "poisson" and for classes from 2³¹ on. Only calls of this file's functions import skl2onnx.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from fastbp import activations
 from fastbp._typing import Array
-from fastbp.activations import Activation
+from fastbp.export.activations import activated
+from fastbp.export.layers import LINKS
 from fastbp.sklearn.classifier import MLPClassifier
 from fastbp.sklearn.regressor import MLPRegressor
-
-_OPERATORS = {
-    "identity": "Identity",
-    "logistic": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "selu": "Selu",
-    "softplus": "Softplus",
-}
-_LINKS = {"identity": "Identity", "logistic": "Sigmoid", "softmax": "Softmax", "exp": "Exp"}
 
 
 def register_onnx_converters() -> None:
@@ -118,45 +108,19 @@ def _network(operator: Any, op_version: int) -> Any:
     model, dtype = operator.raw_operator, _dtype(operator)
     n_hidden = len(model.coefs_) - 1
     layers = activations.of_layers(activations.resolve_layers(model.activation, n_hidden), n_hidden)
+
+    def add(name: str, *operands: Any, **attributes: Any) -> Any:
+        values = [np.array([one], dtype) if isinstance(one, float) else one for one in operands]
+        return getattr(onnx_ops, f"Onnx{name}")(*values, op_version=op_version, **attributes)
+
     h = onnx_ops.OnnxCast(operator.inputs[0], to=np_dtype_to_tensor_dtype(dtype), op_version=op_version)
     for activation, coefs, intercepts in zip([*layers, None], model.coefs_, model.intercepts_, strict=True):
         f = onnx_ops.OnnxMatMul(h, coefs.astype(dtype), op_version=op_version)
         f = onnx_ops.OnnxAdd(f, intercepts.astype(dtype), op_version=op_version)
         if activation is None:
-            return getattr(onnx_ops, f"Onnx{_LINKS[model.out_activation_]}")(f, op_version=op_version)
-        h = _activated(activation, f, dtype, op_version)
+            return getattr(onnx_ops, f"Onnx{LINKS[model.out_activation_]}")(f, op_version=op_version)
+        h = activated(activation, f, dtype == np.float64, add)
     return h
-
-
-def _activated(activation: Activation, f: Any, dtype: np.dtype[Any], op_version: int) -> Any:
-    """Return h = a(f) in ONNX; raise if the activation is a user's function."""
-    from skl2onnx.algebra import onnx_ops
-
-    def operator(name: str, *operands: Any, **attributes: float) -> Any:
-        values = [np.array([one], dtype) if isinstance(one, float) else one for one in operands]
-        return getattr(onnx_ops, f"Onnx{name}")(*values, op_version=op_version, **attributes)
-
-    if activation.is_custom:
-        raise ValueError(f"the activation {activation.name} is a user's function, which cannot be converted to ONNX")
-    name = activation.name
-    if name == "leaky_relu":
-        return operator("LeakyRelu", f, alpha=activation.parameter)
-    if name == "elu":
-        return operator("Elu", f, alpha=activation.parameter)
-    if name == "hard_tanh":
-        return operator("Min", operator("Max", f, -1.0), 1.0)
-    if name == "mish":
-        return operator("Mul", f, operator("Tanh", operator("Softplus", f)))
-    if name == "silu":
-        return operator("Mul", f, operator("Sigmoid", f))
-    if name == "gelu":
-        u = operator("Erf", operator("Mul", f, math.sqrt(0.5)))
-        return operator("Mul", operator("Mul", f, 0.5), operator("Add", u, 1.0))
-    if name == "gelu_tanh":
-        cube = operator("Mul", operator("Mul", operator("Mul", f, f), f), 0.044715)
-        u = operator("Tanh", operator("Mul", operator("Add", f, cube), math.sqrt(2 / math.pi)))
-        return operator("Mul", operator("Mul", f, 0.5), operator("Add", u, 1.0))
-    return operator(_OPERATORS[name], f)
 
 
 def _dtype(operator: Any) -> np.dtype[Any]:

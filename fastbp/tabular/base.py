@@ -154,6 +154,24 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         check_is_fitted(self)
         self.model_.save(path)
 
+    def to_onnx(self, path: str | os.PathLike[str], coverage: float | None = None) -> None:
+        """Write the fitted model as an ONNX graph that takes raw columns; see `TableModel.to_onnx`.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced completely or not at all.
+        coverage : float or None, default None
+            Adds the outputs `lower` and `upper` of an interval. Regression only.
+
+        Raises
+        ------
+        ImportError, ValueError
+            As `TableModel.to_onnx` does.
+        """
+        check_is_fitted(self)
+        self.model_.to_onnx(path, coverage)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return a fitted estimator from a file that `save` or the command `fastbp train` wrote.

@@ -16,7 +16,7 @@ from fastbp._typing import Array, Floats
 from fastbp._version import __version__
 from fastbp.files import model_file
 from fastbp.network import Network
-from fastbp.tabular import stored
+from fastbp.tabular import exporting, stored
 from fastbp.tabular.encoding.cells import Frame
 from fastbp.tabular.encoding.coded import BLOCK_ROWS, CodedRows
 from fastbp.tabular.encoding.frames import frame_of
@@ -164,6 +164,32 @@ class TableModel:
         ]
         of_each = [self.target.answers(output, self.temperature) for output in outputs]
         return self.target.combined(np.asarray(sum(of_each) / len(of_each)), self.n_rows)
+
+    def to_onnx(self, path: str | os.PathLike[str], coverage: float | None = None) -> None:
+        """Write the whole model as an ONNX graph: raw columns in, answers out.
+
+        Each used column is an input of shape (n,) with the column's name. Numbers and days since 1970 are float64, and
+        NaN is missing. Texts are strings, and truth values are "true" and "false". Whole numbers beyond 2⁵³ are int64
+        or uint64. The metadata `columns` names each input, and the value that marks a missing cell.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced completely or not at all.
+        coverage : float or None, default None
+            As for `predict`: adds the outputs `lower` and `upper` beside `prediction`. A model of classes has the
+            outputs `label` and `probabilities`.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        ValueError
+            If `coverage` is given for classes, if `margin` raises, or if an activation is a user's function.
+        """
+        if coverage is not None and isinstance(self.target, Classes):
+            raise ValueError(f"coverage needs a target of numbers, and {self.target.name!r} holds classes")
+        exporting.write_onnx(path, self, None if coverage is None else self.margin(coverage))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file. An existing file is replaced completely or not at all.

@@ -168,13 +168,18 @@ class CategoryColumn:
         """Whether a level is a number or a truth value, so that numbers stand for their texts."""
         return any(truth_of(level) is not None or is_number(level) for level in self.levels)
 
-    def places(self, cells: Cells) -> Integers:
-        """Return the place of each cell among `levels`, (n,), with −1 for missing cells and for other texts."""
+    @property
+    def places_of_texts(self) -> dict[str, int]:
+        """The place among `levels` of each text that stands for one, in the spelling of `spelled` or of the level."""
         places = {spelled(level): i for i, level in enumerate(self.levels)}
         truths = [truth_of(level) for level in self.levels]
         if len(truths) <= 2 and None not in truths:
             places |= {text: i for i, truth in enumerate(truths) for text in _TRUTHS[bool(truth)]}
-        places |= {level: i for i, level in enumerate(self.levels)}  # old models can tell "1.0" from "1"
+        return places | {level: i for i, level in enumerate(self.levels)}  # old models can tell "1.0" from "1"
+
+    def places(self, cells: Cells) -> Integers:
+        """Return the place of each cell among `levels`, (n,), with −1 for missing cells and for other texts."""
+        places = self.places_of_texts
         of_levels = [places.get(level, places.get(spelled(level), -1)) for level in cells.levels]
         return np.array([*of_levels, -1])[cells.codes()]  # code −1 takes the last element
 

@@ -1,0 +1,7 @@
+"""Trained models in the formats of other programs: ONNX.
+
+The classes of trained models call this folder with plain data: sizes, weights, and descriptions of columns and answers.
+So the folder stands below these classes. It may import NumPy, `activations`, `files`, `_version` and `_typing`, and
+onnx inside functions. It must not know `Network`, the estimators, frames, or how a model is trained. Imports inside run
+down: model, then encoding and layers, then graph, activations and parts.
+"""
