@@ -111,7 +111,7 @@ def numbers_of(text: pl.Series, mark: str) -> pl.Series:
 def _with_one_unit(numbers: pl.Series, cells: pl.Series) -> pl.Series:
     """Return numbers, with null for cells whose currency or percent sign is not that of most cells."""
     units = cells.str.extract(UNIT)
-    counts = units.filter(numbers.is_not_null()).drop_nulls().value_counts(sort=True)
+    counts = units.alias("unit").filter(numbers.is_not_null()).drop_nulls().value_counts(sort=True)
     if counts.height == 0:
         return numbers
     unit = counts[0, 0]
