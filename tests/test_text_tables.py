@@ -200,7 +200,7 @@ def test_the_limit_is_a_share_of_the_memory_and_never_nothing() -> None:
 
 
 def test_memory_that_ends_gives_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: Path) -> bytes:
+    def full(_path: Path, _report: object) -> bytes:
         raise MemoryError
 
     monkeypatch.setattr("fastbp.tables.reading.read_bytes", full)

@@ -14,6 +14,12 @@ from fastbp.command import options
 from fastbp.command.terminal import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from polars import DataFrame
+
+    from fastbp.command.progress import PhaseProgress
+    from fastbp.tables.loading import Source
     from fastbp.tabular.model import TableModel
 
 
@@ -32,39 +38,92 @@ def predict(
     """
     options.check_share("--coverage", coverage)
 
+    from fastbp.command.progress import PhaseProgress
     from fastbp.command.texts import print_notes
-    from fastbp.tables.preparing import reading_of
-    from fastbp.tables.reading import read_table
-    from fastbp.tables.writing import beside, table_text, write_table
-    from fastbp.tabular.encoding.frames import frame_of
+    from fastbp.tables.loading import Source
+    from fastbp.tables.writing import table_texts, write_table
     from fastbp.tabular.model import TableModel
 
     loaded = TableModel.load(model)
     _check_task(loaded, probabilities, coverage)
-    table = read_table(data)
     output = None if output == options.STDIN else output
     if output is not None:
         options.check_output("--output", output, [model, data], devices=True)
-    table = table.read_like(reading_of(loaded))
-    typed = table.typed(keep=loaded.encoding.names)
-    frame = frame_of(typed.frame)
-    answered, notices = beside(table.cells, loaded.predict(frame, probabilities, coverage))
-    print_notes(
-        [
-            *table.notices,
-            *typed.notices,
-            *loaded.unknown_columns(frame),
-            *loaded.encoding.unknown_levels(frame),
-            *notices,
-        ],
-        quiet,
-    )
-    if output is None:
-        text = table_text(answered, table)
-        # A terminal gets no commands from cells. A pipe or a file gets the cells as they are.
-        typer.echo((visible(text, kept="\t\n") if sys.stdout.isatty() else text).encode(), nl=False)
-    else:
-        write_table(answered, output, table)
+    is_terminal = output is None and sys.stdout.isatty()  # a bar would stand between the rows
+    with PhaseProgress(quiet or is_terminal) as progress, Source(data, progress.of("reading", "bytes")) as source:
+        predicted = _Predicted(loaded, source, probabilities, coverage, progress)
+        if output is not None:
+            write_table(predicted, output, predicted.like, progress.of("writing", "bytes"))
+        else:
+            for text in table_texts(predicted, predicted.like):
+                # A terminal gets no commands from cells. A pipe or a file gets the cells as they are.
+                typer.echo((visible(text, kept="\t\n") if is_terminal else text).encode(), nl=False)
+    print_notes(predicted.notices, quiet)
+
+
+class _Predicted:
+    """The rows of a table in blocks, with predictions beside them. The rows are iterated once.
+
+    Parameters
+    ----------
+    model : TableModel
+    source : Source
+    probabilities : bool
+    coverage : float or None
+    progress : PhaseProgress
+
+    Attributes
+    ----------
+    like : Table
+        Has the dialect of the file.
+    """
+
+    def __init__(
+        self,
+        model: "TableModel",
+        source: "Source",
+        probabilities: bool,
+        coverage: float | None,
+        progress: "PhaseProgress",
+    ) -> None:
+        from fastbp.tables.preparing import reading_of
+        from fastbp.tables.streams import stream_of
+        from fastbp.tables.unknown import UnknownLevels
+
+        used = {column.name for column in model.encoding.columns}
+        self._stream = stream_of(source, reading_of(model), used, model.encoding.names, progress)
+        self._model, self._options, self._progress = model, (probabilities, coverage), progress
+        self._levels = UnknownLevels(model.encoding)
+        self._renamed: list[str] = []
+        self.like = self._stream.like
+
+    @property
+    def notices(self) -> list[str]:
+        """What was guessed or repaired, and what the model does not know, one sentence each."""
+        from fastbp.tabular.encoding.frames import frame_of
+
+        columns = self._model.unknown_columns(frame_of({name: [""] for name in self._stream.names}))
+        return [*self._stream.notices, *columns, *self._levels.notices(), *self._renamed]
+
+    def __iter__(self) -> "Iterator[DataFrame]":
+        from fastbp.tables.writing import beside
+        from fastbp.tabular.encoding.frames import frame_of
+
+        self._model.encoding.check_columns(self._stream.names)
+        n_done = 0
+        for cells, typed in self._stream.parts():
+            self._progress("predicting", "rows", n_done, self._stream.n_rows)
+            try:
+                frame = frame_of(typed)
+                added = self._model.predict(frame, *self._options)
+            except ValueError:
+                self._model.predict(frame_of(self._stream.whole()), *self._options)  # its message counts all rows
+                raise
+            self._levels.count(frame)
+            answered, self._renamed = beside(cells, added)
+            yield answered
+            n_done += cells.height
+        self._progress("predicting", "rows", n_done, n_done)
 
 
 def evaluate(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from threading import Event, Thread
 
 from rich.console import Console
@@ -25,6 +26,78 @@ _SECONDS_BETWEEN_LINES = 5.0
 def waiting(what: str, is_quiet: bool) -> Status:
     """Return a context in which a terminal shows what the command is doing."""
     return Console(stderr=True, quiet=is_quiet).status(what)
+
+
+class PhaseProgress:
+    """Shows which phase of a command is running, how much of it is done, and an estimate of the time that is left.
+
+    Parameters
+    ----------
+    is_quiet : bool
+        Whether nothing is shown.
+    """
+
+    def __init__(self, is_quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._log = None if is_quiet or console.is_terminal else _Log()
+        columns = [TextColumn("{task.fields[phase]}"), BarColumn(20), TextColumn("{task.description}")]
+        is_off = is_quiet or self._log is not None
+        self._bar = Bar(*columns, console=console, disable=is_off, transient=True)
+        self._task = self._bar.add_task("", total=None, phase="starting")
+        self._phase = ""
+        self._started = self._next_update = time.perf_counter()
+
+    def __enter__(self) -> PhaseProgress:
+        if self._log is not None:
+            self._log.start()
+        elif not self._bar.disable:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._log is not None:
+            self._log.stop(is_well=False)
+        elif not self._bar.disable:
+            self._bar.stop()
+
+    def of(self, phase: str, unit: str) -> Callable[[int, int], None]:
+        """Return the function that is told how much of a phase is done, and how much there is."""
+        return lambda done, total: self(phase, unit, done, total)
+
+    def __call__(self, phase: str, unit: str, done: int, total: int) -> None:
+        """Show how much of a phase is done.
+
+        Parameters
+        ----------
+        phase : str
+            Such as "reading".
+        unit : str
+            "bytes" or "rows".
+        done : int
+        total : int
+            0 if nobody knows.
+        """
+        now = time.perf_counter()
+        if phase != self._phase:
+            self._phase, self._started, self._next_update = phase, now, now
+        if now < self._next_update and done != total:
+            return
+        self._next_update = now + _SECONDS_BETWEEN_UPDATES
+        text = _amount(unit, done, total)
+        if 0 < done < total and now - self._started > _SECONDS_TO_FIRST_LINE:
+            text += f", {(now - self._started) / done * (total - done):,.0f} s left"
+        self._bar.update(self._task, total=total or None, completed=done, phase=phase, description=text)
+        if self._log is not None:
+            self._log.line = f"{phase} {text}" if text else phase
+
+
+def _amount(unit: str, done: int, total: int) -> str:
+    """Return how much is done in words."""
+    if done == total == 0:
+        return ""
+    if unit == "bytes":
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB" if total else f"{done / 1e6:,.1f} MB"
+    return f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
 
 
 class TrainingProgress:
@@ -103,11 +176,16 @@ class TrainingProgress:
 
 
 class _Log(Thread):
-    """Writes the latest `line`: in the first second, every few seconds, and at the end."""
+    """Writes the latest `line`: in the first second, every few seconds, and at the end.
+
+    If nothing new is known, the seconds so far stand behind the line.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.line = ""
+        self._written = ""
+        self._since = time.perf_counter()
         self._is_over = Event()
 
     def run(self) -> None:
@@ -120,11 +198,15 @@ class _Log(Thread):
         """End the thread, and write the last line unless the command failed."""
         self._is_over.set()
         self.join()
-        if is_well:
+        if is_well and self.line != self._written:
             self._write()
 
     def _write(self) -> None:
-        print(self.line, file=sys.stderr, flush=True)
+        line = self.line
+        seconds = f" ({time.perf_counter() - self._since:,.0f} s so far)" if line == self._written else ""
+        self._written = line
+        if line:
+            print(line + seconds, file=sys.stderr, flush=True)
 
 
 class WarmupProgress:

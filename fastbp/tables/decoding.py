@@ -76,9 +76,7 @@ def decoded(data: bytes, path: Path, notices: list[str]) -> tuple[str, str]:
         except UnicodeDecodeError as error:
             found = f"byte {len(mark) + error.start} is no {encoding[:6].upper()}"
             raise ValueError(f"{path}: {found} ({error.reason}): save the table as UTF-8") from None
-    start = data[:_FIRST]
-    n_control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in start.rstrip(b"\x1a"))
-    if b"\0" in data or n_control > 0.01 * len(start):
+    if _is_binary(data):
         place = data.find(b"\0")
         where = "" if place < 0 else f" (a zero byte in line {data.count(10, 0, place) + 1})"
         raise ValueError(f"{path} is neither a text table (CSV, TSV) nor Parquet: it holds binary data{where}")
@@ -86,6 +84,19 @@ def decoded(data: bytes, path: Path, notices: list[str]) -> tuple[str, str]:
         return data.decode("utf-8"), "\ufeff" if mark else ""
     except UnicodeDecodeError as error:
         return _not_utf_8(data, error.start, mark != b"", path, notices), "\ufeff" if mark else ""
+
+
+def encoding_of(start: bytes) -> tuple[str, bytes] | None:
+    """Return the encoding of a text by its first bytes, and its byte-order mark, or None for binary data."""
+    mark = next((mark for mark in _MARKS if start.startswith(mark)), b"")
+    encoding = _MARKS.get(mark) or _unmarked_utf_16(start) or "utf-8"
+    return None if encoding == "utf-8" and _is_binary(start[len(mark) :]) else (encoding, mark)
+
+
+def _is_binary(data: bytes) -> bool:
+    start = data[:_FIRST]
+    n_control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in start.rstrip(b"\x1a"))
+    return b"\0" in data or n_control > 0.01 * len(start)
 
 
 def _unmarked_utf_16(data: bytes) -> str | None:

@@ -42,10 +42,13 @@ MISSING_NOTED = (
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 _OFFSET = r" ?([Zz]|[+-]\d\d(:?\d\d)?)$"  # from UTC, at the end of a time
 
+STARTS_WITH_DATE = r"^\d{4}-\d\d-\d\d"
+
 _CURRENCY = (
     r"US\$|\p{Sc}|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|RUB|TRY|KRW"
     r"|Fr\.|kr\.?|Kč|zł"
 )
+UNIT = rf"({_CURRENCY}|%|‰)"  # at a number
 _MINUS = "[\u2212\u2012\u2013\uff0d]"
 _BLANK = "[\u00a0\u2009\u202f]"
 _SAMPLED_CELLS = 1000
@@ -107,8 +110,8 @@ def numbers_of(text: pl.Series, mark: str) -> pl.Series:
 
 def _with_one_unit(numbers: pl.Series, cells: pl.Series) -> pl.Series:
     """Return numbers, with null for cells whose currency or percent sign is not that of most cells."""
-    units = cells.str.extract(rf"({_CURRENCY}|%|‰)")
-    counts = units.filter(numbers.is_not_null()).drop_nulls().value_counts(sort=True)
+    units = cells.str.extract(UNIT)
+    counts = units.alias("unit").filter(numbers.is_not_null()).drop_nulls().value_counts(sort=True)
     if counts.height == 0:
         return numbers
     unit = counts[0, 0]
@@ -119,13 +122,18 @@ def _with_one_unit(numbers: pl.Series, cells: pl.Series) -> pl.Series:
 
 
 def dates_of(text: pl.Series) -> pl.Series | None:
-    """Return a text column as dates or times in a format of ISO 8601, with null for cells in no or another format.
+    """Return a text column as `parsed_dates` does, or None if it is no column of dates.
 
     None is returned if a fifth of the cells or more do not start with a date.
     """
     n_known = len(text) - text.null_count()
-    if n_known == 0 or (text.str.contains(r"^\d{4}-\d\d-\d\d").sum() or 0) < 0.8 * n_known:
+    if n_known == 0 or (text.str.contains(STARTS_WITH_DATE).sum() or 0) < 0.8 * n_known:
         return None
+    return parsed_dates(text)
+
+
+def parsed_dates(text: pl.Series) -> pl.Series:
+    """Return a text column as dates or times in a format of ISO 8601, with null for all other cells."""
     dates = text.set(text.is_not_null(), None).cast(pl.Datetime("us"))
     for pattern in DATES:  # a column may have days beside times
         dates = dates.fill_null(text.str.strptime(pl.Datetime("us"), pattern, strict=False))
@@ -173,9 +181,9 @@ def decimal_mark(cells: pl.DataFrame, separator: str) -> Mark:
         text = text.filter(text.str.contains("[.,]"))
         if len(text) == 0 or not is_mostly_numbers(sample := sample_of(text)):
             continue
-        by_point, by_comma = _proofs(sample)
+        by_point, by_comma = mark_proofs(sample)
         if (len(by_point) > 0) == (len(by_comma) > 0):
-            by_point, by_comma = _proofs(text)
+            by_point, by_comma = mark_proofs(text)
         if separator == ",":
             if len(by_point):
                 return Mark(".", is_proven=True, example=by_point[0])
@@ -196,7 +204,7 @@ def decimal_mark(cells: pl.DataFrame, separator: str) -> Mark:
     return NO_MARK
 
 
-def _proofs(text: pl.Series) -> tuple[pl.Series, pl.Series]:
+def mark_proofs(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return the cells that are numbers with a decimal point only, and those with a decimal comma only."""
     points, commas = numbers_of(text, "."), numbers_of(text, ",")
     return text.filter(commas.is_null() & points.is_not_null()), text.filter(points.is_null() & commas.is_not_null())

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from fastbp.tables.decoding import decoded
-from fastbp.tables.loading import memory_error, read_bytes
+from fastbp.tables.loading import Report, memory_error, read_bytes
 from fastbp.tables.notation import decimal_mark
 from fastbp.tables.records import read_records
 from fastbp.tables.table import Table
@@ -23,7 +24,7 @@ __all__ = ["Table", "read_table"]
 _INDEX = re.compile(r"(Unnamed: \d+(\.\d+)*)?")  # over the index that pandas writes, and over one that it read
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
+def read_table(path: str | os.PathLike[str], report: Report | None = None) -> Table:
     """Read a table from a file: CSV and its dialects, JSON lines, each also compressed by gzip, or Parquet.
 
     The first bytes of a file decide its format, and its name has no effect. Text is UTF-8, UTF-16, UTF-32 or
@@ -33,6 +34,8 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     ----------
     path : path-like
         "-" is standard input.
+    report : function of two integers, optional
+        Is told how many bytes are read, and the size of the file, or 0 for a pipe.
 
     Returns
     -------
@@ -46,9 +49,14 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         If the file holds no table, or more than an eighth of the machine's memory. The message says why.
     """
     path = Path(path)
+    name = Path("standard input") if str(path) == "-" else path
+    return table_of(lambda: read_bytes(path, report), name)
+
+
+def table_of(read: Callable[[], bytes], path: Path) -> Table:
+    """Return the table in the bytes that a function reads; `read_table` has the errors. Messages name `path`."""
     try:
-        data = read_bytes(path)
-        path = Path("standard input") if str(path) == "-" else path
+        data = read()
         if data.startswith(b"PAR1"):
             table = _typed_table(*read_parquet(data, path))
         elif re.match(rb"(\xef\xbb\xbf)?\s*\[?\s*\{\s*[\"}]", data):
@@ -79,11 +87,13 @@ def _read_text(text: str, preamble: str, path: Path, notices: list[str]) -> Tabl
     if announced := re.match(r"sep=[,;\t|]\r?\n", text):
         preamble += announced[0]
     records = read_records(text, path, notices)
-    names, twins = _names(records.headers, notices)
+    names, twins = unique_names(records.headers, notices)
     cells = records.cells
     cells.columns = names
     mark = decimal_mark(cells, records.separator)
-    index = _index_columns(cells, records.headers)
+    of_table = Index(records.headers, names)
+    of_table.count(cells)
+    index = of_table.names()
     notices += [f"column {name!r} is left out: it is pandas' index" for name in index]
     return Table(
         cells=cells,
@@ -100,7 +110,7 @@ def _read_text(text: str, preamble: str, path: Path, notices: list[str]) -> Tabl
     )
 
 
-def _names(headers: tuple[str, ...], notices: list[str]) -> tuple[list[str], dict[str, str]]:
+def unique_names(headers: tuple[str, ...], notices: list[str]) -> tuple[list[str], dict[str, str]]:
     """Return a different name for each column, and for each column whose header stands over another too, the header."""
     stripped = [header.strip() for header in headers]
     places: dict[str, list[int]] = {}
@@ -122,14 +132,40 @@ def _names(headers: tuple[str, ...], notices: list[str]) -> tuple[list[str], dic
     return names, twins
 
 
-def _index_columns(cells: pl.DataFrame, headers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the first columns if pandas' name for an index stands over them, and each holds distinct whole numbers."""
-    index: list[str] = []
-    for header, column in zip(headers, cells, strict=True):
-        if not _INDEX.fullmatch(header.strip()):
-            break
-        numbers = column.str.strip_chars().cast(pl.Int64, strict=False)
-        if numbers.null_count() or numbers.n_unique() < len(numbers):
-            break
-        index.append(column.name)
-    return tuple(index) if len(index) < cells.width else ()
+class Index:
+    """The first columns whose headers are pandas' names for an index, and which of them hold distinct whole numbers.
+
+    Parameters
+    ----------
+    headers : sequence of str
+    names : sequence of str
+        The names of the same columns.
+    """
+
+    def __init__(self, headers: Sequence[str], names: Sequence[str]) -> None:
+        self._n_columns = len(names)
+        self._numbers: dict[str, list[pl.Series]] = {}
+        for header, name in zip(headers, names, strict=True):
+            if not _INDEX.fullmatch(header.strip()):
+                break
+            self._numbers[name] = []
+
+    def count(self, cells: pl.DataFrame) -> None:
+        """Add the rows of a block. A column that holds anything but whole numbers ends the index."""
+        for name in list(self._numbers):
+            numbers = cells[name].str.strip_chars().cast(pl.Int64, strict=False)
+            if numbers.null_count():
+                listed = list(self._numbers)
+                self._numbers = {kept: self._numbers[kept] for kept in listed[: listed.index(name)]}
+                return
+            self._numbers[name].append(numbers)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the columns that hold an index."""
+        index: list[str] = []
+        for name, blocks in self._numbers.items():
+            numbers = pl.concat(blocks) if blocks else pl.Series(dtype=pl.Int64)
+            if numbers.n_unique() < len(numbers):
+                break
+            index.append(name)
+        return tuple(index) if len(index) < self._n_columns else ()

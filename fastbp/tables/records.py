@@ -9,7 +9,7 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -66,28 +66,30 @@ def read_records(text: str, path: Path, notices: list[str]) -> Records:
     announced = re.match(r"sep=([,;\t|])\r?\n", text)  # a first line that Excel writes
     n_skipped = 1 if announced else 0
     text = text[announced.end() :] if announced else text
-    with _long_cells():
-        separator = announced[1] if announced else _sniffed_separator(text)
-        headers, body, n_lines = _header(text, separator)
+    with long_cells():
+        separator = announced[1] if announced else sniffed_separator(text)
+        headers, body, n_lines = header(text, separator)
         first_line = 1 + n_skipped + n_lines
         if not body.strip("\r\n"):
             raise ValueError(f"{path} has a header but no rows")
         encoded = body.encode()
-        lines = _lines_of_rectangle(encoded, separator, len(headers), first_line)
+        lines = lines_of_rectangle(encoded, separator, len(headers), first_line)
         if lines is not None:
             # All columns stay text: a type that polars infers would lose how a cell was written.
             with suppress(pl.exceptions.PolarsError):
-                cells = _parsed(encoded, separator)
+                cells = parsed(encoded, separator)
                 if cells.shape == (len(lines), len(headers)):
                     return Records(headers, cells, separator, lines)
-        encoded, lines = _repaired(encoded, separator, len(headers), first_line, path, notices)
-    if not lines:
+        given = io.TextIOWrapper(io.BytesIO(encoded), encoding="utf-8", newline="")
+        blocks = list(repaired(given, separator, len(headers), first_line, path, notices))
+    if not blocks:
         raise ValueError(f"{path} has a header but no rows")
-    return Records(headers, _parsed(encoded, separator), separator, lines)
+    encoded, lines = blocks[0]
+    return Records(headers, parsed(encoded, separator), separator, lines)
 
 
 @contextmanager
-def _long_cells() -> Iterator[None]:
+def long_cells() -> Iterator[None]:
     """Let Python's csv reader take cells of any length."""
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
@@ -96,11 +98,12 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _parsed(body: bytes, separator: str) -> pl.DataFrame:
+def parsed(body: bytes, separator: str) -> pl.DataFrame:
+    """Return the cells of records without a header, as columns of text."""
     return pl.read_csv(body, separator=separator, infer_schema=False, has_header=False)
 
 
-def _header(text: str, separator: str) -> tuple[tuple[str, ...], str, int]:
+def header(text: str, separator: str) -> tuple[tuple[str, ...], str, int]:
     """Return the cells of the first record that is not blank, the text after it, and the number of its lines."""
     n_taken = _SNIFFED_CHARACTERS
     while True:  # a header may be long, and a text need not be copied for it
@@ -113,7 +116,7 @@ def _header(text: str, separator: str) -> tuple[tuple[str, ...], str, int]:
         n_taken *= 4
 
 
-def _sniffed_separator(text: str) -> str:
+def sniffed_separator(text: str) -> str:
     """Return the separator for which most of the first records have as many cells as the header."""
 
     def agreement(separator: str) -> tuple[float, int]:
@@ -125,7 +128,7 @@ def _sniffed_separator(text: str) -> str:
     return max(SEPARATORS, key=agreement)
 
 
-def _lines_of_rectangle(body: bytes, separator: str, width: int, first_line: int) -> Sequence[int] | None:
+def lines_of_rectangle(body: bytes, separator: str, width: int, first_line: int) -> Sequence[int] | None:
     """Return the line in which each record starts, or None if a record has not `width` cells.
 
     Separators and line ends within quotes do not count.
@@ -153,15 +156,41 @@ def _lines_of_rectangle(body: bytes, separator: str, width: int, first_line: int
     return (first_line + np.searchsorted(all_ends, starts)).tolist()  # type: ignore[no-any-return]
 
 
-def _repaired(
-    body: bytes, separator: str, width: int, first_line: int, path: Path, notices: list[str]
-) -> tuple[bytes, list[int]]:
-    """Return the records without blank lines, stray quotes and empty extra cells, and with short rows filled up."""
-    given = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8", newline="")
+def repaired(
+    given: Iterable[str],
+    separator: str,
+    width: int,
+    first_line: int,
+    path: Path,
+    notices: list[str],
+    n_rows: int = sys.maxsize,
+) -> Iterator[tuple[bytes, list[int]]]:
+    """Return records without blank lines, stray quotes and empty extra cells, and with short rows filled up.
+
+    Parameters
+    ----------
+    given : iterable of str
+        The lines of the table below its header, each with its end.
+    separator : str
+    width : int
+        Cells of the header.
+    first_line : int
+        Line of the file in which the first record starts.
+    path : Path
+        Named in messages.
+    notices : list of str
+        A sentence is added after the last record if rows are filled up.
+    n_rows : int, default all
+        Rows of one block.
+
+    Yields
+    ------
+    bytes, list of int
+        A block of records, and the line in which each of them starts.
+    """
     reader = csv.reader(chain(given, [_END]), delimiter=separator)
-    repaired = io.BytesIO()
-    text = io.TextIOWrapper(repaired, encoding="utf-8", newline="")
-    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    block = io.StringIO(newline="")
+    writer = csv.writer(block, delimiter=separator, lineterminator="\n")
     lines: list[int] = []
     n_short, first_short, line = 0, 0, first_line
     try:
@@ -177,6 +206,11 @@ def _repaired(
                 n_short, first_short = n_short + 1, first_short or start
             writer.writerow((record + [""] * width)[:width])
             lines.append(start)
+            if len(lines) == n_rows:
+                yield block.getvalue().encode(), lines
+                lines = []
+                block.seek(0)
+                block.truncate()
         else:
             raise ValueError(f"{path}: a quote is opened in line {start} and never closed")
     except csv.Error as error:
@@ -187,5 +221,5 @@ def _repaired(
         notices.append(
             f"{rows} fewer cells than the header (the first is line {first_short}); their other cells are missing"
         )
-    text.flush()
-    return repaired.getvalue(), lines
+    if lines:
+        yield block.getvalue().encode(), lines

@@ -102,16 +102,14 @@ class Table:
         """Return the columns as `values` does, with notices about odd cells, and how to read another table so."""
         lines = self.lines or range(1, self.cells.height + 1)
         mark = "," if self.decimal_comma else "."
-        repeated = self._repeated_headers()
+        repeated = self.repeated_headers()
         notices = []
         if self._is_mark_guessed():
             notices.append(
                 f"no cell proves the decimal mark: {self.mark.example!r} is read with the decimal mark {mark!r}"
             )
         if n := int(repeated.sum()):
-            rows = "1 row repeats" if n == 1 else f"{n} rows repeat"
-            first = lines[repeated.arg_true()[0]]
-            notices.append(f"{rows} the header (the first is line {first}); their cells count as missing")
+            notices.append(repeated_notice(n, lines[repeated.arg_true()[0]]))
         columns: dict[str, pl.Series] = {}  # a list of series would rename a column without a name
         odd_texts: dict[str, list[str]] = {}
         for column in self.cells:
@@ -121,7 +119,7 @@ class Table:
             if name in self.reading.texts and column.dtype != pl.String and not column.dtype.is_nested():
                 column = text_of(column)
             if column.dtype == pl.String and not self.is_typed:
-                column = column.set(repeated, None) if n else column
+                column = without(column, repeated) if n else column
                 column, odd, notice = typed_column(column, mark, self.separator, lines, self.reading)
                 if odd:
                     odd_texts[name] = odd
@@ -129,8 +127,8 @@ class Table:
                     notices.append(notice)
             columns[name] = column
         if self._starts_with_units(columns):
-            notices.append(f"line {lines[0]} holds no number in any column of numbers; all its cells count as missing")
-            columns = {name: column.set(_first_row(column), None) for name, column in columns.items()}
+            notices.append(units_notice(lines[0]))
+            columns = {name: without(column, first_row(column)) for name, column in columns.items()}
         return Typed(pl.DataFrame(columns), notices, Reading(None if self.mark.mark is None else mark, odd_texts))
 
     def read_like(self, reading: Reading) -> Table:
@@ -162,7 +160,7 @@ class Table:
         odd = [known_of(self.cells[name].head(1))[0] is not None and columns[name][0] is None for name in of_numbers]
         return len(odd) > 1 and all(odd)
 
-    def _repeated_headers(self) -> pl.Series:
+    def repeated_headers(self) -> pl.Series:
         """Return which rows hold the names of all columns, (n_rows,)."""
         repeated = pl.Series([False]).new_from_index(0, self.cells.height)
         if len(self.headers) < 2:
@@ -174,5 +172,22 @@ class Table:
         return repeated
 
 
-def _first_row(column: pl.Series) -> pl.Series:
+def without(column: pl.Series, is_missing: pl.Series) -> pl.Series:
+    """Return a column with null for some of its cells."""
+    return column.set(is_missing, None)
+
+
+def first_row(column: pl.Series) -> pl.Series:
+    """Return which cell is the first one, (n,)."""
     return pl.int_range(len(column), eager=True) == 0
+
+
+def repeated_notice(n: int, first_line: int) -> str:
+    """Return the notice about rows that repeat the header."""
+    rows = "1 row repeats" if n == 1 else f"{n} rows repeat"
+    return f"{rows} the header (the first is line {first_line}); their cells count as missing"
+
+
+def units_notice(line: int) -> str:
+    """Return the notice about a first row of units."""
+    return f"line {line} holds no number in any column of numbers; all its cells count as missing"

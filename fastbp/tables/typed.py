@@ -62,7 +62,7 @@ def read_parquet(data: bytes, path: Path) -> tuple[pl.DataFrame, tuple[str, ...]
             cells = pl.read_parquet(io.BytesIO(data))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ValueError(f"{path} is a damaged Parquet file ({_first_line(error)})") from None
-        return cells, _index_columns(data, cells)
+        return cells, parquet_index(io.BytesIO(data), cells)
     with tempfile.TemporaryDirectory() as directory:  # faster than pipes
         parquet, arrow = Path(directory, "table.parquet"), Path(directory, "table.arrow")
         parquet.write_bytes(data)
@@ -73,14 +73,14 @@ def read_parquet(data: bytes, path: Path) -> tuple[pl.DataFrame, tuple[str, ...]
             reason = lines[-1] if done.returncode == 1 else f"its decoder ended with status {done.returncode}"
             raise ValueError(f"{path} is a damaged Parquet file ({reason}): write the file again")
         cells = pl.read_ipc(io.BytesIO(arrow.read_bytes()))
-    return cells, _index_columns(data, cells)
+    return cells, parquet_index(io.BytesIO(data), cells)
 
 
-def _index_columns(data: bytes, cells: pl.DataFrame) -> tuple[str, ...]:
+def parquet_index(file: Path | io.BytesIO, cells: pl.DataFrame) -> tuple[str, ...]:
     """Return the columns with pandas' index, or none if the table has no others."""
     stored: Any = None
     with suppress(pl.exceptions.PolarsError, OSError, ValueError, RecursionError):
-        stored = json.loads(pl.read_parquet_metadata(io.BytesIO(data)).get("pandas", "null"))
+        stored = json.loads(pl.read_parquet_metadata(file).get("pandas", "null"))
     listed = stored.get("index_columns") if isinstance(stored, dict) else None
     named = {name for name in listed if isinstance(name, str)} if isinstance(listed, list) else set()
     index = tuple(name for name in cells.columns if name in named or _INDEX.fullmatch(name))

@@ -6,10 +6,10 @@ May import `tables.table` and `files`. It must not know what the columns mean.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import tempfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import polars as pl
 from polars import selectors
 
 from fastbp.files.atomic import replace_file
+from fastbp.tables.loading import Report
+from fastbp.tables.parquet_blocks import parquet_bytes
 from fastbp.tables.table import Table
 
 
@@ -50,7 +52,7 @@ def beside(cells: pl.DataFrame, added: Mapping[str, npt.NDArray[Any]]) -> tuple[
     return pl.concat([cells, rounded], how="horizontal"), notices
 
 
-def table_text(frame: pl.DataFrame, like: Table) -> str:
+def table_text(frame: pl.DataFrame, like: Table, with_header: bool = True) -> str:
     """Return a table as text, with the byte-order mark, the line ends and the headers of the table that it comes from.
 
     Parameters
@@ -59,6 +61,8 @@ def table_text(frame: pl.DataFrame, like: Table) -> str:
         The table to write.
     like : Table
         The table whose dialect is used. Its headers stand over the first columns of `frame`.
+    with_header : bool, default True
+        False for all blocks of rows but the first.
 
     Returns
     -------
@@ -78,23 +82,29 @@ def table_text(frame: pl.DataFrame, like: Table) -> str:
         )
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"the table cannot be written as text: {str(error).splitlines()[0]}") from None
+    if not with_header:
+        return body
     header = io.StringIO()
     names = [*like.headers, *frame.columns[len(like.headers) :]]
     csv.writer(header, delimiter=like.separator, lineterminator=like.line_end).writerow(names)
     return like.preamble + header.getvalue() + body
 
 
-def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:
+def write_table(
+    frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, like: Table, report: Report | None = None
+) -> None:
     """Write a table to a file. The file is replaced as a whole or not at all.
 
     Parameters
     ----------
-    frame : polars.DataFrame
-        The table to write.
+    frames : polars.DataFrame, or iterable of polars.DataFrame
+        The table to write, or its rows in blocks with the same columns.
     path : Path
         The ending ``.parquet`` or ``.pq`` gives Parquet, ``.gz`` gives compressed text, and any other gives text.
     like : Table
         The table whose separator and decimal mark are used for text.
+    report : function of two integers, optional
+        Is told how many bytes of a Parquet file are written, and how many there are, once its last row is there.
 
     Raises
     ------
@@ -103,18 +113,31 @@ def write_table(frame: pl.DataFrame, path: Path, like: Table) -> None:
     OSError
         If the file cannot be written.
     """
+    frames = [frames] if isinstance(frames, pl.DataFrame) else frames
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        data = buffer.getvalue()
+        pieces = parquet_bytes(frames, report or (lambda _done, _size: None))
     else:
-        data = table_text(frame, like).encode()
-        data = gzip.compress(data) if suffix == ".gz" else data
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)  # a device or a pipe stays what it is
+        texts = table_texts(frames, like)
+        pieces = _compressed(texts) if suffix == ".gz" else (text.encode() for text in texts)
+    if path.exists() and not path.is_file():  # a device or a pipe stays what it is
+        with path.open("wb") as file:
+            file.writelines(pieces)
     else:
-        replace_file(path, [data])
+        replace_file(path, pieces)
+
+
+def table_texts(frames: Iterable[pl.DataFrame], like: Table) -> Iterator[str]:
+    """Return a table as text in pieces, from its rows in blocks; see `table_text`."""
+    for k, frame in enumerate(frames):
+        yield table_text(frame, like, with_header=k == 0)
+
+
+def _compressed(texts: Iterable[str]) -> Iterator[bytes]:
+    gzip = zlib.compressobj(level=9, wbits=31)
+    for text in texts:
+        yield gzip.compress(text.encode())
+    yield gzip.flush()
 
 
 def check_writable(path: Path, devices: bool = False) -> None:
