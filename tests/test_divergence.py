@@ -39,3 +39,36 @@ def test_ctrl_c_before_the_check_leaves_finite_parameters(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, 100 * y, optimizer=fastbp.SGD(3e38))
     assert all(np.isfinite(array).all() for array in (*net.weights, *net.biases))
+
+
+@pytest.mark.parametrize("last", [64, 65, 100, 130, 131])
+def test_what_is_kept_does_not_depend_on_the_slices(last, monkeypatch):
+    """A slice copies the order of the rows only if it shuffles them; 65 steps make an epoch."""
+    kept = []
+    for first_slice in (1, 7, 64, 1000):
+        monkeypatch.setattr(fitting, "_FIRST_SLICE", first_slice)
+        net = fastbp.Network([3, 8, 1], seed=0)
+        with pytest.raises(fastbp.DivergenceError):
+            net.fit(
+                X, y, optimizer=fastbp.SGD(lambda step: 1e-3 if step < last else 3e38), batch_size=8, epochs=3, seed=1
+            )
+        tensors, _ = net.to_tensors()
+        kept.append([*net.weights, *net.biases, tensors["random"]])
+    for arrays in kept[1:]:
+        assert all(map(np.array_equal, kept[0], arrays))
+
+
+def test_a_slice_copies_the_order_of_the_rows_only_if_it_shuffles(monkeypatch):
+    copied = []
+
+    def counted(job, n_steps):
+        copies = copy(job, n_steps)
+        copied.append((int(job.state.counts[fitting.ROW]), any(array.size == 513 for array in copies)))
+        return copies
+
+    copy = fitting._copy
+    monkeypatch.setattr(fitting, "_copy", counted)
+    monkeypatch.setattr(fitting, "_GROWTH", 1)
+    monkeypatch.setattr(fitting, "_FIRST_SLICE", 10)
+    fastbp.Network([3, 8, 1], seed=0).fit(X, y, batch_size=8, epochs=2)  # steps 0–9, 10–19, …; 65 begins an epoch
+    assert [has_order for _, has_order in copied[:8]] == [True, False, False, False, False, False, True, False]

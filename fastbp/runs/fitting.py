@@ -134,7 +134,7 @@ def _load(job: Job) -> None:
 def _advance(job: Job, pool: ThreadPool, rates: Rates, losses: Rates) -> int:
     """Make one step per rate, up to the first step with a number that is not finite; return the number of steps."""
     state = job.state
-    before = _copy(state)
+    before = _copy(job, rates.size)
     try:
         made = pool.call(lambda group: train(*job, rates, losses, group), rates.size)
         if made is None:  # a thread failed before the first step, perhaps after the shuffling of the rows
@@ -147,7 +147,7 @@ def _advance(job: Job, pool: ThreadPool, rates: Rates, losses: Rates) -> int:
         job.workspace.data[: job.workspace.sample_weights_at] = 0  # the rows behind a short batch must be finite
         first_epoch = int(state.counts[EPOCH])
         for i in range(rates.size):
-            before = _copy(state)
+            before = _copy(job, 1)
             ended = int(state.counts[EPOCH]) - first_epoch
             if _alone(job, rates[i : i + 1], losses[ended:]) != 1 or not _is_finite(state):
                 _restore(state, before)
@@ -178,14 +178,22 @@ def _learned(state: State) -> list[npt.NDArray[Any]]:
 
 
 def _changing(state: State) -> list[npt.NDArray[Any]]:
-    """Return the arrays that a later step depends on."""
-    return [*_learned(state), state.order, state.random, state.counts, state.sums]
+    """Return the arrays that a later step depends on. The order of the rows, which is long, is the last one."""
+    return [*_learned(state), state.random, state.counts, state.sums, state.order]
 
 
-def _copy(state: State) -> list[npt.NDArray[Any]]:
-    return [array.copy() for array in _changing(state)]
+def _copy(job: Job, n_steps: int) -> list[npt.NDArray[Any]]:
+    """Return copies of what so many steps change. Most slices do not shuffle the rows, and keep their order."""
+    changing = _changing(job.state)
+    return [array.copy() for array in (changing if _shuffles(job, n_steps) else changing[:-1])]
+
+
+def _shuffles(job: Job, n_steps: int) -> bool:
+    """Tell whether an epoch begins with one of the next steps, so that the order of the rows changes."""
+    row, plan = int(job.state.counts[ROW]), job.plan
+    return plan.shuffle != 0 and (row == 0 or n_steps > -(-(plan.rows - row) // plan.batch_size))
 
 
 def _restore(state: State, copies: list[npt.NDArray[Any]]) -> None:
-    for array, copy in zip(_changing(state), copies, strict=True):
+    for array, copy in zip(_changing(state), copies, strict=False):  # perhaps without the order
         array[...] = copy
