@@ -323,14 +323,17 @@ def with_functions(activation: OneOrMore, given: OneOrMore) -> OneOrMore:
         If the given activations are not those of the network.
     """
     if isinstance(activation, Activation) and isinstance(given, Activation):
-        found = replace(activation, function=given.function) if activation.is_custom else activation
-        if found != given:
-            raise ValueError(f"the network has the activation {activation}, got {given}")
-        return found
-    pair = tuple(of if isinstance(of, tuple) else (of,) for of in (activation, given))
-    if len(pair[0]) != len(pair[1]):
+        return _with_function(activation, given)
+    if isinstance(activation, Activation) or isinstance(given, Activation) or len(activation) != len(given):
         raise ValueError(f"the network has the activation {label_of(activation)}, got {label_of(given)}")
-    return tuple(with_functions(one, other) for one, other in zip(*pair, strict=True))  # type: ignore[misc]
+    return tuple(_with_function(one, other) for one, other in zip(activation, given, strict=True))
+
+
+def _with_function(activation: Activation, given: Activation) -> Activation:
+    found = replace(activation, function=given.function) if activation.is_custom else activation
+    if found != given:
+        raise ValueError(f"the network has the activation {activation}, got {given}")
+    return found
 
 
 def __dir__() -> list[str]:
