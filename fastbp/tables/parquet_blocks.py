@@ -20,27 +20,17 @@ import polars as pl
 
 from fastbp.tables.blocks import BLOCK_BYTES, BLOCK_ROWS, NotInBlocksError
 from fastbp.tables.loading import Report, Source
-from fastbp.tables.typed import parquet_index
+from fastbp.tables.typed import START_OF_POLARS, parquet_index
 
 _SLICE_BYTES = 1 << 26  # of memory, decoded at once; a row group is decoded anew for each slice of its rows
 
-_START = """
-import sys
-sys.path = [entry for entry in sys.path if entry]  # a file of the working directory hides no module
-import polars
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an abort writes no file
-except (ImportError, ValueError, OSError):
-    pass
-"""
 _END = """
 except KeyboardInterrupt:
     sys.exit(130)
 except BaseException as error:  # a panic of polars is no Exception
     sys.exit("\\n" + (str(error).strip() or type(error).__name__).split("\\n", 1)[0])
 """
-_DECODE = f"""{_START}
+_DECODE = f"""{START_OF_POLARS}
 parquet, folder, n_block, n_bytes = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 try:
     table = polars.scan_parquet(parquet, glob=False)
@@ -54,7 +44,7 @@ try:
             rows[row : row + n_block].write_ipc(f"{{folder}}/{{(place + row) // n_block}}.arrow")
             print(min(place + row + n_block, n_rows), n_rows, flush=True)
 {_END}"""
-_ENCODE = f"""{_START}
+_ENCODE = f"""{START_OF_POLARS}
 folder, n_blocks, parquet = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 try:
     polars.scan_ipc([f"{{folder}}/{{k}}.arrow" for k in range(n_blocks)]).sink_parquet(parquet)

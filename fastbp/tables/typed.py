@@ -27,7 +27,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _INDEX = re.compile(r"__index_level_\d+__")  # pandas' name of an index without a name
 
 # A damaged Parquet file can abort the process that decodes it, so another process decodes it.
-_DECODE = """
+START_OF_POLARS = """
 import sys
 sys.path = [entry for entry in sys.path if entry]  # a file of the working directory hides no module
 import polars
@@ -36,7 +36,8 @@ try:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an abort writes no file
 except (ImportError, ValueError, OSError):
     pass
-try:
+"""
+_DECODE = f"""{START_OF_POLARS}try:
     polars.read_parquet(sys.argv[1], glob=False).write_ipc(sys.argv[2])
 except BaseException as error:  # a panic of polars is no Exception
     sys.exit("\\n" + (str(error).strip() or type(error).__name__).split("\\n", 1)[0])

@@ -5,9 +5,9 @@ It knows encodings and frames of cells. It must not know files or networks.
 
 from __future__ import annotations
 
-from fastbp.tabular.encoding.cells import Frame, texts
+from fastbp.tabular.encoding.cells import Frame
 from fastbp.tabular.encoding.columns import CategoryColumn
-from fastbp.tabular.encoding.inputs import MAX_SHOWN, Encoding
+from fastbp.tabular.encoding.inputs import MAX_SHOWN, Encoding, notice_of_unknown, numbers_as_texts
 
 
 class UnknownLevels:
@@ -31,8 +31,7 @@ class UnknownLevels:
             if cells.missing.all():
                 continue
             if cells.kind == "numbers":
-                given = zip(cells.values.tolist(), cells.missing.tolist(), strict=True)
-                cells = texts(cells.name, [None if is_missing else value for value, is_missing in given])
+                cells = numbers_as_texts(cells)
             unknown = (column.places(cells) < 0) & ~cells.missing
             self._n_cells[k] += len(cells) - cells.n_missing
             if n_unknown := int(unknown.sum()):
@@ -42,14 +41,5 @@ class UnknownLevels:
 
     def notices(self) -> list[str]:
         """Return one sentence for each column of texts most of whose cells are unknown texts, with examples."""
-        notices = []
-        counts = zip(self._columns, self._n_cells, self._n_unknown, self._strange, strict=True)
-        for column, n, n_unknown, strange in counts:
-            if 2 * n_unknown > n:
-                found = f"column {column.name!r}: {n_unknown} of {n} cells hold no frequent text of the training"
-                notices.append(f"{found}: {_listed(strange)}; the model knows {_listed(column.levels)}")
-        return notices
-
-
-def _listed(words: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(map(repr, words[:MAX_SHOWN])) + (", …" if len(words) > MAX_SHOWN else "")
+        counts = zip(self._columns, self._n_unknown, self._n_cells, self._strange, strict=True)
+        return [notice_of_unknown(*of_column) for of_column in counts if 2 * of_column[1] > of_column[2]]

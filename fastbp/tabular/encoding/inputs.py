@@ -109,9 +109,7 @@ class Encoding:
             unknown = (column.places(cells) < 0) & ~cells.missing
             n_unknown, n = int(unknown.sum()), len(cells) - cells.n_missing
             if 2 * n_unknown > n:
-                strange, _ = cells.take(unknown).distinct()
-                found = f"column {column.name!r}: {n_unknown} of {n} cells hold no frequent text of the training"
-                notices.append(f"{found}: {_listed(strange)}; the model knows {_listed(column.levels)}")
+                notices.append(notice_of_unknown(column, n_unknown, n, cells.take(unknown).distinct()[0]))
         return notices
 
     def check_columns(self, names: Collection[str]) -> None:
@@ -281,6 +279,18 @@ def suggestion(name: str, names: Collection[str]) -> str:
     return f" (did you mean {folded[nearest[0]]!r}?)" if nearest else ""
 
 
+def notice_of_unknown(column: CategoryColumn, n_unknown: int, n: int, strange: Sequence[Any]) -> str:
+    """Return a sentence about the texts of a column that are unknown in `n_unknown` of `n` cells."""
+    found = f"column {column.name!r}: {n_unknown} of {n} cells hold no frequent text of the training"
+    return f"{found}: {_listed(strange)}; the model knows {_listed(column.levels)}"
+
+
+def numbers_as_texts(cells: Cells) -> Cells:
+    """Return numbers as the texts that they stand for."""
+    given = zip(cells.values.tolist(), cells.missing.tolist(), strict=True)
+    return texts(cells.name, [None if is_missing else value for value, is_missing in given])
+
+
 def _listed(texts: Sequence[Any]) -> str:
     return ", ".join(map(repr, texts[:MAX_SHOWN])) + (", …" if len(texts) > MAX_SHOWN else "")
 
@@ -307,8 +317,7 @@ def _of_kind(cells: Cells, column: Column) -> Cells:
             truths = np.array([*(word == "true" for word in words), False])
             return numbers(cells.name, truths[places].astype(np.float64), cells.missing)
     if isinstance(column, CategoryColumn) and cells.kind == "numbers" and column.has_numbers:
-        given = zip(cells.values.tolist(), cells.missing.tolist(), strict=True)
-        return texts(cells.name, [None if is_missing else value for value, is_missing in given])
+        return numbers_as_texts(cells)
     _check_kind(cells, wanted)
     return cells
 
