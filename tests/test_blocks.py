@@ -1,7 +1,6 @@
 """Tables in blocks of rows: the same cells, types, notices and errors as the whole table, in bounded memory."""
 
 import gzip
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from fastbp.tables import blocks, parquet_blocks, streams
 from fastbp.tables.kinds import Reading
 from fastbp.tables.loading import Source
 from fastbp.tables.reading import read_table
-from fastbp.tables.streams import Part, Stream, stream_of
+from fastbp.tables.streams import stream_of
 
 N_ROWS = 400
 
@@ -72,7 +71,7 @@ def with_lines(lines: dict[int, str]) -> str:
 
 
 PLAIN = text_of(table())
-ODD = {k: "sensor off" for k in range(100, 115)}
+ODD = dict.fromkeys(range(100, 115), "sensor off")
 STREAMED = {
     "plain": PLAIN,
     "a byte-order mark": "\ufeff" + PLAIN,
@@ -86,8 +85,8 @@ STREAMED = {
     "odd cells": changed(0, ODD | {300: "broken"}),
     "an odd first cell": changed(0, {1: "cm"}),
     "a row of units": changed(0, {1: "cm"}).replace("cm,-5", "cm,pieces"),
-    "missing in numbers": changed(1, {k: "unknown" for k in range(70, 200)}),
-    "a block without a known cell": changed(1, {k: "" for k in range(60, 220)}),
+    "missing in numbers": changed(1, dict.fromkeys(range(70, 200), "unknown")),
+    "a block without a known cell": changed(1, dict.fromkeys(range(60, 220), "")),
     "floats among whole numbers": changed(1, {333: "9007199254740993", 390: "0.5"}),
     "whole numbers beyond 2^53": changed(1, {333: "9007199254740993"}),
     "grouped thousands": changed(1, {350: '"1,234"', 360: '"-2,000,000"'}),
@@ -96,7 +95,7 @@ STREAMED = {
     "codes that are almost numbers": changed(4, {k: str(k) for k in range(1, 385)}),
     "codes with leading zeros": changed(4, {k: f"{k:04d}" for k in range(1, 401)}),
     "few leading zeros": changed(4, {k: "007" if k == 250 else str(k) for k in range(1, 401)}),
-    "quoted line ends": changed(2, {k: '"a\nb,""c"""' for k in (10, 11, 200, 399)}),
+    "quoted line ends": changed(2, dict.fromkeys((10, 11, 200, 399), '"a\nb,""c"""')),
     "a repeated header": with_lines({200: "size,count,kind,day,code,y\n", 300: "size,count,kind,day,code,y\n"}),
     "blank lines": with_lines({130: "\n", 131: "\n", 380: "\r\n"}),
     "short rows": with_lines({130: "1.5,2\n", 380: "1\n"}),
@@ -156,7 +155,7 @@ def reading_of(path: Path) -> Reading:
     return Reading(typed.reading.decimal_mark, typed.reading.odd, numbers, texts)
 
 
-def streamed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def streamed(path: Path) -> None:
     reading = reading_of(path)
     for used in ({*reading.numbers, *reading.texts, "day"}, {"size"}):
         same(path, reading, used & {*read_table(path).cells.columns})
@@ -164,24 +163,23 @@ def streamed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     same(path, bare, {"size"})
 
 
+@pytest.mark.usefixtures("no_whole")
 @pytest.mark.parametrize("case", STREAMED)
-def test_blocks_are_the_whole_table(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_whole: None) -> None:
-    streamed(written(tmp_path, STREAMED[case]), monkeypatch)
+def test_blocks_are_the_whole_table(case: str, tmp_path: Path) -> None:
+    streamed(written(tmp_path, STREAMED[case]))
 
 
+@pytest.mark.usefixtures("no_whole")
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le"])
-def test_blocks_of_other_encodings_are_the_whole_table(
-    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_whole: None
-) -> None:
-    streamed(written(tmp_path, STREAMED["quoted line ends"].encode(encoding)), monkeypatch)
+def test_blocks_of_other_encodings_are_the_whole_table(encoding: str, tmp_path: Path) -> None:
+    streamed(written(tmp_path, STREAMED["quoted line ends"].encode(encoding)))
 
 
-def test_blocks_of_gzip_with_several_members_are_the_whole_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_whole: None
-) -> None:
+@pytest.mark.usefixtures("no_whole")
+def test_blocks_of_gzip_with_several_members_are_the_whole_table(tmp_path: Path) -> None:
     data = PLAIN.encode()
     packed = gzip.compress(data[:5000]) + gzip.compress(data[5000:]) + b"\0" * 700
-    streamed(written(tmp_path, packed), monkeypatch)
+    streamed(written(tmp_path, packed))
 
 
 @pytest.mark.parametrize("case", WHOLE)
@@ -194,7 +192,8 @@ def test_other_tables_are_read_as_a_whole(case: str, tmp_path: Path, monkeypatch
     assert read
 
 
-def test_blocks_of_parquet_are_the_whole_table(tmp_path: Path, no_whole: None) -> None:
+@pytest.mark.usefixtures("no_whole")
+def test_blocks_of_parquet_are_the_whole_table(tmp_path: Path) -> None:
     frame = pl.DataFrame(
         {
             "size": np.arange(1000) / 8,
