@@ -13,7 +13,6 @@ from threading import Event, Thread
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.status import Status
 
 from fastbp.report.words import validation_words
 from fastbp.results import Progress
@@ -21,11 +20,6 @@ from fastbp.results import Progress
 _SECONDS_BETWEEN_UPDATES = 0.05
 _SECONDS_TO_FIRST_LINE = 0.5
 _SECONDS_BETWEEN_LINES = 5.0
-
-
-def waiting(what: str, is_quiet: bool) -> Status:
-    """Return a context in which a terminal shows what the command is doing."""
-    return Console(stderr=True, quiet=is_quiet).status(what)
 
 
 class PhaseProgress:
@@ -96,7 +90,8 @@ def _amount(unit: str, done: int, total: int) -> str:
     if done == total == 0:
         return ""
     if unit == "bytes":
-        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB" if total else f"{done / 1e6:,.1f} MB"
+        size, name = (1e6, "MB") if max(done, total) >= 1e6 else (1e3, "kB")
+        return f"{done / size:,.1f} of {total / size:,.1f} {name}" if total else f"{done / size:,.1f} {name}"
     return f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
 
 
@@ -125,6 +120,7 @@ class TrainingProgress:
         self._n_finished = 0
         self._epochs_of: dict[int, int] = {}  # by network; the maximum once its training has ended
         self._next_update = 0.0
+        self._first: tuple[float, int] | None = None  # when the first epoch had ended, and the epochs until then
         self._started = time.perf_counter()
 
     @property
@@ -163,13 +159,17 @@ class TrainingProgress:
         self._n_networks = max(self._n_networks, progress.network + 1)
         self._epochs_of[progress.network] = self._max_epochs if progress.is_over else progress.epoch
         now = time.perf_counter()
+        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
+        self._first = self._first or (now, done)
         if now < self._next_update and not progress.is_over:
             return
         self._next_update = now + _SECONDS_BETWEEN_UPDATES
         network = f"{self._n_finished}/{self._n_networks}"
         losses = f"training loss {progress.loss:.4f}  validation {self._metric} {progress.validation_loss:.4f}"
         text = f"epoch {progress.epoch}  {losses}"
-        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
+        if done > self._first[1] and done < total:  # a network may end early, and no later
+            seconds = (now - self._first[0]) / (done - self._first[1]) * (total - done)
+            text += f"  at most {seconds:,.0f} s left"
         self._bar.update(self._task, total=total, completed=done, network=network, description=text)
         if self._log is not None:
             self._log.line = f"network {network}  {text}"
@@ -184,7 +184,7 @@ class _Log(Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.line = ""
-        self._written = ""
+        self._line_written = self._text_written = ""
         self._since = time.perf_counter()
         self._is_over = Event()
 
@@ -198,15 +198,17 @@ class _Log(Thread):
         """End the thread, and write the last line unless the command failed."""
         self._is_over.set()
         self.join()
-        if is_well and self.line != self._written:
+        if is_well and self.line != self._line_written:
             self._write()
 
     def _write(self) -> None:
-        line = self.line
-        seconds = f" ({time.perf_counter() - self._since:,.0f} s so far)" if line == self._written else ""
-        self._written = line
-        if line:
-            print(line + seconds, file=sys.stderr, flush=True)
+        text = self.line
+        if text == self._line_written:
+            text += f" ({time.perf_counter() - self._since:,.0f} s so far)"
+        self._line_written = self.line
+        if text and text != self._text_written:
+            print(text, file=sys.stderr, flush=True)
+            self._text_written = text
 
 
 class WarmupProgress:

@@ -75,7 +75,7 @@ def train(
     )
 
     from fastbp.command import texts
-    from fastbp.command.progress import TrainingProgress, waiting
+    from fastbp.command.progress import PhaseProgress, TrainingProgress
     from fastbp.tables.preparing import prepare
     from fastbp.tables.reading import read_table
     from fastbp.tabular.encoding.frames import frame_of
@@ -87,11 +87,12 @@ def train(
         options.check_output("--report", report, [data])
         if report.resolve() == model.resolve():
             raise ValueError(f"--report {report} would replace the model")
-    with waiting("reading the table", quiet):
-        table = read_table(data)
+    with PhaseProgress(quiet) as reading:
+        table = read_table(data, reading.of("reading", "bytes"))
         for named in filter(None, (target, group)):
             table.check_single(named)
-        typed = table.typed(keep=(target, group))
+        typed = table.typed(keep=(target, group), report=reading.of("recognising numbers and dates", "columns"))
+        reading("preparing the table", "", 0, 0)
         rows = prepare(frame_of(typed.frame), target, task, group)
     options.check_metric(rows.target, metric)
     name = texts.source_name(data)
