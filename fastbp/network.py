@@ -242,7 +242,7 @@ class Network(NetworkState):
         Parameters
         ----------
         X, y, loss, sample_weight
-            As in `loss`.
+            As in `loss`. A memory map (`numpy.memmap`) in the dtype of the network is read where it is.
         optimizer : SGD, Adam, AdamW, RMSprop, Adagrad or Lion, default SGD(learning_rate=0.01)
         batch_size : int, default 32
             Rows per step. A larger number than n means n.

@@ -1,9 +1,11 @@
 """Checks of rows against the network's shape and the loss, and their conversion to the layout of kernels.
 
+Memory maps are read where they are.
 This file knows losses by their properties. It must not know how rows are used.
 """
 
 from collections.abc import Sequence
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from fastbp import checks
 from fastbp._typing import Array, Floats, Integers
 from fastbp.kernels.packing import padded_rows, target_rows
 from fastbp.kernels.rows import TrainingRows
+from fastbp.kernels.strided import STRIDED, storage_of
 from fastbp.losses import Loss
 from fastbp.runs.loss_check import check_custom_loss
 
@@ -65,7 +68,42 @@ def checked_rows(
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
         weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
-    return TrainingRows(padded_rows(x, dtype), target_rows(values, dtype), classes, weights, n)
+    targets = target_rows(values, dtype)
+    if _is_mapped(x):
+        return TrainingRows(_flat_view(x), targets, classes, weights, n, storage_of(x), STRIDED.address(x.dtype))
+    return TrainingRows(padded_rows(x, dtype), targets, classes, weights, n)
+
+
+def _is_mapped(x: Floats) -> bool:
+    """Tell whether a matrix is a part of a memory map whose rows a kernel can read where they are."""
+    owner: Any = x
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if not isinstance(owner, mmap):
+        return False
+    step, (n, columns) = x.itemsize, x.shape
+    are_rows_apart = x.strides[0] % step == 0 and x.strides[0] >= columns * step
+    return bool(x.flags.aligned and x.strides[1] == step and (are_rows_apart or n == 1))
+
+
+class _FlatView:
+    """The numbers of a matrix from its first to its last one, for NumPy. A kernel only reads them.
+
+    A view that NumPy makes of a read-only map is read-only too, and Numba would compile again for its type.
+    """
+
+    def __init__(self, matrix: Floats) -> None:
+        self._matrix = matrix
+        described = dict(matrix.__array_interface__)
+        described["data"] = (described["data"][0], False)
+        described["shape"] = (int(storage_of(matrix)[1]),)
+        described["strides"] = None
+        self.__array_interface__ = described
+
+
+def _flat_view(matrix: Floats) -> Floats:
+    """Return the numbers of a matrix, with those between its rows, as an array that keeps the matrix alive."""
+    return np.asarray(_FlatView(matrix))
 
 
 def _with_zeros(targets: Array, n: int, n_outputs: int) -> Array:
