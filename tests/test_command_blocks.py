@@ -46,11 +46,7 @@ def table_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet", "-"])
-def test_blocks_are_written_as_the_whole_table_is(
-    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "_SECONDS_TO_FIRST_LINE", 600.0)  # a slow run would write lines of its progress
-
+def test_blocks_are_written_as_the_whole_table_is(name: str, request: pytest.FixtureRequest) -> None:
     def written(table: Path) -> tuple[object, str]:
         result = command("predict", "model.fastbp", table, "-o", name)
         assert result.exit_code == 0, result.stderr

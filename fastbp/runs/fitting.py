@@ -17,7 +17,7 @@ from fastbp.kernels.entries import train
 from fastbp.kernels.layout import Workspace
 from fastbp.kernels.packing import workspace_for
 from fastbp.kernels.rows import TrainingRows
-from fastbp.kernels.run_state import EPOCH, ROW, STALE, STEP, Plan, State
+from fastbp.kernels.run_state import EPOCH, LOSS, ROW, STALE, STEP, WEIGHT, Plan, State
 from fastbp.machine.barrier import ThreadGroup, new_barrier
 from fastbp.results import DivergenceError, History
 from fastbp.runs.rates import evaluate
@@ -50,6 +50,7 @@ def fit(
     after_epoch: Callable[[History], bool] | None,
     n_threads: int | None,
     history: History,
+    n_steps: int | None = None,
 ) -> None:
     """Train for `epochs` epochs, or until `after_epoch` returns True or the plan's patience ends.
 
@@ -68,6 +69,9 @@ def fit(
     history : History
         Each epoch is appended as soon as its slice ends. So the history is complete if an exception ends the call.
 
+    n_steps : int, optional
+        The call ends after so many steps, also in the middle of an epoch. Default: no limit.
+
     Raises
     ------
     DivergenceError
@@ -84,11 +88,13 @@ def fit(
     job = Job(rows, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     since_epoch = 0.0  # seconds since the last epoch ended
+    last = np.inf if n_steps is None else int(state.counts[STEP]) + n_steps
     _load(job)
     with ThreadPool(counts) as pool:
-        while (done := len(history.loss) - before) < epochs:
+        while (done := len(history.loss) - before) < epochs and state.counts[STEP] < last:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # completed steps of this epoch
             left = (1 if after_epoch is not None else epochs - done) * steps_per_epoch - steps_in
+            left = int(min(left, last - state.counts[STEP]))
             rates = evaluate(learning_rate, int(state.counts[STEP]), pool.steps(min(slice_steps, left)))
             losses = np.empty((steps_in + rates.size) // steps_per_epoch)
             started = time.perf_counter()
@@ -109,6 +115,16 @@ def fit(
                 raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
             if ended and after_epoch is not None and after_epoch(history):
                 break
+
+
+def end_epoch(state: State, learning_rate: LearningRate, history: History) -> None:
+    """End an epoch after the steps that it has made so far, and append its loss to the history."""
+    loss, weight = state.sums[LOSS], state.sums[WEIGHT]
+    history.loss.append(float(loss / weight) if weight > 0 else np.nan)
+    history.learning_rate.append(float(evaluate(learning_rate, int(state.counts[STEP]) - 1, 1)[0]))
+    state.sums[LOSS] = state.sums[WEIGHT] = 0
+    state.counts[ROW] = 0
+    state.counts[EPOCH] += 1
 
 
 def _thread_counts(batch_size: int, work: int, steps: int, lanes: int) -> list[int]:

@@ -21,7 +21,16 @@ from fastbp.runs.loss_check import check_custom_loss
 
 
 def checked_rows(
-    X: Any, y: Any, sample_weight: Any, sizes: Sequence[int], loss: Loss, dtype: npt.DTypeLike, of: str = ""
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    sizes: Sequence[int],
+    loss: Loss,
+    dtype: npt.DTypeLike,
+    of: str = "",
+    *,
+    is_copied: bool = False,
+    exponent: int | None = None,
 ) -> TrainingRows:
     """Return rows to train on or to evaluate, or raise.
 
@@ -41,6 +50,10 @@ def checked_rows(
         Dtype of the network.
     of : str, default ""
         Text before the names of the arguments in error messages, such as "validation ".
+    is_copied : bool, default False
+        Whether a memory map is copied, too.
+    exponent : int, optional
+        The weights are divided by this power of 2. Default: `weight_exponent` of these weights.
 
     Returns
     -------
@@ -67,9 +80,9 @@ def checked_rows(
         check_custom_loss(loss, values)
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
-        weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
+        weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype, exponent)
     targets = target_rows(values, dtype)
-    if _is_mapped(x):
+    if not is_copied and _is_mapped(x):
         return TrainingRows(_flat_view(x), targets, classes, weights, n, storage_of(x), STRIDED.address(x.dtype))
     return TrainingRows(padded_rows(x, dtype), targets, classes, weights, n)
 
@@ -153,7 +166,7 @@ def _check_range(name: str, y: Floats, loss: Loss) -> None:
         raise ValueError(f"{name} must hold probabilities for {loss.name}, but row {row} adds up to {y[row].sum()}")
 
 
-def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floats:
+def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike, exponent: int | None) -> Floats:
     """Return a weight for each row, or raise."""
     weights = checks.finite(name, value, dtype)
     if weights.shape != (n,):
@@ -169,5 +182,11 @@ def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floa
         raise ValueError(f"{name} must have a finite sum, got {total}")
     # Only the ratios of weights matter. A power of 2 as a factor changes no ratio, and with the largest weight at about
     # 1, products of weights and losses do not overflow. The result is a copy; for a view, Numba would compile again.
-    scaled: Floats = np.ldexp(weights, -np.frexp(weights.max())[1]).astype(dtype)
+    exponent = weight_exponent(weights) if exponent is None else exponent
+    scaled: Floats = np.ldexp(weights, -exponent).astype(dtype)
     return scaled
+
+
+def weight_exponent(weights: Array) -> int:
+    """Return the exponent of the largest weight as a power of 2."""
+    return int(np.frexp(np.max(weights))[1])
