@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.rows import TrainingRows
-from fastbp.kernels.run_state import ROW, Plan
+from fastbp.kernels.run_state import EPOCH, LOSS, ROW, WEIGHT, Plan
 from fastbp.results import History
 from fastbp.runs import fitting
 from fastbp.runs.chunks import ChunkedRows, joined, part_of
@@ -54,7 +54,10 @@ class ChunkedRun(Run):
         after_epoch: Callable[[History], bool] | None,
         n_threads: int | None,
         history: History,
-    ) -> None:
+        is_late: Callable[[], bool] | None = None,
+    ) -> bool:
+        if is_late is not None:
+            raise NotImplementedError("a run over chunks ends with an epoch only")
         for _ in range(epochs):
             seconds = 0.0
 
@@ -67,15 +70,22 @@ class ChunkedRun(Run):
                 # of the epoch.
                 plan = plan._replace(rows=(n_steps + 1) * plan.batch_size)
                 started = time.perf_counter()
-                fitting.fit(rows, plan, state, learning_rate, 1, None, n_threads, history, n_steps)
+                fitting.fit(rows, plan, state, learning_rate, 1, None, n_threads, history, n_steps=n_steps)
                 seconds += time.perf_counter() - started
                 return state.order
 
             self._make_epoch(plan, make)
-            fitting.end_epoch(self.state, learning_rate, history)
-            history.seconds.append(seconds)
+            self._end_epoch(learning_rate, seconds, history)
             if after_epoch is not None and after_epoch(history):
                 break
+        return False
+
+    def _end_epoch(self, learning_rate: LearningRate, seconds: float, history: History) -> None:
+        """Append an epoch to the history, and begin the next one."""
+        fitting.append_part(self.state, learning_rate, seconds, history)
+        self.state.sums[[LOSS, WEIGHT]] = 0
+        self.state.counts[ROW] = 0
+        self.state.counts[EPOCH] += 1
 
     def _make_epoch(self, plan: Plan, make: Callable[[TrainingRows, Plan, int], np.ndarray]) -> None:
         """Make the steps of an epoch."""

@@ -5,6 +5,7 @@ It knows numbers and intervals. It must not know how a model is trained.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -35,7 +36,6 @@ from fastbp.tabular.encoding.frames import has_names
 from fastbp.tabular.encoding.target import Quantity
 from fastbp.tabular.settings import (
     BATCH_SIZE,
-    EPOCHS,
     HIDDEN_LAYER_SIZES,
     N_ESTIMATORS,
     NUMBER_METRICS,
@@ -66,8 +66,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
     hidden_layer_sizes : tuple of int, default (256, 256, 256)
         Widths of the hidden layers. An empty tuple makes linear models.
-    epochs : int, default 256
-        Maximum number of passes over the training rows.
+    epochs : int or None, default None
+        Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows:
+        256 (20,000 / n)^1.75 for n rows, and at least 6.
     batch_size : int, default 256
         Rows per minibatch.
     learning_rate : float or None, default None
@@ -78,7 +79,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Epochs without improvement on the held-out rows after which the training of a network ends. None trains all
         epochs.
     time_budget : float or None, default None
-        Seconds after which the training ends. Every network keeps its best epoch so far.
+        Seconds that the whole fit may take, with the encoding of the table and the scores. It exceeds them by a
+        twentieth or two seconds at most, if the encoding leaves time for training. If not all networks and epochs
+        fit, the learning-rate schedule is laid over the steps that do, and a notice in `notices_` says what was left
+        out. The result then differs from run to run.
     n_jobs : int or None, default -1
         Number of networks that are trained at the same time, in threads. -1 means one per core. None means 1, unless
         a `joblib.parallel_config` context says otherwise. The result is the same to the bit.
@@ -136,7 +140,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         metric: NumberMetric | Loss = "rmse",
         quantile: float = 0.5,
         hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,
-        epochs: int = EPOCHS,
+        epochs: int | None = None,
         batch_size: int = BATCH_SIZE,
         learning_rate: float | None = None,
         dropout: float | None = None,
@@ -202,6 +206,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         DivergenceError
             If every network diverged.
         """
+        started = time.monotonic()
         frame, column = training_frame(X), _cells(y)
         check_consistent_length(frame, column)
         data = TrainingData(
@@ -212,7 +217,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             groups=checked_groups(groups, frame),
             validation=checked_validation(validation_data, _cells),
         )
-        self._train(data, has_names(X), executor)
+        self._train(data, has_names(X), executor, started)
         return self
 
     def _settings(self) -> Settings:

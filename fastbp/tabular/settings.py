@@ -19,12 +19,24 @@ NUMBER_METRICS: tuple[NumberMetric, ...] = get_args(NumberMetric)
 
 N_ESTIMATORS = 6
 HIDDEN_LAYER_SIZES = (256, 256, 256)
-EPOCHS = 256
+EPOCHS = 256  # for up to ROWS_OF_EPOCHS rows
+ROWS_OF_EPOCHS, EPOCHS_POWER, LEAST_EPOCHS = 20_000, 1.75, 6  # see `epochs_for`
 BATCH_SIZE = 256
 PATIENCE = 24
 LABEL_SMOOTHING = 0.05
 LEARNING_RATE = {"classification": 0.04, "regression": 0.07}
 DROPOUT = {"classification": 0.15, "regression": 0.0}
+
+
+def epochs_for(n_rows: int) -> int:
+    """Return the default of `epochs` for a table with `n_rows` rows: 256 for up to 20,000 rows, 15 for 100,000.
+
+    It is 256 (20,000 / n_rows)^1.75, and at least 6.
+    """
+    if n_rows <= ROWS_OF_EPOCHS:
+        return EPOCHS
+    share: float = (ROWS_OF_EPOCHS / n_rows) ** EPOCHS_POWER
+    return max(LEAST_EPOCHS, round(EPOCHS * share))
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,9 @@ class Settings:
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
     hidden_layer_sizes : tuple of int, default (256, 256, 256)
         Widths of the hidden layers. An empty tuple makes linear models.
-    epochs : int, default 256
-        Maximum number of passes over the training rows.
+    epochs : int or None, default None
+        Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows;
+        see `epochs_for`.
     batch_size : int, default 256
         Rows per minibatch.
     learning_rate : float or None, default None
@@ -57,7 +70,8 @@ class Settings:
     patience : int or None, default 24
         Epochs without improvement after which the training of a network ends. None trains all epochs.
     time_budget : float or None, default None
-        Seconds after which the training ends. Every network keeps its best epoch so far.
+        Seconds that the whole fit may take, with the encoding of the table and the scores. Fewer networks and fewer
+        epochs are trained if they do not fit. The result then differs from run to run.
     n_threads : int or None, default None
         Number of networks that are trained at the same time. None means one per core.
     seed : int, default 0
@@ -68,7 +82,7 @@ class Settings:
     metric: ClassMetric | NumberMetric | Loss | None = None
     quantile: float = 0.5
     hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES
-    epochs: int = EPOCHS
+    epochs: int | None = None
     batch_size: int = BATCH_SIZE
     learning_rate: float | None = None
     dropout: float | None = None

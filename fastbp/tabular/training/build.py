@@ -23,12 +23,15 @@ from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
-from fastbp.tabular.settings import Settings
+from fastbp.tabular.settings import Settings, epochs_for
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
 from fastbp.tabular.training.pool import train_all
 from fastbp.tabular.training.recipe import check_loss
+
+_FINISHING_SECONDS = 0.1  # of a small table
+_FINISHING_SECONDS_OF_NUMBER = 2e-6  # more seconds for each output of a scored row
 
 
 def build(
@@ -36,6 +39,7 @@ def build(
     settings: Settings,
     callback: Callable[[Progress], object] | None = None,
     executor: Executor | None = None,
+    started: float | None = None,
 ) -> Built:
     """Train networks on a table and make a model of them.
 
@@ -53,6 +57,8 @@ def build(
         ends as after Ctrl-C, but the model does not count as interrupted.
     executor : concurrent.futures.Executor, optional
         Trains the networks in place of threads; see `pool.train_all`.
+    started : float, optional
+        Time of `time.monotonic` at which the time budget begins. Default: now.
 
     Returns
     -------
@@ -65,9 +71,10 @@ def build(
     DivergenceError
         If every network diverged.
     """
-    deadline = time.monotonic() + (math.inf if settings.time_budget is None else settings.time_budget)
-    recipe = recipe_for(settings, data.target)
+    started = time.monotonic() if started is None else started
+    deadline = started + (math.inf if settings.time_budget is None else settings.time_budget)
     data = drop_zero_weights(data)
+    recipe = recipe_for(settings, data.target, len(data.frame))
     if isinstance(recipe.metric, Loss) and recipe.metric.is_custom and isinstance(target := data.target, Quantity):
         mean, std = own_loss.exact_units(target.mean, target.std)
         data = replace(data, target=replace(target, mean=mean, std=std))
@@ -75,8 +82,9 @@ def build(
     has_choice = settings.n_estimators > 1 and not encoding.is_not_bin.all()
     workload = _workload(data, encoding, recipe, settings, has_choice)
     check_loss(workload)
-    trainer = _Trainer(workload, settings, deadline, callback, executor)
-    members = trainer.train([(0, True), (0, False)][: 1 + has_choice])
+    trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor)
+    n_later = settings.n_estimators - 1
+    members = trainer.train([(0, True), (0, False)][: 1 + has_choice], n_later)
     if len(members) == 2:
         members = better_of(members, workload)
     kinds = [member.sees_bins for member in members]
@@ -85,11 +93,34 @@ def build(
     kept = {**asdict(settings), **asdict(recipe)}
     kept["hidden_layer_sizes"] = list(recipe.hidden_layer_sizes)
     kept["metric"] = recipe.metric.describe() if isinstance(recipe.metric, Loss) else recipe.metric
-    return finished(members, workload, encoding, kept, [*notices, *trainer.notices], trainer.is_interrupted)
+    notices = [*notices, *trainer.notices, *_cut_notices(members, settings, recipe)]
+    return finished(members, workload, encoding, kept, notices, trainer.is_interrupted)
 
 
-def recipe_for(settings: Settings, target: Target) -> Recipe:
-    """Return how each network is trained: the settings, with the target's default for each None.
+def _finishing_seconds(workload: Workload) -> float:
+    """Return an estimate of the seconds from the end of the last network to the saved model, for a time budget."""
+    n_numbers = len(workload.scored_rows.y) * workload.target.n_outputs
+    return _FINISHING_SECONDS + _FINISHING_SECONDS_OF_NUMBER * n_numbers
+
+
+def _cut_notices(members: Sequence[Member], settings: Settings, recipe: Recipe) -> list[str]:
+    """Return a sentence on what the time budget left out, if it left anything out."""
+    passes = [member.trained.passes for member in members]
+    is_cut = any(member.trained.is_cut for member in members)
+    if settings.time_budget is None or not (is_cut or len(members) < settings.n_estimators):
+        return []
+    least, most = f"{min(passes):.3g}", f"{max(passes):.3g}"
+    epochs = least if least == most else f"{least} to {most}"
+    each = "each for " if len(members) > 1 else "for "
+    verb = "was" if len(members) == 1 else "were"
+    return [
+        f"{len(members)} of {settings.n_estimators} networks {verb} trained, {each}{epochs} of {recipe.epochs} epochs: "
+        f"time_budget={settings.time_budget:g}"
+    ]
+
+
+def recipe_for(settings: Settings, target: Target, n_rows: int) -> Recipe:
+    """Return how each network is trained: the settings, with the default for the target and the rows for each None.
 
     Raises
     ------
@@ -107,7 +138,7 @@ def recipe_for(settings: Settings, target: Target) -> Recipe:
         metric=metric,
         quantile=settings.quantile,
         hidden_layer_sizes=settings.hidden_layer_sizes,
-        epochs=settings.epochs,
+        epochs=epochs_for(n_rows) if settings.epochs is None else settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=target.default_learning_rate if rate is None else rate,
         dropout=target.default_dropout if dropout is None else dropout,
@@ -188,8 +219,11 @@ class _Trainer:
         self._is_ended = False
         self._n_begun = 0
 
-    def train(self, wanted: Sequence[tuple[int, bool]]) -> list[Member]:
-        """Train a network for each pair of a fold and whether the network sees bins, if there is time left."""
+    def train(self, wanted: Sequence[tuple[int, bool]], n_later: int = 0) -> list[Member]:
+        """Train a network for each pair of a fold and whether the network sees bins, if there is time left.
+
+        A time budget keeps some time for `n_later` further networks.
+        """
         left, first = self._deadline - time.monotonic(), self._n_begun
         if not wanted or self._is_ended or (first and left <= 0):
             return []
@@ -204,6 +238,7 @@ class _Trainer:
                 tasks,
                 n_threads=self._settings.n_threads,
                 time_budget=None if math.isinf(left) else left,
+                n_later=n_later,
                 callback=self._callback,
                 executor=self._executor,
             )

@@ -183,6 +183,10 @@ class Trained(NamedTuple):
         The training loss and the error of the held-out rows after each epoch.
     divergence : DivergenceError or None
         The error that ended the training, if a loss or a parameter became infinite or NaN.
+    passes : float
+        Number of passes over the training rows.
+    is_cut : bool
+        Whether the time budget was too short for all epochs.
     """
 
     network: Network
@@ -191,6 +195,8 @@ class Trained(NamedTuple):
     losses: list[float]
     errors: list[float]
     divergence: DivergenceError | None
+    passes: float = 0.0
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,11 @@ from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
 from fastbp.runs.threads import available_to_jobs, shared_work
 from fastbp.tabular.own_loss import Metric
+from fastbp.tabular.training.pace import EndedError, Pace
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
+
+_LEAST_BESIDE, _LEAST_LATER = 0.05, 0.5  # of `pace.USEFUL_ROWS`, for a network beside the first one and later
 
 
 class Ensemble(NamedTuple):
@@ -52,12 +55,14 @@ def train_all(
     *,
     n_threads: int | None = None,
     time_budget: float | None = None,
+    n_later: int = 0,
     callback: Callable[[Progress], object] | None = None,
     executor: Executor | None = None,
 ) -> Ensemble:
     """Train a network for each task.
 
-    The networks are the same to the bit for any number of threads and any executor, unless the training ends early.
+    The networks are the same to the bit for any number of threads and any executor, unless the training ends early or
+    has a time budget.
 
     Parameters
     ----------
@@ -67,7 +72,10 @@ def train_all(
         Number of networks that are trained at the same time. Default: one per core; in a worker process of joblib or
         Dask, what `OMP_NUM_THREADS` allows. An executor ignores it.
     time_budget : float, optional
-        Seconds after which the networks end with their current epoch. After that, only the first task still begins.
+        Seconds after which the networks end, also in the middle of an epoch; see `pace.Pace`. The network 0 makes a few
+        steps in any case. A network that has too little time to help is left out.
+    n_later : int, default 0
+        Number of networks that are to be trained in the same seconds, after these tasks.
     callback : callable, optional
         Called in this thread with a `Progress` after each epoch of each network, and once more when the training of a
         network has ended. With an executor, only the latter calls are made. If the callback returns True, the training
@@ -85,13 +93,13 @@ def train_all(
     DivergenceError
         If every network diverged.
     KeyboardInterrupt
-        On a second Ctrl-C. The first Ctrl-C ends each network with its current epoch.
+        On a second Ctrl-C. The first Ctrl-C ends each network between two slices of its training.
     """
     reports = _Reports(tasks)
     trainer = _Threads(reports, n_threads or available_to_jobs()) if executor is None else _Futures(reports, executor)
     is_ended = is_interrupted = False
     try:
-        trainer.start(workload, tasks, math.inf if time_budget is None else time_budget)
+        trainer.start(workload, tasks, math.inf if time_budget is None else time_budget, n_later)
         while not reports.are_complete():
             try:
                 progress = reports.next()
@@ -105,6 +113,9 @@ def train_all(
                 trainer.end()
     finally:
         trainer.end()  # after an error, the threads end too
+    is_short = is_ended or time_budget is not None
+    if is_short and tasks[0].network > 0 and not any(reports.outcomes.values()):
+        return Ensemble([], [], 0, is_ended, is_interrupted)  # there was too little time for one more network
     return _ensemble(tasks, reports.outcomes, is_ended, is_interrupted)
 
 
@@ -159,7 +170,7 @@ class _Reports:
 
 
 class _Threads:
-    """Trains tasks in daemon threads. On request, each thread ends its network with the current epoch.
+    """Trains tasks in daemon threads. On request, each thread ends its network after the current slice.
 
     The class starts its own threads, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
     """
@@ -168,23 +179,27 @@ class _Threads:
         self._reports, self._n_threads = reports, n_threads
         self._is_ended = threading.Event()
 
-    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
+    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float, n_later: int) -> None:
         """Start the threads."""
         deadline = time.monotonic() + time_budget
-
-        def is_late() -> bool:
-            return self._is_ended.is_set() or time.monotonic() > deadline
 
         def train_one(k: int) -> Trained | None:
             def watch(epoch: int, loss: float, error: float) -> bool:
                 self._reports.add(Progress(epoch, loss, error, tasks[k].network))
-                return is_late()
+                return self._is_ended.is_set()
 
-            return None if k > 0 and is_late() else train_task(workload, tasks[k], watch)
+            left = deadline - time.monotonic()
+            if tasks[k].network > 0 and (self._is_ended.is_set() or left <= 0):
+                return None
+            n_left = len(tasks) + n_later - k // self._n_threads * self._n_threads
+            pace = Pace(left, -(-n_left // self._n_threads), _least(tasks[k], self._n_threads), self._is_ended.is_set)
+            return train_task(workload, tasks[k], watch, pace)
 
         def report_one(k: int) -> None:
             try:
                 outcome: Any = train_one(k)
+            except EndedError:
+                outcome = None
             except BaseException as error:
                 outcome = error
             self._reports.finish(k, outcome)
@@ -194,7 +209,7 @@ class _Threads:
             threading.Thread(target=work, name="fastbp", daemon=True).start()
 
     def end(self) -> None:
-        """End each network with its current epoch, and begin no other network."""
+        """End each network after its current slice, and begin no other network."""
         self._is_ended.set()
 
 
@@ -205,13 +220,13 @@ class _Futures:
         self._reports, self._executor = reports, executor
         self._futures: list[Future[Trained | None]] = []
 
-    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
+    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float, n_later: int) -> None:
         """Submit the tasks; raise a `TypeError` if they hold a user's loss that another process cannot be sent."""
         if isinstance(self._executor, ProcessPoolExecutor):
             _check_pickled(workload.recipe.metric)
         deadline = time.time() + time_budget  # a clock that other processes and machines share
-        for k, task in enumerate(tasks):
-            future = self._executor.submit(_train_before, deadline, workload, task, k == 0)
+        for k, task in enumerate(tasks):  # an executor is taken to train all of them at the same time
+            future = self._executor.submit(_train_before, deadline, workload, task, 1 + (n_later > 0))
             future.add_done_callback(partial(self._report, k))
             self._futures.append(future)
 
@@ -236,10 +251,17 @@ def _check_pickled(metric: Metric) -> None:
         ) from error
 
 
-def _train_before(deadline: float, workload: Workload, task: Task, is_first: bool) -> Trained | None:
+def _least(task: Task, n_at_once: int) -> float:
+    """Return `Pace`'s `least`: a model needs one network, and a short one beside it helps more than a later one."""
+    return 0.0 if task.network == 0 else _LEAST_BESIDE if task.network < n_at_once else _LEAST_LATER
+
+
+def _train_before(deadline: float, workload: Workload, task: Task, n_rounds: int) -> Trained | None:
     """Train a network until a time of the system's clock; return None if it is too late to begin."""
-
-    def is_late(*_: float) -> bool:
-        return time.time() > deadline
-
-    return None if is_late() and not is_first else train_task(workload, task, is_late)
+    left = deadline - time.time()
+    if left <= 0 and task.network > 0:
+        return None
+    try:
+        return train_task(workload, task, pace=Pace(left, n_rounds, _least(task, 2)))
+    except EndedError:
+        return None
