@@ -17,8 +17,10 @@ from fastbp.results import History, Progress
 from fastbp.runs import checkpoint
 from fastbp.runs.chunked_run import ChunkedRun
 from fastbp.runs.chunks import ChunkedRows, Chunks, are_chunks, checked_chunks
+from fastbp.runs.display import Display, outlet_for
 from fastbp.runs.network_answers import NetworkAnswers
 from fastbp.runs.run import Patience, Run
+from fastbp.runs.run_progress import progress_of
 from fastbp.runs.training_rows import checked_rows
 
 
@@ -91,6 +93,7 @@ class Network(NetworkAnswers):
         l2_penalty: float = 0.0,
         patience: int | None = None,
         restore_best: bool = True,
+        verbose: bool | None = None,
     ) -> History: ...
 
     def fit(
@@ -113,6 +116,7 @@ class Network(NetworkAnswers):
         l2_penalty: float = 0.0,
         patience: int | None = None,
         restore_best: bool = True,
+        verbose: bool | None = None,
     ) -> History:
         """Train by minibatch gradient descent, starting from the current parameters.
 
@@ -161,6 +165,10 @@ class Network(NetworkAnswers):
         restore_best : bool, default True
             Whether a fit with `patience` ends with the parameters of its best epoch. The optimizer keeps the state of
             the last step.
+        verbose : bool, optional
+            Whether the progress is shown: epochs, rows, losses, and the time that is left. A notebook shows a bar, a
+            terminal a line on stderr, and a log gets a line every five seconds. Default: only in a notebook, and only
+            if the fit takes more than half a second.
 
         Returns
         -------
@@ -187,6 +195,7 @@ class Network(NetworkAnswers):
         dropout, penalty = checks.fraction("dropout", dropout), checks.not_negative("l2_penalty", l2_penalty)
         limit = None if patience is None else checks.whole_number("patience", patience, 1)
         restore_best = checks.flag("restore_best", restore_best)
+        verbose = None if verbose is None else checks.flag("verbose", verbose)
         rows: TrainingRows | ChunkedRows
         run_over: Callable[..., Run] = Run
         shape = self._sizes, resolved, self._dtype
@@ -228,15 +237,18 @@ class Network(NetworkAnswers):
                 keep()  # so that a callback can save a network whose training can be continued
                 return callback(progress._replace(model=self)) if callback is not None else None
 
+            history = History()
             try:
-                return run.fit(
-                    epochs,
-                    optimizer.learning_rate,
-                    validate=validate,
-                    patience=None if limit is None else Patience(limit),
-                    callback=None if callback is None else after_epoch,
-                    n_threads=n_threads,
-                )
+                with Display(progress_of(run, epochs, history), outlet_for(verbose), is_brief_shown=verbose is True):
+                    return run.fit(
+                        epochs,
+                        optimizer.learning_rate,
+                        validate=validate,
+                        patience=None if limit is None else Patience(limit),
+                        callback=None if callback is None else after_epoch,
+                        n_threads=n_threads,
+                        history=history,
+                    )
             finally:
                 keep()
                 if restore_best:

@@ -14,6 +14,7 @@ import pytest
 from command_line import FEW, command, error, run, write_table
 
 from fastbp.command import progress
+from fastbp.runs import display
 from fastbp.tables import blocks, parquet_blocks, streams
 from fastbp.tabular.model import TableModel
 
@@ -132,8 +133,8 @@ def test_a_log_tells_rows_and_the_time_that_is_left(name: str, monkeypatch: pyte
         return predict(self, *arguments)
 
     monkeypatch.setattr(TableModel, "predict", slow)
-    monkeypatch.setattr(progress, "_SECONDS_TO_FIRST_LINE", 0.02)
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.02)
+    monkeypatch.setattr(display, "SECONDS_TO_FIRST_LINE", 0.02)
+    monkeypatch.setattr(display.LogLines, "seconds_between", 0.02)
     result = command("predict", "model.fastbp", name, "-o", "out.csv")
     lines = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
     assert len(lines) == len({*lines}) > 3
@@ -142,8 +143,8 @@ def test_a_log_tells_rows_and_the_time_that_is_left(name: str, monkeypatch: pyte
 
 
 def test_reading_a_table_to_train_on_tells_how_much_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_SECONDS_TO_FIRST_LINE", 0.02)
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.02)
+    monkeypatch.setattr(display, "SECONDS_TO_FIRST_LINE", 0.02)
+    monkeypatch.setattr(display.LogLines, "seconds_between", 0.02)
     show = progress.PhaseProgress.__call__
 
     def slow(self: progress.PhaseProgress, *arguments: Any) -> None:

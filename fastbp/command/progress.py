@@ -1,14 +1,12 @@
 """The progress of a command on stderr: a bar on a terminal, a line every few seconds in a log.
 
-May import `results` and `report.words`. It must not know how networks are trained or kernels are compiled.
+It must not know how networks are trained or kernels are compiled.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from threading import Event, Thread
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -16,10 +14,10 @@ from rich.progress import Progress as Bar
 
 from fastbp.report.words import validation_words
 from fastbp.results import Progress
+from fastbp.runs import display
+from fastbp.runs.display import Display, Line, LogLines
 
 _SECONDS_BETWEEN_UPDATES = 0.05
-_SECONDS_TO_FIRST_LINE = 0.5
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 class PhaseProgress:
@@ -78,7 +76,7 @@ class PhaseProgress:
             return
         self._next_update = now + _SECONDS_BETWEEN_UPDATES
         text = _amount(unit, done, total)
-        if 0 < done < total and now - self._started > _SECONDS_TO_FIRST_LINE:
+        if 0 < done < total and now - self._started > display.SECONDS_TO_FIRST_LINE:
             text += f", {(now - self._started) / done * (total - done):,.0f} s left"
         self._bar.update(self._task, total=total or None, completed=done, phase=phase, description=text)
         if self._log is not None:
@@ -175,40 +173,12 @@ class TrainingProgress:
             self._log.line = f"network {network}  {text}"
 
 
-class _Log(Thread):
-    """Writes the latest `line`: in the first second, every few seconds, and at the end.
-
-    If nothing new is known, the seconds so far stand behind the line.
-    """
+class _Log(Display):
+    """Writes the latest `line`: in the first second, every few seconds, and at the end unless the command failed."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
+        super().__init__(lambda _: Line(self.line), LogLines())
         self.line = ""
-        self._line_written = self._text_written = ""
-        self._since = time.perf_counter()
-        self._is_over = Event()
-
-    def run(self) -> None:
-        wait = _SECONDS_TO_FIRST_LINE
-        while not self._is_over.wait(wait):
-            self._write()
-            wait = _SECONDS_BETWEEN_LINES
-
-    def stop(self, is_well: bool) -> None:
-        """End the thread, and write the last line unless the command failed."""
-        self._is_over.set()
-        self.join()
-        if is_well and self.line != self._line_written:
-            self._write()
-
-    def _write(self) -> None:
-        text = self.line
-        if text == self._line_written:
-            text += f" ({time.perf_counter() - self._since:,.0f} s so far)"
-        self._line_written = self.line
-        if text and text != self._text_written:
-            print(text, file=sys.stderr, flush=True)
-            self._text_written = text
 
 
 class WarmupProgress:

@@ -45,6 +45,17 @@ class ChunkedRun(Run):
         super().__init__(parameters, chunks.none, batch_size=batch_size, **options)
         self.plan = self.plan._replace(batch_size=batch_size)
         self._chunks, self._drop_last = chunks, drop_last
+        self._rows_before = 0  # of complete parts of an epoch, in all epochs so far
+        self._rows_per_epoch = 0  # as soon as the first epoch is complete
+
+    @property
+    def rows_seen(self) -> int:
+        """Number of rows in the steps so far, with repetitions. Another thread may ask during a step."""
+        return self._rows_before + int(self.state.counts[ROW])
+
+    def rows_in_all(self, epochs: int) -> int:
+        """Return the number of rows in the steps of so many epochs; 0 before the first epoch has ended."""
+        return epochs * self._rows_per_epoch
 
     def _run(
         self,
@@ -65,13 +76,14 @@ class ChunkedRun(Run):
                 """Make steps over rows, and return the numbers of the rows in the order of the steps."""
                 nonlocal seconds
                 state = self.state._replace(order=np.arange(rows.rows))
-                state.counts[ROW] = 0
                 # With one more batch in the plan, compiled code does not take the last of these steps for the last one
                 # of the epoch.
                 plan = plan._replace(rows=(n_steps + 1) * plan.batch_size)
                 started = time.perf_counter()
                 fitting.fit(rows, plan, state, learning_rate, 1, None, n_threads, history, n_steps=n_steps)
                 seconds += time.perf_counter() - started
+                self._rows_before += n_steps * plan.batch_size
+                state.counts[ROW] = 0
                 return state.order
 
             self._make_epoch(plan, make)
@@ -84,8 +96,8 @@ class ChunkedRun(Run):
         """Append an epoch to the history, and begin the next one."""
         fitting.append_part(self.state, learning_rate, seconds, history)
         self.state.sums[[LOSS, WEIGHT]] = 0
-        self.state.counts[ROW] = 0
         self.state.counts[EPOCH] += 1
+        self._rows_per_epoch = self._rows_per_epoch or self._rows_before
 
     def _make_epoch(self, plan: Plan, make: Callable[[TrainingRows, Plan, int], np.ndarray]) -> None:
         """Make the steps of an epoch."""

@@ -21,7 +21,7 @@ from fastbp.kernels.input_factors import input_factors_of, no_input_factors
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.packing import aligned_zeros
 from fastbp.kernels.rows import TrainingRows
-from fastbp.kernels.run_state import BEST, STALE, STEP, Plan, State
+from fastbp.kernels.run_state import BEST, EPOCH, ROW, STALE, STEP, Plan, State
 from fastbp.kernels.shuffling import RandomState, shuffle_address
 from fastbp.kernels.steps import first_moments, step_address
 from fastbp.losses import Loss
@@ -197,6 +197,15 @@ class Run:
     def step(self) -> int:
         """Number of steps that the optimizer has made."""
         return int(self.state.counts[STEP])
+
+    @property
+    def rows_seen(self) -> int:
+        """Number of rows in the steps so far, with repetitions. Another thread may ask during a step."""
+        return int(self.state.counts[EPOCH]) * self.plan.rows + int(self.state.counts[ROW])
+
+    def rows_in_all(self, epochs: int) -> int:
+        """Return the number of rows in the steps of so many epochs; 0 if nobody knows."""
+        return epochs * self.plan.rows
 
     @property
     def steps_per_epoch(self) -> int:
