@@ -1,6 +1,9 @@
 """A time budget: what it bounds, where it ends a training, and the learning rates of the steps that fit."""
 
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -8,9 +11,10 @@ from test_recipe import RECIPE, table, trained_on, twin
 
 from fastbp.runs import fitting
 from fastbp.schedules import LogarithmicCosine
-from fastbp.tabular import TabularClassifier, TabularRegressor
+from fastbp.tabular import TabularClassifier, TabularRegressor, settings
 from fastbp.tabular.encoding.target import Quantity
 from fastbp.tabular.settings import Settings, epochs_for
+from fastbp.tabular.training import build, pool, recipe
 from fastbp.tabular.training.build import recipe_for
 from fastbp.tabular.training.pace import USEFUL_ROWS, EndedError, Pace
 
@@ -135,9 +139,11 @@ def test_a_round_of_networks_gets_its_share_only_if_each_can_see_enough_rows(sec
 
 def test_a_network_that_may_be_left_out_ends_without_a_judging_if_its_time_is_too_short():
     machine = Machine(6 / (USEFUL_ROWS // 256))
-    with pytest.raises(EndedError):
-        machine.train(Pace(2, least=0.5, clock=machine.clock))
-    assert machine.now - 100 < 0.5
+    for seconds in (0.1, 2):
+        began = machine.now
+        with pytest.raises(EndedError):
+            machine.train(Pace(seconds, least=0.5, clock=machine.clock))
+        assert machine.now - began < 0.5
     assert machine.train(Pace(4, least=0.5, clock=machine.clock))
 
 
@@ -197,7 +203,7 @@ def test_a_budget_that_the_encoding_has_spent_makes_one_network_of_a_few_steps()
     assert notice.startswith("1 of 6 networks was trained, for 0.")
 
 
-# --- epochs by the number of rows -----------------------------------------------------------------------------------
+# --- networks and epochs by the number of rows ------------------------------------------------------------------
 
 
 def test_large_tables_are_trained_for_fewer_epochs():
@@ -217,3 +223,53 @@ def test_the_number_of_epochs_can_be_given_and_is_kept_by_the_model():
         assert model.epochs == epochs
         assert model.model_.about["settings"]["epochs"] == len(model.model_.about["networks"]) * wanted
         assert model.model_.about["networks"][0]["epochs"] == wanted
+
+
+@pytest.fixture
+def large_rows(monkeypatch):
+    """Treat tables of more than 100 rows as large."""
+    for module in (settings, build):
+        monkeypatch.setattr(module, "LARGE_ROWS", 100)
+
+
+@dataclass(frozen=True)
+class Planned(Quantity):
+    """Judges the epochs of a network by given errors."""
+
+    errors: Iterator[int] = field(default_factory=lambda: iter(()))
+
+    def validation_error(self, *_):
+        return float(next(self.errors))
+
+
+@pytest.mark.usefixtures("large_rows")
+@pytest.mark.parametrize(("best", "n_networks"), [(1, 6), (7, 6), (8, 5), (11, 4), (15, 4)])
+def test_later_networks_of_a_large_table_take_the_best_number_of_epochs_of_the_first_ones(
+    monkeypatch, best, n_networks
+):
+    errors = defaultdict(lambda: iter([*range(best, 0, -1), *[best + 1] * 99]))
+    train_task = recipe.train_task
+
+    def judged_by_plan(workload, task, *watch_and_pace):
+        target = Planned(**vars(workload.target), errors=errors[task.network])
+        return train_task(replace(workload, target=target), task, *watch_and_pace)
+
+    monkeypatch.setattr(pool, "train_task", judged_by_plan)
+    X, y = large_table(500)
+    model = TabularRegressor(hidden_layer_sizes=(4,), batch_size=32, n_jobs=1).fit(X, y)
+    assert model.model_.about["settings"]["epochs"] == epochs_for(500) == 15
+    epochs = [network["epochs"] for network in model.model_.about["networks"]]
+    assert len(epochs) == n_networks
+    n_first = epochs.count(15) if best < 15 else 2
+    assert 1 <= n_first <= 2
+    assert epochs[n_first:] == [best] * (n_networks - n_first)
+
+
+@pytest.mark.usefixtures("large_rows")
+def test_numbers_of_networks_and_epochs_that_are_given_are_kept():
+    X, y = large_table(500)
+    y = np.random.default_rng(1).permutation(y)  # more epochs only overfit
+    options = {"hidden_layer_sizes": (4,), "batch_size": 32}
+    model = TabularRegressor(**options, epochs=7).fit(X, y)
+    assert [network["epochs"] for network in model.model_.about["networks"]] == [7] * 6
+    assert len(TabularRegressor(**options, n_estimators=8).fit(X, y).model_.networks) == 8

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fastbp.tabular.settings import EPOCHS, LEARNING_RATE, ROWS_OF_EPOCHS, ClassMetric, NumberMetric, Settings
+from fastbp.tabular.settings import (
+    EPOCHS,
+    LARGE_ROWS,
+    LEARNING_RATE,
+    LEAST_ESTIMATORS,
+    N_ESTIMATORS,
+    ClassMetric,
+    NumberMetric,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from fastbp.tabular.encoding.target import Target as TargetColumn
@@ -63,7 +72,14 @@ Quantile = Annotated[
     ),
 ]
 Estimators = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Number of networks, whose predictions are averaged.")
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help=f"Number of networks, whose predictions are averaged. Default: {N_ESTIMATORS}, or for more than "
+        f"{LARGE_ROWS} rows {LEAST_ESTIMATORS} to {N_ESTIMATORS}.",
+        show_default=False,
+    ),
 ]
 HiddenLayers = Annotated[
     str,
@@ -76,7 +92,7 @@ Epochs = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help=f"Maximum number of epochs of each network. Default: {EPOCHS} for up to {ROWS_OF_EPOCHS} rows, and fewer "
+        help=f"Maximum number of epochs of each network. Default: {EPOCHS} for up to {LARGE_ROWS} rows, and fewer "
         "for more rows.",
         show_default=False,
     ),

@@ -47,7 +47,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     """The common part of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
-        "n_estimators": [_COUNT],
+        "n_estimators": [_COUNT, None],
         "hidden_layer_sizes": [tuple, list],
         "epochs": [_COUNT, None],
         "batch_size": [_COUNT],
@@ -76,7 +76,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         given = self.random_state
         is_seed = isinstance(given, Integral)
         return Settings(
-            n_estimators=int(self.n_estimators),
+            n_estimators=None if self.n_estimators is None else int(self.n_estimators),
             metric=self.metric,
             quantile=float(getattr(self, "quantile", 0.5)),
             hidden_layer_sizes=tuple(map(_plain, self.hidden_layer_sizes)),
@@ -176,9 +176,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return a fitted estimator from a file that `save` or the command `fastbp train` wrote.
 
-        The estimator predicts the same to the bit. Its parameters are those of the training. A learning rate,
-        dropout rate or number of epochs of None is replaced by what was used, `random_state` is the seed, and
-        `callback` is None.
+        The estimator predicts the same to the bit. Its parameters are those of the training. A learning rate, dropout
+        rate, number of networks or number of epochs of None is replaced by what was used, `random_state` is the seed,
+        and `callback` is None.
 
         Parameters
         ----------

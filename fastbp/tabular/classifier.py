@@ -39,7 +39,6 @@ from fastbp.tabular.settings import (
     CLASS_METRICS,
     HIDDEN_LAYER_SIZES,
     LABEL_SMOOTHING,
-    N_ESTIMATORS,
     PATIENCE,
     ClassMetric,
 )
@@ -55,15 +54,17 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     Parameters
     ----------
-    n_estimators : int, default 6
-        Number of networks. One network takes a sixth of the time and is a little less accurate.
+    n_estimators : int or None, default None
+        Number of networks. None means 6, or for more than 20,000 rows 4 to 6, so that all of them take at most 4 times
+        `epochs` epochs. One network takes less time and is a little less accurate.
     metric : {"log_loss", "accuracy", "auc"}, default "log_loss"
         Metric on the held-out rows that chooses the best epoch of each network.
     hidden_layer_sizes : tuple of int, default (256, 256, 256)
         Widths of the hidden layers. An empty tuple makes linear models.
     epochs : int or None, default None
         Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows:
-        256 (20,000 / n)^1.75 for n rows, and at least 6.
+        256 (20,000 / n)^1.75 for n rows, and at least 6. The networks after the first two ones then take only as many
+        epochs as the first ones had at their best.
     batch_size : int, default 256
         Rows per minibatch.
     learning_rate : float or None, default None
@@ -136,7 +137,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     def __init__(
         self,
         *,
-        n_estimators: int = N_ESTIMATORS,
+        n_estimators: int | None = None,
         metric: ClassMetric = "log_loss",
         hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,
         epochs: int | None = None,

@@ -37,7 +37,6 @@ from fastbp.tabular.encoding.target import Quantity
 from fastbp.tabular.settings import (
     BATCH_SIZE,
     HIDDEN_LAYER_SIZES,
-    N_ESTIMATORS,
     NUMBER_METRICS,
     PATIENCE,
     NumberMetric,
@@ -55,8 +54,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_estimators : int, default 6
-        Number of networks. One network takes a sixth of the time and is a little less accurate.
+    n_estimators : int or None, default None
+        Number of networks. None means 6, or for more than 20,000 rows 4 to 6, so that all of them take at most 4 times
+        `epochs` epochs. One network takes less time and is a little less accurate.
     metric : {"rmse", "mae", "quantile"} or Loss, default "rmse"
         Loss that is trained, and metric on the held-out rows that chooses the best epoch of each network. "rmse"
         predicts the mean, "mae" the median and "quantile" a quantile. `fastbp.losses.huber(delta)` and
@@ -68,7 +68,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Widths of the hidden layers. An empty tuple makes linear models.
     epochs : int or None, default None
         Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows:
-        256 (20,000 / n)^1.75 for n rows, and at least 6.
+        256 (20,000 / n)^1.75 for n rows, and at least 6. The networks after the first two ones then take only as many
+        epochs as the first ones had at their best.
     batch_size : int, default 256
         Rows per minibatch.
     learning_rate : float or None, default None
@@ -136,7 +137,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        n_estimators: int = N_ESTIMATORS,
+        n_estimators: int | None = None,
         metric: NumberMetric | Loss = "rmse",
         quantile: float = 0.5,
         hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,

@@ -17,10 +17,11 @@ NumberMetric = Literal["rmse", "mae", "quantile"]
 CLASS_METRICS: tuple[ClassMetric, ...] = get_args(ClassMetric)
 NUMBER_METRICS: tuple[NumberMetric, ...] = get_args(NumberMetric)
 
-N_ESTIMATORS = 6
+LARGE_ROWS = 20_000  # a table with more rows is trained for fewer epochs, and perhaps with fewer networks
+N_ESTIMATORS, LEAST_ESTIMATORS = 6, 4
 HIDDEN_LAYER_SIZES = (256, 256, 256)
-EPOCHS = 256  # for up to ROWS_OF_EPOCHS rows
-ROWS_OF_EPOCHS, EPOCHS_POWER, LEAST_EPOCHS = 20_000, 1.75, 6  # see `epochs_for`
+EPOCHS = 256  # for up to LARGE_ROWS rows
+EPOCHS_POWER, LEAST_EPOCHS = 1.75, 6  # for more rows; see `epochs_for`
 BATCH_SIZE = 256
 PATIENCE = 24
 LABEL_SMOOTHING = 0.05
@@ -33,9 +34,7 @@ def epochs_for(n_rows: int) -> int:
 
     It is 256 (20,000 / n_rows)^1.75, and at least 6.
     """
-    if n_rows <= ROWS_OF_EPOCHS:
-        return EPOCHS
-    share: float = (ROWS_OF_EPOCHS / n_rows) ** EPOCHS_POWER
+    share: float = min(1.0, LARGE_ROWS / n_rows) ** EPOCHS_POWER
     return max(LEAST_EPOCHS, round(EPOCHS * share))
 
 
@@ -45,8 +44,9 @@ class Settings:
 
     Attributes
     ----------
-    n_estimators : int, default 6
-        Number of networks. Each network has its own held-out rows, and the networks' answers are averaged.
+    n_estimators : int or None, default None
+        Number of networks. Each network has its own held-out rows, and the networks' answers are averaged. None means
+        6, or for more than 20,000 rows 4 to 6, so that all of them take at most 4 times `epochs` epochs.
     metric : str, Loss or None, default None
         Metric on the held-out rows that chooses the best epoch of each network: "log_loss", "accuracy" or "auc" for
         classification, "rmse", "mae" or "quantile" for regression. A regression also trains the loss of its metric.
@@ -57,7 +57,8 @@ class Settings:
         Widths of the hidden layers. An empty tuple makes linear models.
     epochs : int or None, default None
         Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows;
-        see `epochs_for`.
+        see `epochs_for`. The networks of a larger table after the first two ones are trained for as many epochs as the
+        first ones had at their best.
     batch_size : int, default 256
         Rows per minibatch.
     learning_rate : float or None, default None
@@ -78,7 +79,7 @@ class Settings:
         Seed of the held-out rows, the initial weights, the order of the rows and the dropout.
     """
 
-    n_estimators: int = N_ESTIMATORS
+    n_estimators: int | None = None
     metric: ClassMetric | NumberMetric | Loss | None = None
     quantile: float = 0.5
     hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES

@@ -23,7 +23,7 @@ from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
-from fastbp.tabular.settings import Settings, epochs_for
+from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, N_ESTIMATORS, Settings, epochs_for
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
@@ -75,25 +75,29 @@ def build(
     deadline = started + (math.inf if settings.time_budget is None else settings.time_budget)
     data = drop_zero_weights(data)
     recipe = recipe_for(settings, data.target, len(data.frame))
+    is_shortened = settings.epochs is None and len(data.frame) > LARGE_ROWS
+    n_networks = N_ESTIMATORS if settings.n_estimators is None else settings.n_estimators
     if isinstance(recipe.metric, Loss) and recipe.metric.is_custom and isinstance(target := data.target, Quantity):
         mean, std = own_loss.exact_units(target.mean, target.std)
         data = replace(data, target=replace(target, mean=mean, std=std))
     encoding, notices = learn_encoding(data.frame)
-    has_choice = settings.n_estimators > 1 and not encoding.is_not_bin.all()
-    workload = _workload(data, encoding, recipe, settings, has_choice)
+    has_choice = n_networks > 1 and not encoding.is_not_bin.all()
+    workload = _workload(data, encoding, recipe, n_networks, has_choice, settings.seed)
     check_loss(workload)
     trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor)
-    n_later = settings.n_estimators - 1
-    members = trainer.train([(0, True), (0, False)][: 1 + has_choice], n_later)
+    members = trainer.train([(0, True), (0, False)][: 1 + has_choice], n_later=n_networks - 1)
     if len(members) == 2:
         members = better_of(members, workload)
     kinds = [member.sees_bins for member in members]
-    left = range(1, 1 + settings.n_estimators - len(members))
-    members += trainer.train([(fold, kinds[fold % len(kinds)]) for fold in left])
-    kept = {**asdict(settings), **asdict(recipe)}
+    epochs = max(member.trained.epoch for member in members) if is_shortened else None
+    if epochs is not None and settings.n_estimators is None:  # all networks take at most 4 times the recipe's epochs
+        n_networks = min(n_networks, 2 + (LEAST_ESTIMATORS - 2) * recipe.epochs // epochs)
+    left = range(1, 1 + n_networks - len(members))
+    members += trainer.train([(fold, kinds[fold % len(kinds)]) for fold in left], epochs=epochs)
+    kept = {**asdict(settings), **asdict(recipe), "n_estimators": n_networks}
     kept["hidden_layer_sizes"] = list(recipe.hidden_layer_sizes)
     kept["metric"] = recipe.metric.describe() if isinstance(recipe.metric, Loss) else recipe.metric
-    notices = [*notices, *trainer.notices, *_cut_notices(members, settings, recipe)]
+    notices = [*notices, *trainer.notices, *_cut_notices(members, n_networks, recipe.epochs, settings.time_budget)]
     return finished(members, workload, encoding, kept, notices, trainer.is_interrupted)
 
 
@@ -103,19 +107,19 @@ def _finishing_seconds(workload: Workload) -> float:
     return _FINISHING_SECONDS + _FINISHING_SECONDS_OF_NUMBER * n_numbers
 
 
-def _cut_notices(members: Sequence[Member], settings: Settings, recipe: Recipe) -> list[str]:
+def _cut_notices(members: Sequence[Member], n_networks: int, epochs: int, time_budget: float | None) -> list[str]:
     """Return a sentence on what the time budget left out, if it left anything out."""
     passes = [member.trained.passes for member in members]
     is_cut = any(member.trained.is_cut for member in members)
-    if settings.time_budget is None or not (is_cut or len(members) < settings.n_estimators):
+    if time_budget is None or not (is_cut or len(members) < n_networks):
         return []
     least, most = f"{min(passes):.3g}", f"{max(passes):.3g}"
-    epochs = least if least == most else f"{least} to {most}"
+    passed = least if least == most else f"{least} to {most}"
     each = "each for " if len(members) > 1 else "for "
     verb = "was" if len(members) == 1 else "were"
     return [
-        f"{len(members)} of {settings.n_estimators} networks {verb} trained, {each}{epochs} of {recipe.epochs} epochs: "
-        f"time_budget={settings.time_budget:g}"
+        f"{len(members)} of {n_networks} networks {verb} trained, {each}{passed} of {epochs} epochs: "
+        f"time_budget={time_budget:g}"
     ]
 
 
@@ -184,12 +188,14 @@ def _positive_weights(weights: Floats, name: str, least: int) -> tuple[npt.NDArr
     return counts, positive / positive.mean()
 
 
-def _workload(data: TrainingData, encoding: Encoding, recipe: Recipe, settings: Settings, has_choice: bool) -> Workload:
+def _workload(
+    data: TrainingData, encoding: Encoding, recipe: Recipe, n_networks: int, has_choice: bool, seed: int
+) -> Workload:
     """Return the encoded rows and the folds."""
-    rows, n_networks = _encoded(data.frame, data.column, data.weights, encoding, data.target), settings.n_estimators
+    rows = _encoded(data.frame, data.column, data.weights, encoding, data.target)
     if data.validation is None:
         validation, strata = None, data.target.strata(rows.y)
-        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, settings.seed, strata, data.groups)
+        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, seed, strata, data.groups)
     else:
         validation = _encoded(*data.validation, encoding, data.target)
         held_out = [np.arange(len(validation.y))] * n_networks
@@ -219,16 +225,16 @@ class _Trainer:
         self._is_ended = False
         self._n_begun = 0
 
-    def train(self, wanted: Sequence[tuple[int, bool]], n_later: int = 0) -> list[Member]:
+    def train(self, wanted: Sequence[tuple[int, bool]], n_later: int = 0, epochs: int | None = None) -> list[Member]:
         """Train a network for each pair of a fold and whether the network sees bins, if there is time left.
 
-        A time budget keeps some time for `n_later` further networks.
+        A time budget keeps some time for `n_later` further networks. `epochs` replaces the recipe's number of epochs.
         """
         left, first = self._deadline - time.monotonic(), self._n_begun
         if not wanted or self._is_ended or (first and left <= 0):
             return []
         tasks = [
-            Task(network, fold, sees_bins, _seed_of_network(network, self._settings.seed))
+            Task(network, fold, sees_bins, _seed_of_network(network, self._settings.seed), epochs)
             for network, (fold, sees_bins) in enumerate(wanted, first)
         ]
         self._n_begun += len(tasks)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastbp.schedules import LogarithmicCosine, Rates, Schedule
 
-USEFUL_ROWS = 500_000  # of training, with repetitions; a second network helps less than so many rows for the first one
+USEFUL_ROWS = 300_000  # of training, with repetitions; one more network helps less than so many rows for the others
 _MEASURED_SECONDS = 0.25  # of training before the first estimate; the first slices take up to twice as long a step
 _JUDGING_SHARE = 0.5  # first estimate of the time to judge a row, as a share of the time to train on a row
 _SETTLED_SHARE = 0.1  # after this share of its time, a network no longer changes when it ends
@@ -138,7 +138,7 @@ class Pace:
         trained = now - self._begun - self._judging
         if trained < _MEASURED_SECONDS:
             self.is_cut = step > 0 and now >= self._end
-            return self.is_cut
+            return self.is_cut and self._helps(step)
         judging = self._last_judging or _JUDGING_SHARE * trained / step * self._judged_steps
         per_step = trained / step + judging / self._steps_per_epoch
         if self._network_end is None or now - self._begun <= _SETTLED_SHARE * (self._network_end - self._begun):
@@ -146,12 +146,17 @@ class Pace:
         left, steps_left = self._network_end - now - judging, self._steps - step
         self.is_cut = left < steps_left * per_step
         self._waves.lay_over(step, min(left / per_step, steps_left))
-        return left <= 0
+        return left <= 0 and self._helps(step)
 
     def _chosen_end(self, per_step: float) -> float:
         """Return when this network ends, for the seconds of a step with its part of the judging."""
-        useful = (self._end - self._begun) / (per_step * self._useful_steps)  # how often the time is enough
-        if useful < self._least:
+        seconds = self._end - self._begun
+        self._helps(seconds / per_step)
+        n_rounds = min(max(1, int(seconds / (per_step * self._useful_steps))), self._n_rounds)
+        return self._begun + seconds / n_rounds
+
+    def _helps(self, steps: float) -> bool:
+        """Return True if a training of so many steps helps, and raise an error if it does not."""
+        if steps < self._least * self._useful_steps:
             raise EndedError
-        n_rounds = min(max(1, int(useful)), self._n_rounds)
-        return self._begun + (self._end - self._begun) / n_rounds
+        return True

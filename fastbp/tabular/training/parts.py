@@ -161,12 +161,15 @@ class Task(NamedTuple):
         Whether the bins of numbers are among the network's inputs.
     seed : int
         Seed of the initial weights, the order of the rows and the dropout.
+    epochs : int or None
+        Maximum number of epochs. None means the recipe's number.
     """
 
     network: int
     fold: int
     sees_bins: bool
     seed: int
+    epochs: int | None = None
 
 
 class Trained(NamedTuple):

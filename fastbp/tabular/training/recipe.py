@@ -201,6 +201,8 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, 
         As `train` does.
     """
     target, recipe = workload.target, workload.recipe
+    if task.epochs is not None:
+        recipe = replace(recipe, epochs=task.epochs)
     held_out = workload.folds[task.fold]
     y, weights = workload.scored_rows.targets(held_out)
     chosen = np.arange(len(workload.rows.y))
