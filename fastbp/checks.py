@@ -140,12 +140,12 @@ def path(value: Any) -> str:
         raise TypeError(f"path must be a string or a path, got {shown(value)}") from None
 
 
-def validation_data(value: Any) -> tuple[Any, Any, Any]:
+def rows_with_targets(name: str, value: Any) -> tuple[Any, Any, Any]:
     """Return (X, y, sample_weight); raise unless `value` is (X, y) or (X, y, sample_weight)."""
     if not isinstance(value, tuple | list):
-        raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {shown(value)}")
+        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), got {shown(value)}")
     if len(value) not in (2, 3):
-        raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got {len(value)} of them")
+        raise ValueError(f"{name} must be (X, y) or (X, y, sample_weight), got {len(value)} of them")
     X, y, *rest = value
     return X, y, rest[0] if rest else None
 

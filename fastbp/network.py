@@ -17,10 +17,9 @@ from fastbp.results import History, Progress
 from fastbp.runs import checkpoint
 from fastbp.runs.chunked_run import ChunkedRun
 from fastbp.runs.chunks import ChunkedRows, Chunks, are_chunks, checked_chunks
-from fastbp.runs.display import Display, outlet_for
 from fastbp.runs.network_answers import NetworkAnswers
 from fastbp.runs.run import Patience, Run
-from fastbp.runs.run_progress import progress_of
+from fastbp.runs.run_progress import shown
 from fastbp.runs.training_rows import checked_rows
 
 
@@ -205,7 +204,7 @@ class Network(NetworkAnswers):
             rows = checked_rows(X, y, sample_weight, *shape)
         validate = None
         if validation_data is not None:
-            held_out = checks.validation_data(validation_data)
+            held_out = checks.rows_with_targets("validation_data", validation_data)
             held_out_rows = checked_rows(*held_out, *shape, of="validation ")
             validate = self._evaluator(held_out_rows, resolved)
 
@@ -239,7 +238,7 @@ class Network(NetworkAnswers):
 
             history = History()
             try:
-                with Display(progress_of(run, epochs, history), outlet_for(verbose), is_brief_shown=verbose is True):
+                with shown(run, epochs, history, verbose):
                     return run.fit(
                         epochs,
                         optimizer.learning_rate,

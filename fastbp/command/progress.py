@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from fastbp.report.words import validation_words
 from fastbp.results import Progress
 from fastbp.runs import display
-from fastbp.runs.display import Display, Line, LogLines
+from fastbp.runs.display import Display, Line, LogLines, TimeLeft
 
 _SECONDS_BETWEEN_UPDATES = 0.05
 
@@ -119,7 +119,7 @@ class TrainingProgress:
         self._text = ""
         self._epochs_of: dict[int, int] = {}  # by network; the maximum once its training has ended
         self._next_update = 0.0
-        self._first: tuple[float, int] | None = None  # when the first epoch had ended, and the epochs until then
+        self._time_left = TimeLeft()
         self._started = time.perf_counter()
 
     @property
@@ -137,7 +137,7 @@ class TrainingProgress:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None and self._n_finished:
             self._n_networks = self._n_finished  # a large table, or little time, may need fewer than was planned
-            self._show(left="")
+            self._show()
         if self._log is not None:
             self._log.stop(is_well=error is None)
         if self._bar.disable:
@@ -161,21 +161,17 @@ class TrainingProgress:
         self._n_networks = max(self._n_networks, progress.network + 1)
         self._epochs_of[progress.network] = self._max_epochs if progress.is_over else progress.epoch
         now = time.perf_counter()
-        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
-        self._first = self._first or (now, done)
         if now < self._next_update and not progress.is_over:
             return
         self._next_update = now + _SECONDS_BETWEEN_UPDATES
         losses = f"training loss {progress.loss:.4f}  validation {self._metric} {progress.validation_loss:.4f}"
-        self._text, left = f"epoch {progress.epoch}  {losses}", ""
-        if done > self._first[1] and done < total:  # a network may end early, and no later
-            seconds = (now - self._first[0]) / (done - self._first[1]) * (total - done)
-            left = f"  at most {seconds:,.0f} s left"
-        self._show(left)
+        self._text = f"epoch {progress.epoch}  {losses}"
+        self._show()
 
-    def _show(self, left: str) -> None:
+    def _show(self) -> None:
         """Show the networks and the latest epoch, with the time that is left."""
         done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
+        left = "" if self._n_finished == self._n_networks else self._time_left.in_words(done, total)
         network = f"{self._n_finished}/{self._n_networks}"
         self._bar.update(self._task, total=total, completed=done, network=network, description=self._text + left)
         if self._log is not None:

@@ -18,7 +18,7 @@ import typer
 from fastbp.command import options
 from fastbp.command.options import DEFAULTS
 from fastbp.command.terminal import visible
-from fastbp.tabular.settings import N_ESTIMATORS, PATIENCE, Settings, epochs_for
+from fastbp.tabular.settings import PATIENCE, Settings
 
 if TYPE_CHECKING:
     from fastbp.command.progress import TrainingProgress
@@ -99,9 +99,8 @@ def train(
     texts.print_notes([*table.notices, *typed.notices, *rows.notices], quiet)
     if not as_json:
         typer.echo(texts.table_text(name, table, rows))
-    n_networks = N_ESTIMATORS if n_estimators is None else n_estimators
-    n_epochs = epochs_for(len(rows.frame)) if epochs is None else epochs
-    with TrainingProgress(n_networks, n_epochs, metric or rows.target.default_metric, quiet) as progress:
+    most = settings.most_estimators, settings.most_epochs(len(rows.frame))
+    with TrainingProgress(*most, metric or rows.target.default_metric, quiet) as progress:
         built = _built(rows, settings, progress)
     built.model.about["reading"] = typed.reading.to_dict()
     saved, failure = _saved(built.model, model)

@@ -101,7 +101,7 @@ class ChunkedRows:
         """
         kinds = None
         for number, chunk in enumerate(_iterator(self._chunks), 1):
-            X, y, weights = self._parts(number, chunk)
+            X, y, weights = checks.rows_with_targets(f"chunk {number}", chunk)
             if np.ndim(X) > 0 and len(X) == 0:
                 continue
             if self._exponent is None and weights is not None:
@@ -115,16 +115,6 @@ class ChunkedRows:
         if kinds is None:
             raise ValueError("the chunks hold no rows")
 
-    def _parts(self, number: int, chunk: Any) -> tuple[Any, Any, Any]:
-        """Return X, y and the weights of a chunk."""
-        wanted = f"chunk {number} must be (X, y) or (X, y, sample_weight)"
-        if not isinstance(chunk, tuple | list):
-            raise TypeError(f"{wanted}, got {checks.shown(chunk)}")
-        if len(chunk) not in (2, 3):
-            raise ValueError(f"{wanted}, got {len(chunk)} of them")
-        X, y, *rest = chunk
-        return X, y, rest[0] if rest else None
-
 
 def _kinds(rows: TrainingRows) -> str:
     """Return in words what rows have besides their inputs."""
@@ -134,22 +124,19 @@ def _kinds(rows: TrainingRows) -> str:
 
 def part_of(rows: TrainingRows, numbers: Integers) -> TrainingRows:
     """Return a copy of the rows with these numbers."""
-    return _made_of([rows], [numbers])
+
+    def taken(array: Array) -> Array:
+        return array.reshape(rows.rows, -1)[numbers].reshape(-1) if array.size else array
+
+    return TrainingRows(taken(rows.x), taken(rows.y), taken(rows.classes), taken(rows.sample_weights), len(numbers))
 
 
 def joined(first: TrainingRows, second: TrainingRows) -> TrainingRows:
     """Return the rows of both, one after another."""
-    return _made_of([first, second], [np.arange(first.rows), np.arange(second.rows)])
-
-
-def _made_of(sources: Sequence[TrainingRows], numbers: Sequence[Integers]) -> TrainingRows:
-    def all_of(name: str) -> Array:
-        """Return the rows of one array of all sources, end to end."""
-        parts = []
-        for rows, chosen in zip(sources, numbers, strict=True):
-            array = getattr(rows, name)
-            parts.append(array.reshape(rows.rows, -1)[chosen].reshape(-1) if array.size else array)
-        return np.concatenate(parts)
-
-    n = sum(map(len, numbers))
-    return TrainingRows(all_of("x"), all_of("y"), all_of("classes"), all_of("sample_weights"), n)
+    return TrainingRows(
+        np.concatenate([first.x, second.x]),
+        np.concatenate([first.y, second.y]),
+        np.concatenate([first.classes, second.classes]),
+        np.concatenate([first.sample_weights, second.sample_weights]),
+        first.rows + second.rows,
+    )

@@ -99,15 +99,33 @@ class NotebookBar:
         self.show(line)
 
 
+class TimeLeft:
+    """The time that is left of a task, by the pace since the first call. A task may end early, and no later."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def in_words(self, done: int, total: int) -> str:
+        """Return the seconds as the end of a line; nothing if nobody knows them, or all is done."""
+        now = time.perf_counter()
+        self._first = self._first or (now, done)
+        since, done_before = self._first
+        if not done_before < done < total:
+            return ""
+        return f"  at most {(now - since) / (done - done_before) * (total - done):,.0f} s left"
+
+
 Outlet = LogLines | TerminalLine | NotebookBar
 
 
 def outlet_for(verbose: bool | None) -> Outlet | None:
     """Return where progress is shown: with True, in any case; with None, in a notebook only; with False, nowhere."""
-    if verbose is False or (verbose is None and not _is_notebook()):
+    if verbose is False:
         return None
     if _is_notebook():
         return NotebookBar()
+    if verbose is None:
+        return None
     return TerminalLine() if sys.stderr is not None and sys.stderr.isatty() else LogLines()
 
 
@@ -124,15 +142,16 @@ class Display:
     ----------
     look : callable
         Takes whether the task is over, and returns the present line. It is called in a thread of its own.
-    outlet : Outlet or None
-        Where the line is shown. None means nowhere.
+    outlet : Outlet
+        Where the line is shown.
     is_brief_shown : bool, default True
         Whether the last line of a task is shown that ends before the first line.
     """
 
-    def __init__(self, look: Callable[[bool], Line], outlet: Outlet | None, is_brief_shown: bool = True) -> None:
+    def __init__(self, look: Callable[[bool], Line], outlet: Outlet, is_brief_shown: bool = True) -> None:
         self._look, self._outlet, self._is_shown = look, outlet, is_brief_shown
-        self._thread: Thread | None = None
+        self._is_over = Event()
+        self._thread = Thread(target=self._show, name="fastbp progress", daemon=True)
 
     def __enter__(self) -> Display:
         self.start()
@@ -143,24 +162,19 @@ class Display:
 
     def start(self) -> None:
         """Start the thread."""
-        if self._outlet is not None:
-            self._is_over = Event()
-            self._thread = Thread(target=self._show, args=(self._outlet,), name="fastbp progress", daemon=True)
-            self._thread.start()
+        self._thread.start()
 
     def stop(self, is_well: bool) -> None:
         """End the thread. The last line is shown unless the task failed."""
-        if self._outlet is None or self._thread is None:
-            return
         self._is_over.set()
         self._thread.join()
         if is_well and self._is_shown:
             self._outlet.end(self._look(True))
 
-    def _show(self, outlet: Outlet) -> None:
+    def _show(self) -> None:
         """Show lines until the task is over."""
         wait = SECONDS_TO_FIRST_LINE
         while not self._is_over.wait(wait):
             self._is_shown = True
-            outlet.show(self._look(False))
-            wait = outlet.seconds_between
+            self._outlet.show(self._look(False))
+            wait = self._outlet.seconds_between

@@ -5,6 +5,7 @@ callback, it ends with the epoch at the latest. The division into slices and the
 result, to the bit. This file must not know how a step is computed.
 """
 
+import math
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -96,21 +97,22 @@ def fit(
     job = Job(rows, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     since_epoch = 0.0  # seconds since the last epoch ended
-    last = np.inf if n_steps is None else int(state.counts[STEP]) + n_steps
+    steps_left = math.inf if n_steps is None else n_steps
     _load(job)
     with ThreadPool(counts) as pool:
-        while (done := len(history.loss) - before) < epochs and state.counts[STEP] < last:
+        while (done := len(history.loss) - before) < epochs and steps_left > 0:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # completed steps of this epoch
             if is_late is not None and is_late():
                 if steps_in:
                     append_part(state, learning_rate, since_epoch, history)
                 return steps_in > 0
             left = (1 if after_epoch is not None else epochs - done) * steps_per_epoch - steps_in
-            left = int(min(left, last - state.counts[STEP]))
-            rates = evaluate(learning_rate, int(state.counts[STEP]), pool.steps(min(slice_steps, left)))
+            wanted = int(min(slice_steps, left, steps_left))
+            rates = evaluate(learning_rate, int(state.counts[STEP]), pool.steps(wanted))
             losses = np.empty((steps_in + rates.size) // steps_per_epoch)
             started = time.perf_counter()
             made = _advance(job, pool, rates, losses)
+            steps_left -= made
             per_step = (time.perf_counter() - started) / rates.size
             slice_steps = max(1, min(int(SLICE_SECONDS / per_step), slice_steps * _GROWTH))
             ended = (steps_in + made) // steps_per_epoch  # epochs

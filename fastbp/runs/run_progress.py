@@ -1,15 +1,15 @@
 """The progress of a training run in words: epochs, rows, losses, and the seconds that are left."""
 
 import time
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from fastbp.results import History
-from fastbp.runs.display import Line
+from fastbp.runs.display import Display, Line, TimeLeft, outlet_for
 from fastbp.runs.run import Run
 
 
-def progress_of(run: Run, epochs: int, history: History) -> Callable[[bool], Line]:
-    """Return the function that describes how far a run is, for a `Display`.
+def shown(run: Run, epochs: int, history: History, verbose: bool | None) -> AbstractContextManager[object]:
+    """Return a context in which the progress of a run is shown, if `outlet_for(verbose)` is somewhere.
 
     Parameters
     ----------
@@ -18,12 +18,16 @@ def progress_of(run: Run, epochs: int, history: History) -> Callable[[bool], Lin
         Number of epochs that the run is to make.
     history : History
         The history of the run, which has one more entry after each epoch.
+    verbose : bool or None
+        As for `outlet_for`. With None, a run that ends before the first line is not shown.
     """
-    started = time.perf_counter()
-    first: list[tuple[float, int]] = []  # when the first rows had been seen, and their number
+    outlet = outlet_for(verbose)
+    if outlet is None:
+        return nullcontext()
+    started, time_left = time.perf_counter(), TimeLeft()
 
     def look(is_over: bool) -> Line:
-        seen, total, now = run.rows_seen, run.rows_in_all(epochs), time.perf_counter()
+        seen, total = run.rows_seen, run.rows_in_all(epochs)
         done = len(history.loss)
         if seen == 0:
             return Line("preparing the code", 0.0)
@@ -34,12 +38,7 @@ def progress_of(run: Run, epochs: int, history: History) -> Callable[[bool], Lin
         if history.validation_loss:
             text += f"  validation loss {history.validation_loss[-1]:.4f}"
         if is_over:
-            return Line(f"{text}  {now - started:,.1f} s", 1.0)
-        if not first:
-            first.append((now, seen))
-        elif total and seen > first[0][1]:
-            left = (now - first[0][0]) / (seen - first[0][1]) * (total - seen)
-            text += f"  at most {left:,.0f} s left"  # a run may end early, and no later
-        return Line(text, seen / total if total else None)
+            return Line(f"{text}  {time.perf_counter() - started:,.1f} s", 1.0)
+        return Line(text + time_left.in_words(seen, total), seen / total if total else None)
 
-    return look
+    return Display(look, outlet, is_brief_shown=verbose is True)

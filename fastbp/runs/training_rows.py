@@ -90,8 +90,8 @@ def checked_rows(
 def _is_mapped(x: Floats) -> bool:
     """Tell whether a matrix is a part of a memory map whose rows a kernel can read where they are."""
     owner: Any = x
-    while isinstance(owner, np.ndarray | memoryview):
-        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    while owner is not None and not isinstance(owner, mmap):
+        owner = getattr(owner, "obj" if isinstance(owner, memoryview) else "base", None)
     if not isinstance(owner, mmap):
         return False
     step, (n, columns) = x.itemsize, x.shape

@@ -5,6 +5,7 @@ This file must not know estimators.
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,7 +216,7 @@ class Descent:
         """
         is_constant = rates.count(rates[0]) == len(rates)
         rate = rates[0] if is_constant else ByEpoch(tuple(rates), self._run.steps_per_epoch, self._run.step)
-        with Display(self._progress(), LogLines() if verbose else None, is_brief_shown=False):
+        with self._shown() if verbose else nullcontext():
             if after_epoch is not None:
                 self._fit_watched(rate, len(rates), after_epoch)
             elif self._weighted_offsets is not None or self._drawn_from_here is not None:
@@ -223,8 +224,8 @@ class Descent:
             else:
                 self._fit_unwatched(rate, len(rates), patience)
 
-    def _progress(self) -> Callable[[bool], Line]:
-        """Return a function that describes the present epoch, if no epoch has ended since its last call."""
+    def _shown(self) -> Display:
+        """Return a context in which lines on stderr tell how much of an epoch is done, unless an epoch has ended."""
         n_before = len(self.losses)
 
         def look(is_over: bool) -> Line:
@@ -235,7 +236,7 @@ class Descent:
                 return Line("")
             return Line(f"{seen % n:,} of {n:,} rows of the next epoch" if seen else "preparing the code")
 
-        return look
+        return Display(look, LogLines(), is_brief_shown=False)
 
     def _fit_unwatched(self, rate: LearningRate, epochs: int, patience: Patience) -> None:
         """Make epochs without Python between them; the compiled run counts the patience."""

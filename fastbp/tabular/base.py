@@ -301,7 +301,7 @@ def checked_validation(
         advice = "pass the one pair (X, y), or the rows of all pairs as one"
         n = len(validation_data)
         raise ValueError(f"validation_data holds {n} pair{'s' * (n > 1)} such as (X, y) in a list: {advice}")
-    X, y, sample_weight = checks.validation_data(validation_data)
+    X, y, sample_weight = checks.rows_with_targets("validation_data", validation_data)
     frame, column = frame_of(X, "validation_data[0]"), cells_of_y(y)
     check_consistent_length(frame, column)
     if len(frame) == 0:

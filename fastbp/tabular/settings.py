@@ -92,3 +92,12 @@ class Settings:
     time_budget: float | None = None
     n_threads: int | None = None
     seed: int = 0
+
+    @property
+    def most_estimators(self) -> int:
+        """The largest number of networks that these settings train."""
+        return N_ESTIMATORS if self.n_estimators is None else self.n_estimators
+
+    def most_epochs(self, n_rows: int) -> int:
+        """Return the largest number of epochs of a network, for a table with `n_rows` rows."""
+        return epochs_for(n_rows) if self.epochs is None else self.epochs

@@ -23,7 +23,7 @@ from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
-from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, N_ESTIMATORS, Settings, epochs_for
+from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, Settings
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
@@ -76,7 +76,7 @@ def build(
     data = drop_zero_weights(data)
     recipe = recipe_for(settings, data.target, len(data.frame))
     is_shortened = settings.epochs is None and len(data.frame) > LARGE_ROWS
-    n_networks = N_ESTIMATORS if settings.n_estimators is None else settings.n_estimators
+    n_networks = settings.most_estimators
     if isinstance(recipe.metric, Loss) and recipe.metric.is_custom and isinstance(target := data.target, Quantity):
         mean, std = own_loss.exact_units(target.mean, target.std)
         data = replace(data, target=replace(target, mean=mean, std=std))
@@ -142,7 +142,7 @@ def recipe_for(settings: Settings, target: Target, n_rows: int) -> Recipe:
         metric=metric,
         quantile=settings.quantile,
         hidden_layer_sizes=settings.hidden_layer_sizes,
-        epochs=epochs_for(n_rows) if settings.epochs is None else settings.epochs,
+        epochs=settings.most_epochs(n_rows),
         batch_size=settings.batch_size,
         learning_rate=target.default_learning_rate if rate is None else rate,
         dropout=target.default_dropout if dropout is None else dropout,
