@@ -1,4 +1,4 @@
-"""The networks of an ensemble, trained at the same time: in threads, or through an executor.
+"""The networks of an ensemble, trained at the same time: in threads, through an executor, or through joblib.
 
 It knows tasks, threads and executors. It must not know columns, or how a network is trained.
 """
@@ -9,8 +9,9 @@ import math
 import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -19,6 +20,15 @@ from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
 from fastbp.runs.threads import available_to_jobs, shared_work
 from fastbp.tabular.own_loss import Metric
+from fastbp.tabular.training.engines import (
+    Engine,
+    JoblibEngine,
+    Parcel,
+    dask_client,
+    outcome_of,
+    parcel_for,
+    train_carried,
+)
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
 
@@ -37,6 +47,8 @@ class Ensemble(NamedTuple):
         Whether Ctrl-C or the callback ended the training.
     is_interrupted : bool
         Whether Ctrl-C ended the training.
+    lost_executor : bool
+        Whether the executor's processes died, so that threads of this process went on.
     """
 
     trained: list[Trained]
@@ -44,6 +56,7 @@ class Ensemble(NamedTuple):
     n_diverged: int
     is_ended: bool
     is_interrupted: bool
+    lost_executor: bool
 
 
 def train_all(
@@ -53,7 +66,7 @@ def train_all(
     n_threads: int | None = None,
     time_budget: float | None = None,
     callback: Callable[[Progress], object] | None = None,
-    executor: Executor | None = None,
+    executor: Engine | None = None,
 ) -> Ensemble:
     """Train a network for each task.
 
@@ -72,9 +85,10 @@ def train_all(
         Called in this thread with a `Progress` after each epoch of each network, and once more when the training of a
         network has ended. With an executor, only the latter calls are made. If the callback returns True, the training
         ends.
-    executor : concurrent.futures.Executor, optional
-        Trains the tasks in place of threads. It may run them in other processes or on other machines, because a task
-        and its workload can be pickled. A task that the executor has begun ends early only by the time budget.
+    executor : concurrent.futures.Executor or JoblibEngine, optional
+        Trains the tasks in place of threads. It may run them in other processes or on other machines. A process of
+        this machine, and a worker of Dask, gets the workload once; another executor gets it with every task. If worker
+        processes die, their tasks are trained again.
 
     Returns
     -------
@@ -86,38 +100,76 @@ def train_all(
         If every network diverged.
     KeyboardInterrupt
         On a second Ctrl-C. The first Ctrl-C ends each network with its current epoch.
+    BrokenExecutor
+        If worker processes of joblib die again and again.
     """
     reports = _Reports(tasks)
-    trainer = _Threads(reports, n_threads or available_to_jobs()) if executor is None else _Futures(reports, executor)
-    is_ended = is_interrupted = False
+    threads = _Threads(reports, n_threads or available_to_jobs())
+    trainer: _Trainer = threads if executor is None else _trainer_in(executor, reports, threads)
+    deadline = time.monotonic() + (math.inf if time_budget is None else time_budget)
+    left: Sequence[int] = range(len(tasks))
     try:
-        trainer.start(workload, tasks, math.inf if time_budget is None else time_budget)
-        while not reports.are_complete():
-            try:
-                progress = reports.next()
-                if callback is not None and progress is not None and is_true(callback(progress)):
-                    is_ended = True
-                    trainer.end()
-            except KeyboardInterrupt:
-                if is_interrupted:
-                    raise
-                is_ended = is_interrupted = True
-                trainer.end()
+        trainer.start(workload, tasks, left, deadline - time.monotonic())
+        is_ended, is_interrupted = _take_reports(reports, trainer, callback)
+        while not is_ended and (left := reports.lost()) and trainer.successor is not None:
+            trainer = trainer.successor
+            _warn_of_lost(len(left), trainer is threads)
+            reports.forget(left)
+            trainer.start(workload, tasks, left, deadline - time.monotonic())
+            is_ended, is_interrupted = _take_reports(reports, trainer, callback)
     finally:
-        trainer.end()  # after an error, the threads end too
-    return _ensemble(tasks, reports.outcomes, is_ended, is_interrupted)
+        if not reports.are_complete():
+            trainer.end()  # after an error, the threads end too
+    lost_executor = executor is not None and trainer is threads
+    return _ensemble(tasks, reports.outcomes, is_ended, is_interrupted, lost_executor)
 
 
-def _ensemble(tasks: Sequence[Task], outcomes: dict[int, Any], is_ended: bool, is_interrupted: bool) -> Ensemble:
+def _take_reports(
+    reports: _Reports, trainer: _Trainer, callback: Callable[[Progress], object] | None
+) -> tuple[bool, bool]:
+    """Take all reports; return whether the callback or Ctrl-C ended the training, and whether Ctrl-C did."""
+    is_ended = is_interrupted = False
+    while not reports.are_complete():
+        try:
+            progress = reports.next()
+            if callback is not None and progress is not None and is_true(callback(progress)):
+                is_ended = True
+                trainer.end()
+        except KeyboardInterrupt:
+            if is_interrupted:
+                raise
+            is_ended = is_interrupted = True
+            trainer.end()
+    return is_ended, is_interrupted
+
+
+def _warn_of_lost(n: int, is_here: bool) -> None:
+    whose = "a network was" if n == 1 else f"{n} networks were"
+    where = "in threads of this process" if is_here else "in new processes"
+    warnings.warn(
+        f"a worker process died, and {whose} lost with it; fastbp trains again {where}, with the same result",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _ensemble(
+    tasks: Sequence[Task], outcomes: dict[int, Any], is_ended: bool, is_interrupted: bool, lost_executor: bool
+) -> Ensemble:
     """Return the trained networks in the order of their tasks, or raise an error if there are none."""
     trained = {k: outcomes[k] for k in sorted(outcomes) if isinstance(outcomes[k], Trained)}
-    errors = [error for error in outcomes.values() if isinstance(error, BaseException)]
-    unexpected = [error for error in errors if not isinstance(error, DivergenceError)]
+    errors = [error for error in outcomes.values() if isinstance(error, DivergenceError)]
+    unexpected = [error for error in outcomes.values() if isinstance(error, BaseException) and error not in errors]
+    if is_ended:  # a worker that died in the end has no network, as one that had not begun
+        unexpected = [error for error in unexpected if not isinstance(error, BrokenExecutor)]
+    if is_interrupted and not trained and not unexpected:
+        raise KeyboardInterrupt
     diverged = [network.divergence for network in trained.values() if network.divergence is not None]
     if unexpected or len(diverged) == len(trained):
         nothing = RuntimeError("no network was trained: every task was cancelled from outside")
-        raise (unexpected + errors + diverged + [nothing])[0]
-    return Ensemble(list(trained.values()), [tasks[k] for k in trained], len(errors), is_ended, is_interrupted)
+        raise [*unexpected, *errors, *diverged, nothing][0]
+    ended = is_ended, is_interrupted, lost_executor
+    return Ensemble(list(trained.values()), [tasks[k] for k in trained], len(errors), *ended)
 
 
 def _last_progress(task: Task, outcome: Any) -> Progress | None:
@@ -149,6 +201,15 @@ class _Reports:
         self.outcomes[k] = outcome
         self._queue.put(None)  # wakes a thread that took all reports before the outcome was there
 
+    def lost(self) -> list[int]:
+        """Return the indices of the tasks whose worker died."""
+        return [k for k, outcome in self.outcomes.items() if isinstance(outcome, BrokenExecutor)]
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Forget the outcomes of tasks that begin again."""
+        for k in numbers:
+            del self.outcomes[k]
+
     def are_complete(self) -> bool:
         """Return whether all outcomes are there and all reports are taken."""
         return len(self.outcomes) == len(self._tasks) and self._queue.empty()
@@ -158,7 +219,21 @@ class _Reports:
         return self._queue.get()
 
 
-class _Threads:
+class _Trainer:
+    """Trains some of the tasks somewhere, and reports the outcome of each of them."""
+
+    successor: _Trainer | None = None  # what trains the tasks whose workers died
+
+    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
+        """Begin with the tasks of these indices, which have so many seconds."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """End each network with its current epoch, and begin no other network."""
+        raise NotImplementedError
+
+
+class _Threads(_Trainer):
     """Trains tasks in daemon threads. On request, each thread ends its network with the current epoch.
 
     The class starts its own threads, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
@@ -168,9 +243,9 @@ class _Threads:
         self._reports, self._n_threads = reports, n_threads
         self._is_ended = threading.Event()
 
-    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
+    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
         """Start the threads."""
-        deadline = time.monotonic() + time_budget
+        deadline = time.monotonic() + seconds
 
         def is_late() -> bool:
             return self._is_ended.is_set() or time.monotonic() > deadline
@@ -189,8 +264,8 @@ class _Threads:
                 outcome = error
             self._reports.finish(k, outcome)
 
-        work = shared_work(report_one, range(len(tasks)))
-        for _ in tasks[: self._n_threads]:
+        work = shared_work(report_one, numbers)
+        for _ in numbers[: self._n_threads]:
             threading.Thread(target=work, name="fastbp", daemon=True).start()
 
     def end(self) -> None:
@@ -198,31 +273,96 @@ class _Threads:
         self._is_ended.set()
 
 
-class _Futures:
-    """Trains tasks through an executor. A task that has begun cannot be ended; the other tasks can be cancelled."""
+def _trainer_in(engine: Engine, reports: _Reports, threads: _Threads) -> _Trainer:
+    return _Joblib(engine, reports) if isinstance(engine, JoblibEngine) else _Futures(engine, reports, threads)
 
-    def __init__(self, reports: _Reports, executor: Executor) -> None:
-        self._reports, self._executor = reports, executor
+
+class _Futures(_Trainer):
+    """Trains tasks through an executor. If its processes die, threads of this process train what is left."""
+
+    def __init__(self, executor: Executor, reports: _Reports, threads: _Threads) -> None:
+        self._executor, self._reports, self.successor = executor, reports, threads
+        self._is_dask = dask_client(executor) is not None
+        self._parcel: Parcel | None = None
         self._futures: list[Future[Trained | None]] = []
+        self._is_ended = False
 
-    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float) -> None:
+    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
         """Submit the tasks; raise a `TypeError` if they hold a user's loss that another process cannot be sent."""
         if isinstance(self._executor, ProcessPoolExecutor):
             _check_pickled(workload.recipe.metric)
-        deadline = time.time() + time_budget  # a clock that other processes and machines share
-        for k, task in enumerate(tasks):
-            future = self._executor.submit(_train_before, deadline, workload, task, k == 0)
+        deadline = time.time() + seconds  # a clock that other processes and machines share
+        self._parcel = parcel = parcel_for(self._executor, workload)
+        for k in numbers:
+            try:
+                future = self._executor.submit(
+                    train_carried, parcel.contents, parcel.is_ended, tasks[k], deadline, k == 0
+                )
+            except BrokenExecutor as error:  # a worker died while the tasks were submitted
+                self._reports.finish(k, error)
+                continue
             future.add_done_callback(partial(self._report, k))
             self._futures.append(future)
 
     def _report(self, k: int, future: Future[Trained | None]) -> None:
         """Report a task that has ended; a cancelled task has no network."""
-        self._reports.finish(k, None if future.cancelled() else future.exception() or future.result())
+        if not future.cancelled():
+            self._reports.finish(k, future.exception() or future.result())
+        elif self._is_dask and not self._is_ended:  # Dask cancels a task whose data died with the last worker
+            self._reports.finish(k, BrokenExecutor("the Dask cluster lost the data of a task"))
+        else:
+            self._reports.finish(k, None)
 
     def end(self) -> None:
-        """Cancel the tasks that have not begun, except the first one: a model needs at least one network."""
-        for future in self._futures[1:]:
-            future.cancel()
+        """End each network with its current epoch, where a worker can be told, and begin no network but the first."""
+        self._is_ended = True
+        if self._parcel is not None:
+            self._parcel.end()
+        if not self._is_dask:  # Dask cancels tasks that have begun, too
+            for future in self._futures[1:]:
+                future.cancel()
+
+
+class _Joblib(_Trainer):
+    """Trains tasks through a backend of joblib, from a thread that waits for the results."""
+
+    def __init__(self, engine: JoblibEngine, reports: _Reports, n_lives: int = 3) -> None:
+        self._engine, self._reports = engine, reports
+        self._parcel: Parcel | None = None
+        self._is_ended = False
+        if n_lives > 0:  # joblib starts new processes after a death, but a task that kills each of them must end
+            self.successor = _Joblib(engine, reports, n_lives - 1)
+
+    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
+        """Start the thread."""
+        deadline = time.time() + seconds
+        self._parcel = parcel = parcel_for(self._engine, workload)
+        work = [(k, (parcel.contents, parcel.is_ended, tasks[k], deadline, k == 0)) for k in numbers]
+        threading.Thread(target=self._train, args=(work,), name="fastbp", daemon=True).start()
+
+    def _train(self, work: Sequence[tuple[int, tuple[Any, ...]]]) -> None:
+        from joblib import Parallel, delayed  # type: ignore[import-untyped]
+
+        backend, n_jobs = self._engine
+        left = [k for k, _ in work]
+        wanted = (delayed(outcome_of)(k, *each) for k, each in work if k == 0 or not self._is_ended)
+        is_stream = backend.supports_return_generator
+        error: BaseException | None = None
+        try:
+            how = "generator_unordered" if is_stream else "list"
+            for k, outcome in Parallel(n_jobs, backend=backend, batch_size=1, return_as=how)(wanted):
+                left.remove(k)
+                self._reports.finish(k, outcome)
+        except BaseException as caught:
+            error = caught
+        for k in left:
+            self._reports.finish(k, error)
+
+    def end(self) -> None:
+        """End each network with its current epoch, and begin no other network."""
+        self._is_ended = True
+        if self._parcel is not None:
+            self._parcel.end()
 
 
 def _check_pickled(metric: Metric) -> None:
@@ -234,12 +374,3 @@ def _check_pickled(metric: Metric) -> None:
             f"executor trains in other processes, and pickle cannot send them the loss {metric}: define its function "
             f"at the top level of a module ({error})"
         ) from error
-
-
-def _train_before(deadline: float, workload: Workload, task: Task, is_first: bool) -> Trained | None:
-    """Train a network until a time of the system's clock; return None if it is too late to begin."""
-
-    def is_late(*_: float) -> bool:
-        return time.time() > deadline
-
-    return None if is_late() and not is_first else train_task(workload, task, is_late)
