@@ -4,26 +4,34 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
+import uuid
 import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from joblib.externals.loky import get_reusable_executor
-from test_ensemble import SlowClasses, assert_same_networks, tasks, workload
+from test_ensemble import RECIPE, SlowClasses, assert_same_networks, tasks, workload
 
+import fastbp
+from fastbp.runs.threads import available_to_jobs
 from fastbp.tabular import TabularClassifier, TabularRegressor
-from fastbp.tabular.training import engines, pool
-from fastbp.tabular.training.engines import FileParcel, JoblibEngine, Parcel, active_engine, train_carried
+from fastbp.tabular.encoding.target import Classes
+from fastbp.tabular.training import pool, remote
+from fastbp.tabular.training.engines import JoblibEngine, active_engine
+from fastbp.tabular.training.parcels import FileParcel, Parcel, TrainedFile, WorkloadFile, parcel_for, train_carried
 from fastbp.tabular.training.parts import Task
 from fastbp.tabular.training.recipe import train_task
 
@@ -124,26 +132,37 @@ def _fit_inside():
 # --- what travels -----------------------------------------------------------------------------------------------
 
 
-def test_a_task_of_a_process_is_small_and_a_worker_reads_the_table_once(monkeypatch):
+def test_a_task_and_its_result_are_small_and_a_worker_reads_the_table_once(monkeypatch):
     shared = workload(n=20_000)
     with spawned(1) as processes:
-        parcel = engines.parcel_for(processes, shared)
-        assert engines.parcel_for(processes, shared) is parcel
+        parcel = parcel_for(processes, shared)
+        assert parcel_for(processes, shared) is parcel
     call = train_carried, parcel.contents, parcel.is_ended, tasks()[0], 1e18, True
     assert len(pickle.dumps(call)) < 1000 < 100_000 < len(pickle.dumps(shared))
-    reads, read = [], engines.WorkloadFile.read
-    monkeypatch.setattr(engines.WorkloadFile, "read", lambda file: reads.append(file) or read(file))
+    reads, read = [], WorkloadFile.read
+    monkeypatch.setattr(WorkloadFile, "read", lambda file: reads.append(file) or read(file))
     for task in tasks():
         trained = train_carried(parcel.contents, parcel.is_ended, task, 1e18, True)
-        np.testing.assert_array_equal(trained.output, train_task(shared, task).output)
+        assert isinstance(trained, TrainedFile)
+        assert len(pickle.dumps((task.network, trained))) < select.PIPE_BUF // 4  # a pipe takes all of it, or nothing
+        np.testing.assert_array_equal(trained.take().output, train_task(shared, task).output)
+        assert not os.path.exists(trained.path)
     assert len(reads) == 1
+
+
+def test_a_result_that_cannot_be_read_is_an_error():
+    shared = workload()
+    parcel = FileParcel(shared)
+    lost = train_carried(parcel.contents, parcel.is_ended, tasks()[0], 1e18, True)
+    os.remove(lost.path)
+    assert isinstance(remote._received(lost), FileNotFoundError)
 
 
 def test_the_file_of_a_workload_is_removed_with_the_workload():
     shared = workload()
     parcel = FileParcel(shared)
     got = parcel.contents.read()
-    np.testing.assert_array_equal(got.rows.X, shared.rows.X)
+    np.testing.assert_array_equal(got.rows.X.codes, shared.rows.X.codes)
     folder = os.path.dirname(parcel.contents.path)
     assert os.path.exists(folder)
     del shared
@@ -152,8 +171,8 @@ def test_the_file_of_a_workload_is_removed_with_the_workload():
 
 def test_dask_gets_the_table_once_per_worker(client):
     shared = workload(n=20_000)
-    parcel = engines.parcel_for(client.get_executor(), shared)
-    assert engines.parcel_for(client.get_executor(), shared) is parcel
+    parcel = parcel_for(client.get_executor(), shared)
+    assert parcel_for(client.get_executor(), shared) is parcel
     assert len(client.who_has([parcel.contents])[parcel.contents.key]) == len(client.nthreads()) == 2
     assert len(pickle.dumps((train_carried, parcel.is_ended, tasks()[0]))) < 1000
 
@@ -162,128 +181,167 @@ def test_another_executor_gets_the_table_with_each_task():
     class Unknown(ThreadPoolExecutor):
         pass
 
-    assert type(engines.parcel_for(JoblibEngine(object(), 2), workload())) is Parcel
+    assert type(parcel_for(JoblibEngine(object(), 2), workload())) is Parcel
     with Unknown(2) as unknown:
         assert_same_networks(
             pool.train_all(workload(), tasks(), executor=unknown), pool.train_all(workload(), tasks(), n_threads=1)
         )
 
 
+# --- a worker's share of its machine ------------------------------------------------------------------------------
+
+
+def test_a_worker_has_its_own_share_of_the_threads(client):
+    assert set(client.run(available_to_jobs).values()) == {1}  # Dask sets OMP_NUM_THREADS
+
+
+def test_workers_of_a_cluster_compile_ahead_of_time(client):
+    folders = client.run(fastbp.warmup, ["float32"])
+    assert len(folders) == 2
+    assert set(folders.values()) == {fastbp.warmup(["float32"])}  # of this machine, which has one home
+
+
 # --- the end of a training --------------------------------------------------------------------------------------
 
 
 def slow():
-    from dataclasses import replace
-
-    from test_ensemble import RECIPE
-
     return workload(SlowClasses, replace(RECIPE, epochs=10_000))
 
 
+@contextmanager
+def executor_of(kind, request):
+    if kind == "pool":
+        with spawned() as executor:
+            yield executor
+    elif kind == "loky":
+        with joblib.parallel_config("loky", n_jobs=2):
+            yield active_engine(2)
+    elif kind == "threads":
+        with ThreadPoolExecutor(2) as executor:
+            yield executor
+    else:
+        client = request.getfixturevalue("client")
+        client.wait_for_workers(2, timeout=60)
+        yield client.get_executor()
+
+
+def executor_is_warm(executor):
+    """Train two networks, so that the workers have started and have loaded compiled code."""
+    pool.train_all(workload(), tasks(2), executor=executor)
+
+
 @pytest.mark.parametrize("kind", ["pool", "loky", "dask", "threads"])
-def test_the_end_reaches_networks_that_workers_have_begun(kind, request):
-    started = time.monotonic()
-    threading.Timer(4, os.kill, [os.getpid(), signal.SIGINT]).start()  # wakes the main thread
+def test_ctrl_c_reaches_networks_that_workers_have_begun(kind, request):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        if kind == "pool":
-            with spawned() as executor:
-                ensemble = pool.train_all(slow(), tasks(3), executor=executor)
-        elif kind == "threads":
-            with ThreadPoolExecutor(2) as executor:
-                ensemble = pool.train_all(slow(), tasks(3), executor=executor)
-        elif kind == "loky":
-            with joblib.parallel_config("loky", n_jobs=2):
-                ensemble = pool.train_all(slow(), tasks(3), executor=active_engine(2))
-        else:
-            cluster = request.getfixturevalue("client")
-            cluster.run(sys.path.insert, 0, os.path.dirname(__file__))
-            ensemble = pool.train_all(slow(), tasks(3), executor=cluster.get_executor())
+        with executor_of(kind, request) as executor:
+            executor_is_warm(executor)
+            started = time.monotonic()
+            threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGINT]).start()  # wakes the main thread
+            ensemble = pool.train_all(slow(), tasks(3), executor=executor)
+            seconds = time.monotonic() - started
     finally:
         signal.signal(signal.SIGINT, before)
     assert ensemble.is_interrupted
     assert 1 <= len(ensemble.trained) <= 2
-    assert all(len(trained.errors) < 10_000 for trained in ensemble.trained)
-    assert time.monotonic() - started < 60
+    assert all(1 <= len(trained.errors) < 10_000 for trained in ensemble.trained)
+    assert seconds < 30  # a network has 200 seconds of epochs
 
 
-def test_the_budget_reaches_networks_that_workers_have_begun():
-    with spawned() as executor:
-        ensemble = pool.train_all(slow(), tasks(3), time_budget=5, executor=executor)
+@pytest.mark.parametrize("kind", ["pool", "loky", "dask"])
+def test_the_budget_reaches_networks_that_workers_have_begun(kind, request):
+    with executor_of(kind, request) as executor:
+        executor_is_warm(executor)
+        started = time.monotonic()
+        ensemble = pool.train_all(slow(), tasks(3), time_budget=2, executor=executor)
+    assert time.monotonic() - started < 30  # a network has 200 seconds of epochs
     assert not ensemble.is_ended
-    assert len(ensemble.trained) >= 1
+    assert 1 <= len(ensemble.trained) <= 2
+    assert all(1 <= len(trained.errors) < 10_000 for trained in ensemble.trained)
 
 
 # --- killed workers ---------------------------------------------------------------------------------------------
 
 
-def long_model(**settings):
-    return model(epochs=400, patience=None, hidden_layer_sizes=(64, 64), **settings)
+@dataclass(frozen=True)
+class RecordedClasses(Classes):
+    """Writes down which process begins a training, and takes a while to judge an epoch."""
+
+    folder: str = ""
+
+    def loss(self, *args):
+        with open(os.path.join(self.folder, f"{time.time_ns()}-{uuid.uuid4().hex}"), "w") as file:
+            file.write(str(os.getpid()))
+        return super().loss(*args)
+
+    def validation_error(self, *args):
+        time.sleep(0.02)
+        return super().validation_error(*args)
+
+    def begun(self):
+        """Return the process of each training that was begun, in their order."""
+        return [int(path.read_text()) for path in sorted(Path(self.folder).iterdir())]
 
 
-@pytest.fixture(scope="module")
-def long_wanted():
-    return digest(long_model().fit(FRAME, LABELS))
+def recorded(folder):
+    folder.mkdir()
+    shared = workload(RecordedClasses, replace(RECIPE, epochs=60, patience=None))
+    return replace(shared, target=replace(shared.target, folder=str(folder)))
 
 
-class Killer:
-    """Kills a process when the first network is over, while others are on their way."""
+def killer_of(shared):
+    """Return a callback that kills the process of the last network that was begun, in the middle of this network."""
+    killed = []
 
-    def __init__(self, find_pid):
-        self.find_pid, self.killed = find_pid, []
+    def kill(progress):
+        if progress.is_over and not killed:
+            time.sleep(0.4)  # of 1.2 seconds that a network takes
+            killed.append(shared.target.begun()[-1])
+            os.kill(killed[0], signal.SIGKILL)
 
-    def __call__(self, progress):  # noqa: ARG002 (a callback)
-        if not self.killed:
-            self.killed.append(self.find_pid())
-            os.kill(self.killed[0], signal.SIGKILL)
-
-
-def worker_pids():
-    """Return the processes of this process that loky started."""
-    return [process.pid for process in get_reusable_executor()._processes.values()]
+    return killed, kill
 
 
-def test_a_killed_worker_of_dask_loses_only_its_task(client, long_wanted):
-    client.wait_for_workers(2, timeout=60)
-    killer = Killer(lambda: next(iter(client.run(os.getpid).values())))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fitted = long_model(callback=killer).fit(FRAME, LABELS, executor=client.get_executor())
-    assert killer.killed
-    assert digest(fitted) == long_wanted
-    client.wait_for_workers(2, timeout=60)
+@pytest.mark.parametrize("kind", ["pool", "loky", "dask"])
+def test_after_a_worker_was_killed_only_lost_networks_are_trained_again(kind, request, tmp_path):
+    in_threads = pool.train_all(recorded(tmp_path / "threads"), tasks(5), n_threads=5)
+    shared = recorded(tmp_path / kind)
+    killed, kill = killer_of(shared)
+    with executor_of(kind, request) as executor, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ensemble = pool.train_all(shared, tasks(5), callback=kill, executor=executor)
+    assert_same_networks(ensemble, in_threads)
+    begun = shared.target.begun()
+    assert killed[0] in begun
+    told = [str(each.message) for each in caught if "worker process died" in str(each.message)]
+    if kind == "dask":  # a cluster gives the task to another worker, and nobody else notices
+        assert len(begun) == 6
+        assert not told
+        executor._client.wait_for_workers(2, timeout=60)
+    else:  # a pool ends with one of its processes, so that both of its tasks are lost
+        assert 6 <= len(begun) <= 7
+        assert len(told) == 1
+        assert ("in new processes" if kind == "loky" else "in threads of this process") in told[0]
+    assert ensemble.lost_executor == (kind == "pool")
 
 
-def test_a_killed_worker_of_a_pool_is_replaced_by_threads_with_one_warning(long_wanted):
-    with spawned() as processes:
-        killer = Killer(lambda: next(iter(processes._processes)))
-        with pytest.warns(RuntimeWarning, match="a worker process died") as caught:
-            fitted = long_model(callback=killer).fit(FRAME, LABELS, executor=processes)
-    assert killer.killed
-    assert digest(fitted) == long_wanted
+def test_a_fit_goes_on_in_threads_with_one_warning_after_a_pool_died(wanted):
+    killed = []
+
+    def kill(_):
+        if not killed:
+            killed.append(next(iter(processes._processes)))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with spawned() as processes, pytest.warns(RuntimeWarning, match="a worker process died") as caught:
+        fitted = model(callback=kill).fit(FRAME, LABELS, executor=processes)
+    assert digest(fitted) == wanted
     assert sum("worker process died" in str(each.message) for each in caught) == 1
 
 
-def test_a_killed_worker_of_loky_is_replaced_by_a_new_one(long_wanted):
-    joblib.Parallel(2, backend="loky")([joblib.delayed(os.getpid)() for _ in range(4)])
-    killer = Killer(lambda: _first_child_of_loky())
-    with joblib.parallel_config("loky", n_jobs=2), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        fitted = long_model(callback=killer).fit(FRAME, LABELS)
-    assert killer.killed
-    assert digest(fitted) == long_wanted
-    assert sum("in new processes" in str(each.message) for each in caught) == 1
-
-
-def _first_child_of_loky():
-    from joblib.externals.loky import reusable_executor
-
-    return next(iter(reusable_executor._executor._processes))
-
-
 def test_a_task_that_kills_every_worker_is_an_error(monkeypatch):
-    monkeypatch.setattr(engines.WorkloadFile, "write", lambda *_: None)
-    monkeypatch.setattr(pool, "outcome_of", _die)
+    monkeypatch.setattr(WorkloadFile, "write", lambda *_: None)
+    monkeypatch.setattr(remote, "outcome_of", _die)
     with joblib.parallel_config("loky", n_jobs=2), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(BrokenProcessPool):
@@ -359,6 +417,6 @@ def test_a_cancelled_task_of_an_executor_is_not_taken_for_a_death():
     future.set_running_or_notify_cancel()
     reports = pool._Reports(tasks(1))
     with ThreadPoolExecutor(1) as executor:
-        pool._Futures(executor, reports, None)._report(0, future)
+        remote.FutureTrainer(executor, reports.finish, None)._report(0, future)
     assert reports.outcomes == {0: None}
     assert reports.lost() == []

@@ -35,7 +35,7 @@ def by_partitions(empty: Callable[[Any], Any]) -> Callable[[M], M]:
         def predict(self: Any, X: Any, *args: Any, **settings: Any) -> Any:
             if not is_dask_frame(X):
                 return method(self, X, *args, **settings)
-            from dask import delayed
+            from dask.delayed import delayed
 
             meta = _like(empty(self), X._meta)
             task = functools.partial(_predict_partition, method.__name__, meta, settings)

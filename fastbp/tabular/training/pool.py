@@ -1,36 +1,26 @@
-"""The networks of an ensemble, trained at the same time: in threads, through an executor, or through joblib.
+"""The networks of an ensemble, trained at the same time: in threads of this process, or elsewhere.
 
-It knows tasks, threads and executors. It must not know columns, or how a network is trained.
+It knows tasks, threads and engines. It must not know columns, or how a network is trained.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
 import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from functools import partial
+from concurrent.futures import BrokenExecutor
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
 from fastbp.runs.threads import available_to_jobs, shared_work
-from fastbp.tabular.own_loss import Metric
-from fastbp.tabular.training.engines import (
-    Engine,
-    JoblibEngine,
-    Parcel,
-    dask_client,
-    outcome_of,
-    parcel_for,
-    train_carried,
-)
+from fastbp.tabular.training.engines import Engine
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
+from fastbp.tabular.training.remote import Trainer, trainer_in
 
 
 class Ensemble(NamedTuple):
@@ -105,7 +95,7 @@ def train_all(
     """
     reports = _Reports(tasks)
     threads = _Threads(reports, n_threads or available_to_jobs())
-    trainer: _Trainer = threads if executor is None else _trainer_in(executor, reports, threads)
+    trainer: Trainer = threads if executor is None else trainer_in(executor, reports.finish, threads)
     deadline = time.monotonic() + (math.inf if time_budget is None else time_budget)
     left: Sequence[int] = range(len(tasks))
     try:
@@ -125,7 +115,7 @@ def train_all(
 
 
 def _take_reports(
-    reports: _Reports, trainer: _Trainer, callback: Callable[[Progress], object] | None
+    reports: _Reports, trainer: Trainer, callback: Callable[[Progress], object] | None
 ) -> tuple[bool, bool]:
     """Take all reports; return whether the callback or Ctrl-C ended the training, and whether Ctrl-C did."""
     is_ended = is_interrupted = False
@@ -219,21 +209,7 @@ class _Reports:
         return self._queue.get()
 
 
-class _Trainer:
-    """Trains some of the tasks somewhere, and reports the outcome of each of them."""
-
-    successor: _Trainer | None = None  # what trains the tasks whose workers died
-
-    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
-        """Begin with the tasks of these indices, which have so many seconds."""
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """End each network with its current epoch, and begin no other network."""
-        raise NotImplementedError
-
-
-class _Threads(_Trainer):
+class _Threads(Trainer):
     """Trains tasks in daemon threads. On request, each thread ends its network with the current epoch.
 
     The class starts its own threads, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
@@ -271,106 +247,3 @@ class _Threads(_Trainer):
     def end(self) -> None:
         """End each network with its current epoch, and begin no other network."""
         self._is_ended.set()
-
-
-def _trainer_in(engine: Engine, reports: _Reports, threads: _Threads) -> _Trainer:
-    return _Joblib(engine, reports) if isinstance(engine, JoblibEngine) else _Futures(engine, reports, threads)
-
-
-class _Futures(_Trainer):
-    """Trains tasks through an executor. If its processes die, threads of this process train what is left."""
-
-    def __init__(self, executor: Executor, reports: _Reports, threads: _Threads) -> None:
-        self._executor, self._reports, self.successor = executor, reports, threads
-        self._is_dask = dask_client(executor) is not None
-        self._parcel: Parcel | None = None
-        self._futures: list[Future[Trained | None]] = []
-        self._is_ended = False
-
-    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
-        """Submit the tasks; raise a `TypeError` if they hold a user's loss that another process cannot be sent."""
-        if isinstance(self._executor, ProcessPoolExecutor):
-            _check_pickled(workload.recipe.metric)
-        deadline = time.time() + seconds  # a clock that other processes and machines share
-        self._parcel = parcel = parcel_for(self._executor, workload)
-        for k in numbers:
-            try:
-                future = self._executor.submit(
-                    train_carried, parcel.contents, parcel.is_ended, tasks[k], deadline, k == 0
-                )
-            except BrokenExecutor as error:  # a worker died while the tasks were submitted
-                self._reports.finish(k, error)
-                continue
-            future.add_done_callback(partial(self._report, k))
-            self._futures.append(future)
-
-    def _report(self, k: int, future: Future[Trained | None]) -> None:
-        """Report a task that has ended; a cancelled task has no network."""
-        if not future.cancelled():
-            self._reports.finish(k, future.exception() or future.result())
-        elif self._is_dask and not self._is_ended:  # Dask cancels a task whose data died with the last worker
-            self._reports.finish(k, BrokenExecutor("the Dask cluster lost the data of a task"))
-        else:
-            self._reports.finish(k, None)
-
-    def end(self) -> None:
-        """End each network with its current epoch, where a worker can be told, and begin no network but the first."""
-        self._is_ended = True
-        if self._parcel is not None:
-            self._parcel.end()
-        if not self._is_dask:  # Dask cancels tasks that have begun, too
-            for future in self._futures[1:]:
-                future.cancel()
-
-
-class _Joblib(_Trainer):
-    """Trains tasks through a backend of joblib, from a thread that waits for the results."""
-
-    def __init__(self, engine: JoblibEngine, reports: _Reports, n_lives: int = 3) -> None:
-        self._engine, self._reports = engine, reports
-        self._parcel: Parcel | None = None
-        self._is_ended = False
-        if n_lives > 0:  # joblib starts new processes after a death, but a task that kills each of them must end
-            self.successor = _Joblib(engine, reports, n_lives - 1)
-
-    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
-        """Start the thread."""
-        deadline = time.time() + seconds
-        self._parcel = parcel = parcel_for(self._engine, workload)
-        work = [(k, (parcel.contents, parcel.is_ended, tasks[k], deadline, k == 0)) for k in numbers]
-        threading.Thread(target=self._train, args=(work,), name="fastbp", daemon=True).start()
-
-    def _train(self, work: Sequence[tuple[int, tuple[Any, ...]]]) -> None:
-        from joblib import Parallel, delayed  # type: ignore[import-untyped]
-
-        backend, n_jobs = self._engine
-        left = [k for k, _ in work]
-        wanted = (delayed(outcome_of)(k, *each) for k, each in work if k == 0 or not self._is_ended)
-        is_stream = backend.supports_return_generator
-        error: BaseException | None = None
-        try:
-            how = "generator_unordered" if is_stream else "list"
-            for k, outcome in Parallel(n_jobs, backend=backend, batch_size=1, return_as=how)(wanted):
-                left.remove(k)
-                self._reports.finish(k, outcome)
-        except BaseException as caught:
-            error = caught
-        for k in left:
-            self._reports.finish(k, error)
-
-    def end(self) -> None:
-        """End each network with its current epoch, and begin no other network."""
-        self._is_ended = True
-        if self._parcel is not None:
-            self._parcel.end()
-
-
-def _check_pickled(metric: Metric) -> None:
-    """Raise a `TypeError` unless a metric can be pickled."""
-    try:
-        pickle.dumps(metric)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise TypeError(
-            f"executor trains in other processes, and pickle cannot send them the loss {metric}: define its function "
-            f"at the top level of a module ({error})"
-        ) from error
