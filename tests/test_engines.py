@@ -26,7 +26,7 @@ from joblib.externals.loky import get_reusable_executor
 from test_ensemble import RECIPE, SlowClasses, assert_same_networks, tasks, workload
 
 import fastbp
-from fastbp.runs.threads import available_to_jobs
+from fastbp.runs.threads import available_to_jobs, cores
 from fastbp.tabular import TabularClassifier, TabularRegressor
 from fastbp.tabular.encoding.target import Classes
 from fastbp.tabular.training import pool, remote
@@ -34,8 +34,6 @@ from fastbp.tabular.training.engines import JoblibEngine, active_engine
 from fastbp.tabular.training.parcels import FileParcel, Parcel, TrainedFile, WorkloadFile, parcel_for, train_carried
 from fastbp.tabular.training.parts import Task
 from fastbp.tabular.training.recipe import train_task
-
-pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning:distributed", "default::ResourceWarning")
 
 ROWS = np.random.default_rng(0).standard_normal((400, 3))
 FRAME = pd.DataFrame({"a": ROWS[:, 0], "b": ROWS[:, 1], "c": np.where(ROWS[:, 2] > 0, "x", "y")})
@@ -199,7 +197,15 @@ def test_another_executor_gets_the_table_with_each_task():
 
 
 def test_a_worker_has_its_own_share_of_the_threads(client):
-    assert set(client.run(available_to_jobs).values()) == {1}  # Dask sets OMP_NUM_THREADS
+    assert set(client.run(_threads_of_this_process).values()) == {("1", 1)}
+    with joblib.parallel_config("loky", n_jobs=2):
+        (of_loky,) = joblib.Parallel()([joblib.delayed(_threads_of_this_process)()])
+    share = max(1, cores() // 2)
+    assert of_loky == (str(share), share)
+
+
+def _threads_of_this_process():
+    return os.environ.get("OMP_NUM_THREADS"), available_to_jobs()
 
 
 def test_workers_of_a_cluster_compile_ahead_of_time(client):
