@@ -424,7 +424,13 @@ def test_intervals_of_a_dask_frame_and_empty_partitions():
         np.testing.assert_allclose(got.to_numpy(), fitted.predict_interval(few, *coverage), rtol=1e-5)
     assert list(got.columns) == ["lower", "upper"]
     none = dask_frame()
-    assert len(fitted.predict(none[none["a"] > 99]).compute(scheduler="synchronous")) == 0
+    none = none[none["a"] > 99]
+    assert len(fitted.predict(none).compute(scheduler="synchronous")) == 0
+    classes = model().fit(FRAME, LABELS)
+    for lazy in (classes.predict(none), classes.predict_proba(none)):
+        got = lazy.compute(scheduler="synchronous")
+        assert len(got) == 0
+        assert np.all(got.dtypes == lazy.dtypes)
 
 
 def test_fit_asks_for_the_rows_of_a_dask_collection():

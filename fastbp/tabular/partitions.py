@@ -53,8 +53,6 @@ def is_dask_frame(X: Any) -> bool:
 
 def _predict_partition(name: str, meta: Any, settings: dict[str, Any], rows: Any, model: Any, *args: Any) -> Any:
     """Return the predictions of one partition, a pandas frame, with its index and the types of `meta`."""
-    if len(rows) == 0:  # a filter can leave partitions empty
-        return meta
     predicted = getattr(model, name)(rows, *args, **settings)
     made = predicted if meta.ndim == 1 else dict(zip(meta.columns, predicted.T, strict=True))
     return _like(made, rows).astype(meta.dtypes)
