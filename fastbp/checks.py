@@ -17,6 +17,7 @@ from fastbp._typing import Array, Floats
 
 _LARGEST_NETWORK = 2**31  # parameters; catches mistakes such as a width of 2**40
 _LONGEST_SHOWN = 80  # characters of a value in a message
+_CHECKED_AT_ONCE = 1 << 18  # numbers
 _TRUTH_VALUES = (bool, np.bool_)  # tuples, because `isinstance` takes three times as long for a union
 _WHOLE_NUMBERS = (int, np.integer)
 _REAL_NUMBERS = (int, float, np.integer, np.floating)
@@ -246,14 +247,21 @@ def finite(name: str, value: Any, dtype: npt.DTypeLike) -> Floats:
     else:
         with np.errstate(all="ignore"):
             array = np.asarray(given, dtype)
-    is_finite = np.isfinite(array)
-    if not is_finite.all():
-        wrong = ~is_finite
+    if not _are_finite(array):
+        wrong = ~np.isfinite(array)
         infinite = ~np.isfinite(given)
         if infinite.any():
             raise ValueError(f"{name} holds {first(given, infinite)}: not a finite number")
         raise ValueError(f"{name} holds {first(given, wrong)}: too large for {np.dtype(dtype).name}")
     return array
+
+
+def _are_finite(array: Floats) -> bool:
+    """Return whether all numbers are finite, without an array of truth values for all of them."""
+    if array.size <= _CHECKED_AT_ONCE:
+        return bool(np.isfinite(array).all())
+    rows = max(1, _CHECKED_AT_ONCE * len(array) // array.size)
+    return all(np.isfinite(array[first : first + rows]).all() for first in range(0, len(array), rows))
 
 
 def rows(name: str, value: Any, columns: int) -> Array:

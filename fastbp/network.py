@@ -1,27 +1,30 @@
-"""`Network`: checks arguments, owns memory and calls kernels. This file must not compute anything itself."""
+"""`Network`: its construction and its training. `runs` holds the rest. This file must not compute anything itself."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, overload
 
-import numpy as np
 import numpy.typing as npt
 
 from fastbp import activations, checks, losses, optimizers
-from fastbp._typing import FloatDType, Floats, HeldOut, LayerSizes, MaybeArray
-from fastbp.kernels import entries, packing
-from fastbp.kernels.custom_losses import loss_address
+from fastbp._typing import FloatDType, HeldOut, LayerSizes, MaybeArray
+from fastbp.kernels.rows import TrainingRows
 from fastbp.losses import Loss, LossName
 from fastbp.optimizers import SGD, Optimizer
-from fastbp.results import Gradients, History, Progress, Trace
+from fastbp.results import History, Progress
 from fastbp.runs import checkpoint
-from fastbp.runs.network_state import NetworkState
+from fastbp.runs.chunked_run import ChunkedRun
+from fastbp.runs.chunks import ChunkedRows, Chunks, are_chunks, checked_chunks
+from fastbp.runs.display import Display, outlet_for
+from fastbp.runs.network_answers import NetworkAnswers
 from fastbp.runs.run import Patience, Run
+from fastbp.runs.run_progress import progress_of
 from fastbp.runs.training_rows import checked_rows
 
 
-class Network(NetworkState):
+class Network(NetworkAnswers):
     """A multilayer perceptron: h_{i+1} = ReLU(β_i + Ω_i h_i) for K hidden layers, and the output ŷ = β_K + Ω_K h_K.
 
     Initial weights are drawn from N(0, 2 / D_i) for ReLU and its relatives (He et al. 2015, "Delving deep into
@@ -64,157 +67,39 @@ class Network(NetworkState):
         between = activations.resolve_layers(activation, len(sizes) - 2)
         super().__init__(checkpoint.initial(sizes, kept_in, checks.seed(seed), between))
 
-    # --- what it computes -----------------------------------------------------------------------------------
-
-    def predict(self, X: npt.ArrayLike, n_threads: int | None = None) -> Floats:
-        """Return the outputs ŷ = f_K, before any link function of the loss.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, D_0)
-            Rows to predict.
-        n_threads : int, optional
-            Number of threads. Default: as many as save time, up to the number of available cores. The result does not
-            depend on this number.
-
-        Returns
-        -------
-        ndarray of shape (n, D_{K+1})
-            In the dtype of the network.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `X` has a wrong shape, or contains anything else than finite numbers.
-        """
-        return self._predictor.predict(self._checkpoint.parameters, X, checks.thread_count(n_threads))
-
-    def forward(self, X: npt.ArrayLike) -> Trace:
-        """Return every f_i and h_i of a forward pass.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, D_0)
-            Rows of a batch.
-
-        Returns
-        -------
-        Trace
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `X` has a wrong shape, or contains anything else than finite numbers.
-        """
-        x = checks.matrix("X", X, self._sizes[0], self._dtype)
-        workspace = packing.workspace_for(self._sizes, len(x), self._dtype)
-        operands = self._checkpoint.parameters, self._between, workspace, np.arange(len(x))
-        entries.trace(packing.padded_rows(x, self._dtype), *operands)
-        f = packing.gradient_matrices(workspace, len(x))[1:]
-        return Trace(f, packing.activation_matrices(workspace, len(x))[:-1])
-
-    def predict_proba(self, X: npt.ArrayLike, n_threads: int | None = None) -> Floats:
-        """Return probabilities: softmax(ŷ) after a fit with "cross_entropy", σ(ŷ) after "binary_cross_entropy".
-
-        Parameters
-        ----------
-        X : array-like of shape (n, D_0)
-            Rows to predict.
-        n_threads : int, optional
-            As in `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes)
-            After "cross_entropy", one column per output. After "binary_cross_entropy" with one output, the columns are
-            class 0 and class 1. With several outputs, each column is the probability that the label of an output is 1.
-
-        Raises
-        ------
-        ValueError
-            If the network was not trained with these or a `losses.custom` of such a link, or `X` is invalid.
-        TypeError
-            If `X` does not contain numbers.
-        """
-        loss = self.trained_loss
-        if loss is None or not loss.is_of_probabilities:
-            was = "it was not trained yet" if loss is None else f"it was trained with {loss}"
-            known = "cross_entropy, binary_cross_entropy or losses.custom(function, link='logistic' or 'softmax')"
-            raise ValueError(f"predict_proba needs a network trained with {known}; {was}")
-        p = loss.expectation(self.predict(X, n_threads))
-        return np.hstack([1 - p, p]) if p.shape[1] == 1 and not loss.takes_classes else p
-
-    def loss(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: LossName | Loss | None = None, sample_weight: MaybeArray = None
-    ) -> float:
-        """Return L, the weighted mean of the losses of the samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, D_0)
-            Rows of a batch.
-        y : array-like of shape (n, D_{K+1})
-            Targets. The shape may be (n,) if D_{K+1} = 1, or for class numbers with "cross_entropy".
-        loss : str or Loss, optional
-            "squared_error", "binary_cross_entropy", "cross_entropy", "poisson", "huber", "absolute_error", "quantile",
-            `losses.huber(delta)` or `losses.quantile(q)`. `fastbp.losses` has the formulas. Default: the loss of the
-            last fit, or "squared_error" before the first fit.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows, at least 0. Default: 1 for each row.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is invalid.
-        """
-        resolved = losses.resolve_or_trained(loss, self.trained_loss)
-        rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
-        return self._evaluator(rows, resolved)()
-
-    def gradients(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, loss: LossName | Loss | None = None, sample_weight: MaybeArray = None
-    ) -> Gradients:
-        """Return the loss and its gradients by backpropagation.
-
-        ∂L/∂β_i = ∂L/∂f_i, ∂L/∂Ω_i = ∂L/∂f_i h_iᵀ and ∂L/∂f_{i-1} = I[f_{i-1} > 0] ⊙ (Ω_iᵀ ∂L/∂f_i). For another
-        activation a, the factor I[f_{i-1} > 0] is a'(f_{i-1}).
-
-        Parameters
-        ----------
-        X, y, loss, sample_weight
-            As in `loss`.
-
-        Returns
-        -------
-        Gradients
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is invalid.
-        """
-        resolved = losses.resolve_or_trained(loss, self.trained_loss)
-        rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
-        n, parameters = rows.rows, self._checkpoint.parameters
-        workspace = packing.workspace_for(self._sizes, n, self._dtype)
-        gradients = packing.zero_parameters(self._sizes, self._dtype)
-        address = loss_address(resolved, self._dtype)
-        value = entries.differentiate(
-            rows, parameters, self._between, gradients, workspace, np.arange(n), address, resolved.parameter, True
-        )
-        x, *f = packing.gradient_matrices(workspace, n)
-        return Gradients(value, packing.weight_matrices(gradients), packing.bias_vectors(gradients), tuple(f), x)
-
     # --- how it learns --------------------------------------------------------------------------------------
 
+    @overload
+    def fit(self, X: Chunks, y: None = None, *options: Any, **named_options: Any) -> History: ...
+
+    @overload
     def fit(
         self,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
+        loss: LossName | Loss | None = None,
+        optimizer: Optimizer = ...,
+        batch_size: int = 32,
+        epochs: int = 10,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        seed: int | None = None,
+        sample_weight: MaybeArray = None,
+        validation_data: HeldOut | None = None,
+        callback: Callable[[Progress], object] | None = None,
+        n_threads: int | None = None,
+        *,
+        dropout: float = 0.0,
+        l2_penalty: float = 0.0,
+        patience: int | None = None,
+        restore_best: bool = True,
+        verbose: bool | None = None,
+    ) -> History: ...
+
+    def fit(
+        self,
+        X: npt.ArrayLike | Chunks,
+        y: MaybeArray = None,
         loss: LossName | Loss | None = None,
         optimizer: Optimizer = SGD(learning_rate=0.01),  # noqa: B008 (frozen)
         batch_size: int = 32,
@@ -231,6 +116,7 @@ class Network(NetworkState):
         l2_penalty: float = 0.0,
         patience: int | None = None,
         restore_best: bool = True,
+        verbose: bool | None = None,
     ) -> History:
         """Train by minibatch gradient descent, starting from the current parameters.
 
@@ -241,8 +127,13 @@ class Network(NetworkState):
 
         Parameters
         ----------
-        X, y, loss, sample_weight
-            As in `loss`.
+        X : array-like of shape (n, D_0), or chunks
+            Rows. A memory map (`numpy.memmap`) in the dtype of the network is read where it is. Chunks are an iterator,
+            or a function without arguments that returns an iterable for each epoch. Each chunk is (X, y) or
+            (X, y, sample_weight), and only one chunk has to fit the memory. With `shuffle`, the rows of a chunk change
+            places with each other only. Chunks of at least 10,000 rows take about a sixth more time than one table.
+        y, loss, sample_weight
+            As in `loss`. For chunks, `y` and `sample_weight` are None.
         optimizer : SGD, Adam, AdamW, RMSprop, Adagrad or Lion, default SGD(learning_rate=0.01)
         batch_size : int, default 32
             Rows per step. A larger number than n means n.
@@ -274,6 +165,10 @@ class Network(NetworkState):
         restore_best : bool, default True
             Whether a fit with `patience` ends with the parameters of its best epoch. The optimizer keeps the state of
             the last step.
+        verbose : bool, optional
+            Whether the progress is shown: epochs, rows, losses, and the time that is left. A notebook shows a bar, a
+            terminal a line on stderr, and a log gets a line every five seconds. Default: only in a notebook, and only
+            if the fit takes more than half a second.
 
         Returns
         -------
@@ -282,7 +177,7 @@ class Network(NetworkState):
         Raises
         ------
         TypeError, ValueError
-            If an argument is invalid. The network is then unchanged.
+            If an argument is invalid. The network is then unchanged, unless an invalid chunk came after valid ones.
         DivergenceError
             If a loss or a parameter is not finite. The network then keeps its last finite parameters, or the parameters
             of the best epoch with `patience` and `restore_best`.
@@ -300,16 +195,23 @@ class Network(NetworkState):
         dropout, penalty = checks.fraction("dropout", dropout), checks.not_negative("l2_penalty", l2_penalty)
         limit = None if patience is None else checks.whole_number("patience", patience, 1)
         restore_best = checks.flag("restore_best", restore_best)
-        rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
+        verbose = None if verbose is None else checks.flag("verbose", verbose)
+        rows: TrainingRows | ChunkedRows
+        run_over: Callable[..., Run] = Run
+        shape = self._sizes, resolved, self._dtype
+        if are_chunks(X):
+            rows, run_over = checked_chunks(X, y, sample_weight, *shape, epochs, optimizer.learning_rate), ChunkedRun
+        else:
+            rows = checked_rows(X, y, sample_weight, *shape)
         validate = None
         if validation_data is not None:
             held_out = checks.validation_data(validation_data)
-            held_out_rows = checked_rows(*held_out, self._sizes, resolved, self._dtype, of="validation ")
+            held_out_rows = checked_rows(*held_out, *shape, of="validation ")
             validate = self._evaluator(held_out_rows, resolved)
 
         with self._only_fit():
             begun = self._checkpoint.for_fit(optimizer, resolved, seed)
-            run = Run(
+            run = run_over(
                 begun.parameters,
                 rows,
                 activation=begun.activation,
@@ -335,15 +237,18 @@ class Network(NetworkState):
                 keep()  # so that a callback can save a network whose training can be continued
                 return callback(progress._replace(model=self)) if callback is not None else None
 
+            history = History()
             try:
-                return run.fit(
-                    epochs,
-                    optimizer.learning_rate,
-                    validate=validate,
-                    patience=None if limit is None else Patience(limit),
-                    callback=None if callback is None else after_epoch,
-                    n_threads=n_threads,
-                )
+                with Display(progress_of(run, epochs, history), outlet_for(verbose), is_brief_shown=verbose is True):
+                    return run.fit(
+                        epochs,
+                        optimizer.learning_rate,
+                        validate=validate,
+                        patience=None if limit is None else Patience(limit),
+                        callback=None if callback is None else after_epoch,
+                        n_threads=n_threads,
+                        history=history,
+                    )
             finally:
                 keep()
                 if restore_best:

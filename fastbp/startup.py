@@ -27,6 +27,7 @@ from fastbp.kernels import (
     losses,
     shuffling,
     steps,
+    strided,
 )
 from fastbp.machine import cache, host, jit
 from fastbp.network import Network
@@ -38,7 +39,7 @@ PIECES = (
     *losses.PIECES.values(),
     *(custom_losses.FILL_LAST_LINES, custom_losses.SUM_VALUES),
     *activations.PIECES.values(),
-    *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD, expansion.EXPANSION),
+    *(dropout.DROPOUT, input_factors.DIFFERENTIATE, input_factors.FOLD, expansion.EXPANSION, strided.STRIDED),
     *steps.PIECES.values(),
     clipping.GRADIENT_SCALE,
     *shuffling.PIECES,

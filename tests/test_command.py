@@ -206,7 +206,7 @@ def test_ctrl_c_before_the_first_epoch_keeps_an_older_model(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("_default_sigint")
 def test_ctrl_c_outside_a_training_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "read_table", lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(reading, "read_table", lambda _path, _report: signal.raise_signal(signal.SIGINT))
     result = command("train", write_table(), "--target", "kind")
     assert (result.exit_code, result.stderr) == (130, "fastbp: interrupted\n")
 

@@ -1,6 +1,7 @@
 """Networks in other processes and on a Dask cluster: the same bits, also after a worker was killed."""
 
 import hashlib
+import math
 import multiprocessing
 import os
 import pickle
@@ -135,12 +136,12 @@ def test_a_task_and_its_result_are_small_and_a_worker_reads_the_table_once(monke
     with spawned(1) as processes:
         parcel = parcel_for(processes, shared)
         assert parcel_for(processes, shared) is parcel
-    call = train_carried, parcel.contents, parcel.is_ended, tasks()[0], 1e18, True
+    call = train_carried, parcel.contents, parcel.is_ended, tasks()[0], math.inf, 1
     assert len(pickle.dumps(call)) < 1000 < 100_000 < len(pickle.dumps(shared))
     reads, read = [], WorkloadFile.read
     monkeypatch.setattr(WorkloadFile, "read", lambda file: reads.append(file) or read(file))
     for task in tasks():
-        trained = train_carried(parcel.contents, parcel.is_ended, task, 1e18, True)
+        trained = train_carried(parcel.contents, parcel.is_ended, task, math.inf, 1)
         assert isinstance(trained, TrainedFile)
         assert len(pickle.dumps((task.network, trained))) < select.PIPE_BUF // 4  # a pipe takes all of it, or nothing
         np.testing.assert_array_equal(trained.take().output, train_task(shared, task).output)
@@ -151,7 +152,7 @@ def test_a_task_and_its_result_are_small_and_a_worker_reads_the_table_once(monke
 def test_a_result_that_cannot_be_read_is_an_error():
     shared = workload()
     parcel = FileParcel(shared)
-    lost = train_carried(parcel.contents, parcel.is_ended, tasks()[0], 1e18, True)
+    lost = train_carried(parcel.contents, parcel.is_ended, tasks()[0], math.inf, 1)
     os.remove(lost.path)
     assert isinstance(remote._received(lost), FileNotFoundError)
 

@@ -25,7 +25,7 @@ def table(n: int = 75, inputs: int = 4, classes: int = 3):
     return X, np.eye(classes)[y], rng.random(n) + 0.5
 
 
-def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of=None):
+def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of=None, pace=None):
     """Train with the first 15 rows held out."""
     truth = y[:15].argmax(axis=1)
 
@@ -36,7 +36,7 @@ def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of
     coded, targets = CodedRows.of_inputs(X), target_rows(y, "float32")
     held_out = SeenRows(coded, np.arange(15), True)
     shape = error_of or log_loss, y.shape[1], recipe, loss
-    return train(packed(coded, targets, weights), rows, held_out, *shape, seed=3)
+    return train(packed(coded, targets, weights), rows, held_out, *shape, seed=3, pace=pace)
 
 
 def test_first_weights_are_normal_by_fan_in_biases_normal_and_the_last_layer_zero():
@@ -53,8 +53,8 @@ def test_learning_rates_are_those_of_the_neural_tangent_parametrisation():
     np.testing.assert_allclose(rate_factors([9, 16, 4, 2]), [1 / 3, 0.1, 1 / 4, 0.1, 1 / 2, 0.1])
 
 
-def twin(X, y, weights, recipe, seed):
-    """Train in plain NumPy; return the weights and biases after each epoch."""
+def twin(X, y, weights, recipe, seed, n_steps=None):
+    """Train in plain NumPy; return the weights, the biases and the mean loss after each epoch, or part of an epoch."""
     arrays = draw([X.shape[1], *recipe.hidden_layer_sizes, y.shape[1]], seed)
     Ω, β = list(weight_matrices(arrays)), list(bias_vectors(arrays))
     n_layers, scale = len(Ω), np.ones(X.shape[1])
@@ -63,22 +63,28 @@ def twin(X, y, weights, recipe, seed):
     rates = [*(1 / np.sqrt(a.shape[1]) for a in Ω), *[BIAS_RATE] * n_layers, scale_rate]
     moments = [[np.zeros(a.shape), np.zeros(a.shape)] for a in arrays]
     order, random, per_epoch = np.arange(len(X)), np.random.RandomState(seed), len(X) // recipe.batch_size
-    schedule, step, after = LogarithmicCosine(recipe.learning_rate, recipe.epochs * per_epoch), 0, []
-    for _ in range(recipe.epochs):
-        random.shuffle(order)
-        for batch in range(per_epoch):  # the rows that do not fill a batch are not used
-            rows = order[batch * recipe.batch_size :][: recipe.batch_size]
-            Ω, β, s = arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
-            f, h = reference.forward(Ω, β, X[rows] * s)
-            _, _, g = reference.loss_and_gradient("cross_entropy", f[-1], y[rows], weights[rows])
-            by_Ω, by_β, (of_scaled, *_) = reference.backward(Ω, h, g)
-            η, step = float(schedule(step)), step + 1
-            for i, gradient in enumerate([*by_Ω, *by_β, (of_scaled * X[rows]).sum(axis=0)]):
-                stepped = reference.adam_step(
-                    arrays[i], gradient, *moments[i], η * rates[i], 0.9, 0.95, 1e-8, 0.0, step
-                )
-                arrays[i], *moments[i] = stepped
-        after.append(([arrays[0] * arrays[-1], *arrays[1:n_layers]], arrays[n_layers:-1]))
+    schedule, after = LogarithmicCosine(recipe.learning_rate, recipe.epochs * per_epoch), []
+    n_steps = recipe.epochs * per_epoch if n_steps is None else n_steps
+    for step in range(n_steps):
+        batch = step % per_epoch  # the rows that do not fill a batch are not used
+        if batch == 0:
+            random.shuffle(order)
+            total = total_weight = 0.0
+        rows = order[batch * recipe.batch_size :][: recipe.batch_size]
+        Ω, β, s = arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
+        f, h = reference.forward(Ω, β, X[rows] * s)
+        loss, weight, g = reference.loss_and_gradient("cross_entropy", f[-1], y[rows], weights[rows])
+        total, total_weight = total + loss, total_weight + weight
+        by_Ω, by_β, (of_scaled, *_) = reference.backward(Ω, h, g)
+        η = float(schedule(step))
+        for i, gradient in enumerate([*by_Ω, *by_β, (of_scaled * X[rows]).sum(axis=0)]):
+            stepped = reference.adam_step(
+                arrays[i], gradient, *moments[i], η * rates[i], 0.9, 0.95, 1e-8, 0.0, step + 1
+            )
+            arrays[i], *moments[i] = stepped
+        if batch == per_epoch - 1 or step == n_steps - 1:
+            weights_on_inputs = [arrays[0] * arrays[-1], *arrays[1:n_layers]]
+            after.append((weights_on_inputs, arrays[n_layers:-1], total / total_weight))
     return after
 
 
@@ -88,7 +94,7 @@ def test_a_training_agrees_with_its_numpy_twin(hidden):
     X, y, weights = table()
     wanted = twin(X[15:].astype(float), y[15:], weights[15:], recipe, 3)
     trained = trained_on(X, y, weights, recipe)
-    Ω, β = wanted[trained.epoch - 1]
+    Ω, β, _ = wanted[trained.epoch - 1]
     for got, expected in zip((*trained.network.weights, *trained.network.biases), (*Ω, *β), strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
 

@@ -363,10 +363,10 @@ def test_networks_of_a_later_wave_that_diverge_are_dropped_with_a_notice(monkeyp
 def test_a_kind_of_network_that_diverges_at_once_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
     train_task = pool.train_task
 
-    def diverges_with_bins(workload, task, watch):
+    def diverges_with_bins(workload, task, *watch_and_pace):
         if task.sees_bins:
             raise DivergenceError(1, 0.5, History())
-        return train_task(workload, task, watch)
+        return train_task(workload, task, *watch_and_pace)
 
     monkeypatch.setattr(pool, "train_task", diverges_with_bins)
     model = TabularClassifier(**FEW | {"n_estimators": 4}).fit(*load_iris(return_X_y=True))

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fastbp.tabular.settings import LEARNING_RATE, ClassMetric, NumberMetric, Settings
+from fastbp.tabular.settings import (
+    EPOCHS,
+    LARGE_ROWS,
+    LEARNING_RATE,
+    LEAST_ESTIMATORS,
+    N_ESTIMATORS,
+    ClassMetric,
+    NumberMetric,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from fastbp.tabular.encoding.target import Target as TargetColumn
@@ -63,7 +72,14 @@ Quantile = Annotated[
     ),
 ]
 Estimators = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Number of networks, whose predictions are averaged.")
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help=f"Number of networks, whose predictions are averaged. Default: {N_ESTIMATORS}, or for more than "
+        f"{LARGE_ROWS} rows {LEAST_ESTIMATORS} to {N_ESTIMATORS}.",
+        show_default=False,
+    ),
 ]
 HiddenLayers = Annotated[
     str,
@@ -71,7 +87,16 @@ HiddenLayers = Annotated[
         metavar="WIDTHS", help="Widths of the hidden layers, separated by commas. An empty text means no hidden layer."
     ),
 ]
-Epochs = Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of epochs of each network.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help=f"Maximum number of epochs of each network. Default: {EPOCHS} for up to {LARGE_ROWS} rows, and fewer "
+        "for more rows.",
+        show_default=False,
+    ),
+]
 Patience = Annotated[
     int,
     typer.Option(metavar="N", min=1, help="Epochs without improvement after which the training of a network ends."),
@@ -89,7 +114,9 @@ LearningRate = Annotated[
 TimeBudget = Annotated[
     float | None,
     typer.Option(
-        metavar="SECONDS", help="Time after which training ends with the best epochs so far.", show_default=False
+        metavar="SECONDS",
+        help="Time for the encoding, the training and the scores, without the reading of files.",
+        show_default=False,
     ),
 ]
 Group = Annotated[

@@ -1,31 +1,23 @@
 """The progress of a command on stderr: a bar on a terminal, a line every few seconds in a log.
 
-May import `results` and `report.words`. It must not know how networks are trained or kernels are compiled.
+It must not know how networks are trained or kernels are compiled.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from threading import Event, Thread
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.status import Status
 
 from fastbp.report.words import validation_words
 from fastbp.results import Progress
+from fastbp.runs import display
+from fastbp.runs.display import Display, Line, LogLines
 
 _SECONDS_BETWEEN_UPDATES = 0.05
-_SECONDS_TO_FIRST_LINE = 0.5
-_SECONDS_BETWEEN_LINES = 5.0
-
-
-def waiting(what: str, is_quiet: bool) -> Status:
-    """Return a context in which a terminal shows what the command is doing."""
-    return Console(stderr=True, quiet=is_quiet).status(what)
 
 
 class PhaseProgress:
@@ -84,7 +76,7 @@ class PhaseProgress:
             return
         self._next_update = now + _SECONDS_BETWEEN_UPDATES
         text = _amount(unit, done, total)
-        if 0 < done < total and now - self._started > _SECONDS_TO_FIRST_LINE:
+        if 0 < done < total and now - self._started > display.SECONDS_TO_FIRST_LINE:
             text += f", {(now - self._started) / done * (total - done):,.0f} s left"
         self._bar.update(self._task, total=total or None, completed=done, phase=phase, description=text)
         if self._log is not None:
@@ -96,7 +88,8 @@ def _amount(unit: str, done: int, total: int) -> str:
     if done == total == 0:
         return ""
     if unit == "bytes":
-        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB" if total else f"{done / 1e6:,.1f} MB"
+        size, name = (1e6, "MB") if max(done, total) >= 1e6 else (1e3, "kB")
+        return f"{done / size:,.1f} of {total / size:,.1f} {name}" if total else f"{done / size:,.1f} {name}"
     return f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
 
 
@@ -125,6 +118,7 @@ class TrainingProgress:
         self._n_finished = 0
         self._epochs_of: dict[int, int] = {}  # by network; the maximum once its training has ended
         self._next_update = 0.0
+        self._first: tuple[float, int] | None = None  # when the first epoch had ended, and the epochs until then
         self._started = time.perf_counter()
 
     @property
@@ -163,50 +157,28 @@ class TrainingProgress:
         self._n_networks = max(self._n_networks, progress.network + 1)
         self._epochs_of[progress.network] = self._max_epochs if progress.is_over else progress.epoch
         now = time.perf_counter()
+        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
+        self._first = self._first or (now, done)
         if now < self._next_update and not progress.is_over:
             return
         self._next_update = now + _SECONDS_BETWEEN_UPDATES
         network = f"{self._n_finished}/{self._n_networks}"
         losses = f"training loss {progress.loss:.4f}  validation {self._metric} {progress.validation_loss:.4f}"
         text = f"epoch {progress.epoch}  {losses}"
-        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
+        if done > self._first[1] and done < total:  # a network may end early, and no later
+            seconds = (now - self._first[0]) / (done - self._first[1]) * (total - done)
+            text += f"  at most {seconds:,.0f} s left"
         self._bar.update(self._task, total=total, completed=done, network=network, description=text)
         if self._log is not None:
             self._log.line = f"network {network}  {text}"
 
 
-class _Log(Thread):
-    """Writes the latest `line`: in the first second, every few seconds, and at the end.
-
-    If nothing new is known, the seconds so far stand behind the line.
-    """
+class _Log(Display):
+    """Writes the latest `line`: in the first second, every few seconds, and at the end unless the command failed."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
+        super().__init__(lambda _: Line(self.line), LogLines())
         self.line = ""
-        self._written = ""
-        self._since = time.perf_counter()
-        self._is_over = Event()
-
-    def run(self) -> None:
-        wait = _SECONDS_TO_FIRST_LINE
-        while not self._is_over.wait(wait):
-            self._write()
-            wait = _SECONDS_BETWEEN_LINES
-
-    def stop(self, is_well: bool) -> None:
-        """End the thread, and write the last line unless the command failed."""
-        self._is_over.set()
-        self.join()
-        if is_well and self.line != self._written:
-            self._write()
-
-    def _write(self) -> None:
-        line = self.line
-        seconds = f" ({time.perf_counter() - self._since:,.0f} s so far)" if line == self._written else ""
-        self._written = line
-        if line:
-            print(line + seconds, file=sys.stderr, flush=True)
 
 
 class WarmupProgress:

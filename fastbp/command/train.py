@@ -18,7 +18,7 @@ import typer
 from fastbp.command import options
 from fastbp.command.options import DEFAULTS
 from fastbp.command.terminal import visible
-from fastbp.tabular.settings import PATIENCE, Settings
+from fastbp.tabular.settings import N_ESTIMATORS, PATIENCE, Settings, epochs_for
 
 if TYPE_CHECKING:
     from fastbp.command.progress import TrainingProgress
@@ -37,9 +37,9 @@ def train(
     task: options.Task = None,
     metric: options.Metric = None,
     quantile: options.Quantile = None,
-    n_estimators: options.Estimators = DEFAULTS.n_estimators,
+    n_estimators: options.Estimators = None,
     hidden_layer_sizes: options.HiddenLayers = options.DEFAULT_WIDTHS,
-    epochs: options.Epochs = DEFAULTS.epochs,
+    epochs: options.Epochs = None,
     patience: options.Patience = PATIENCE,
     batch_size: options.BatchSize = DEFAULTS.batch_size,
     learning_rate: options.LearningRate = None,
@@ -56,7 +56,7 @@ def train(
     network is validated on rows that are held out from its training. The scores on these rows are printed next to the
     scores of the best constant prediction. All networks are saved in one model file.
 
-    Ctrl-C ends the training after the current epoch. The model so far is scored and saved, and the exit code is 130.
+    Ctrl-C ends the training. The model so far is scored and saved, and the exit code is 130.
     """
     options.check_quantile(quantile, metric)
     options.check_positive("--learning-rate", learning_rate)
@@ -75,7 +75,7 @@ def train(
     )
 
     from fastbp.command import texts
-    from fastbp.command.progress import TrainingProgress, waiting
+    from fastbp.command.progress import PhaseProgress, TrainingProgress
     from fastbp.tables.preparing import prepare
     from fastbp.tables.reading import read_table
     from fastbp.tabular.encoding.frames import frame_of
@@ -87,18 +87,21 @@ def train(
         options.check_output("--report", report, [data])
         if report.resolve() == model.resolve():
             raise ValueError(f"--report {report} would replace the model")
-    with waiting("reading the table", quiet):
-        table = read_table(data)
+    with PhaseProgress(quiet) as reading:
+        table = read_table(data, reading.of("reading", "bytes"))
         for named in filter(None, (target, group)):
             table.check_single(named)
-        typed = table.typed(keep=(target, group))
+        typed = table.typed(keep=(target, group), report=reading.of("recognising numbers and dates", "columns"))
+        reading("preparing the table", "", 0, 0)
         rows = prepare(frame_of(typed.frame), target, task, group)
     options.check_metric(rows.target, metric)
     name = texts.source_name(data)
     texts.print_notes([*table.notices, *typed.notices, *rows.notices], quiet)
     if not as_json:
         typer.echo(texts.table_text(name, table, rows))
-    with TrainingProgress(n_estimators, epochs, metric or rows.target.default_metric, quiet) as progress:
+    n_networks = N_ESTIMATORS if n_estimators is None else n_estimators
+    n_epochs = epochs_for(len(rows.frame)) if epochs is None else epochs
+    with TrainingProgress(n_networks, n_epochs, metric or rows.target.default_metric, quiet) as progress:
         built = _built(rows, settings, progress)
     built.model.about["reading"] = typed.reading.to_dict()
     saved, failure = _saved(built.model, model)

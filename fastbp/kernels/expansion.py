@@ -1,8 +1,7 @@
 """Rows that are stored as codes, expanded to inputs while the panels of one minibatch are filled.
 
-The stored row is a tenth as long as the inputs or shorter, so that large tables fit the memory. The expansion is a
-piece, so that only runs with such rows compile it. `codes` says what is stored. This file must not know what a column
-is.
+The stored row is a tenth as long as the inputs or shorter, so that large tables fit the memory. `codes` says what is
+stored. This file must not know what a column is.
 """
 
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ import numpy.typing as npt
 from fastbp._typing import Floats, Integers
 from fastbp.kernels.codes import BINS, VALUE, Span
 from fastbp.kernels.layout import Panels
+from fastbp.kernels.stored_rows import types_of
 from fastbp.machine.arithmetic import keep_lanes, maximum, minimum
-from fastbp.machine.jit import inlined, njit
+from fastbp.machine.jit import njit
 from fastbp.machine.line import line_length, load, store, zero_line
-from fastbp.machine.piece import WHOLE, Piece, address_type, caller, tuple_type
+from fastbp.machine.piece import Piece
 
 _HEAD, _ENTRY = 2, 4  # whole numbers before the first span, and of a span
 
@@ -96,21 +96,8 @@ def expand_rows(
 # --- the piece ----------------------------------------------------------------------------------------------
 
 
-def _types(dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Return the types of the arguments of the piece."""
-    numbers, places = address_type(dtype), address_type(np.int64)
-    return numbers, places, places, WHOLE, tuple_type(Panels, numbers, *4 * [WHOLE])
-
-
 def _expand(source: Floats, spans: Integers, order: Integers, first: int, out: Panels) -> None:
     expand_rows(source, spans, order, first, out)
 
 
-EXPANSION = Piece(_expand, _types, "expand_rows")
-_call_piece = caller(_types)
-
-
-@inlined
-def expand(address: int, source: Floats, spans: Integers, order: Integers, first: int, out: Panels) -> None:
-    """out[r] = the inputs that source[order[first + r]] stands for, by the piece with this address."""
-    _call_piece(address, (source, spans, order, first, out))
+EXPANSION = Piece(_expand, types_of, "expand_rows")

@@ -13,19 +13,19 @@ from fastbp.machine.arithmetic import keep_lanes, sum_lanes
 from fastbp.machine.jit import inlined, jitable, njit
 from fastbp.machine.line import line_length, load, pointer, store, zero_line
 
-_NO_SPANS = np.zeros(0, np.int64)
+_NOTHING = np.zeros(0, np.int64)
 
 
 class TrainingRows(NamedTuple):
     """The rows to train on, or to evaluate."""
 
-    x: Floats  # (n,) rows of whole lines, as `packing.padded_rows` lays them out, or rows of codes
+    x: Floats  # (n,) rows of whole lines, as `packing.padded_rows` lays them out, or stored in another way
     y: Floats  # (n,) rows, as `packing.target_rows` lays them out, or empty if classes are given
     classes: Integers  # (n,): class numbers, or empty
     sample_weights: Floats  # (n,), or empty if every row has the weight 1
     rows: int  # n
-    spans: Integers = _NO_SPANS  # of rows of codes, from `expansion.span_table`
-    expand: int = 0  # the address of `expansion.EXPANSION` for rows of codes, else 0
+    storage: Integers = _NOTHING  # how x is stored: from `expansion.span_table` or `strided.storage_of`
+    gather: int = 0  # the address of `expansion.EXPANSION` or `strided.STRIDED`; 0 for rows of whole lines
 
 
 class TrainingRowAddresses(NamedTuple):
@@ -37,16 +37,16 @@ class TrainingRowAddresses(NamedTuple):
     sample_weights: Floats
     has_classes: bool
     has_weights: bool
-    spans: Integers
-    expand: int
+    storage: Integers
+    gather: int
 
 
 @jitable
 def training_row_addresses(rows: TrainingRows) -> TrainingRowAddresses:
     """Return the addresses of rows, for kernels. The caller keeps the arrays alive."""
-    x, y, classes, weights, _, spans, expand = rows
+    x, y, classes, weights, _, storage, gather = rows
     arrays = pointer(x), pointer(y), pointer(classes), pointer(weights)
-    return TrainingRowAddresses(*arrays, classes.size > 0, weights.size > 0, pointer(spans), expand)
+    return TrainingRowAddresses(*arrays, classes.size > 0, weights.size > 0, pointer(storage), gather)
 
 
 @njit

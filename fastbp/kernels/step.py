@@ -14,7 +14,6 @@ from fastbp._typing import Floats, Integers
 from fastbp.kernels.activations import LayerActivations
 from fastbp.kernels.clipping import Clipping, call_gradient_scale
 from fastbp.kernels.dropout import Dropout
-from fastbp.kernels.expansion import expand
 from fastbp.kernels.input_factors import InputFactors, differentiate_input_factors, fold_input_factors
 from fastbp.kernels.layout import (
     Parameters,
@@ -41,6 +40,7 @@ from fastbp.kernels.propagation import (
 )
 from fastbp.kernels.rows import TrainingRowAddresses, gather_classes, gather_rows, gather_targets, gather_weights
 from fastbp.kernels.steps import Block, StepSizes, step_block
+from fastbp.kernels.stored_rows import gather_stored
 from fastbp.machine.arithmetic import sum_lanes
 from fastbp.machine.barrier import wait_for_all
 from fastbp.machine.jit import inlined, njit
@@ -83,8 +83,8 @@ def load_batch(source: TrainingRowAddresses, order: Integers, first: int, rows: 
     """Gather some rows of the batch that begins at order[first]: x to h_0, the targets, and the sample weights."""
     first += rows.first
     x = activations_of(workspace, 0, rows)
-    if source.expand != 0:
-        expand(source.expand, source.x, source.spans, order, first, x)
+    if source.gather != 0:
+        gather_stored(source.gather, source.x, source.storage, order, first, x)
     else:
         gather_rows(source.x, order, first, x)
     y = targets_of(workspace, rows)

@@ -1,8 +1,8 @@
 """The loop of a training run over slices. A slice is one compiled call that makes several steps.
 
-Between two slices, Python handles Ctrl-C and callbacks. A slice takes about a tenth of a second. With a callback, it
-ends with the epoch at the latest. The division into slices and the number of threads do not change the result, to the
-bit. This file must not know how a step is computed.
+Between two slices, Python handles Ctrl-C, callbacks and deadlines. A slice takes about a tenth of a second. With a
+callback, it ends with the epoch at the latest. The division into slices and the number of threads do not change the
+result, to the bit. This file must not know how a step is computed.
 """
 
 import time
@@ -17,7 +17,7 @@ from fastbp.kernels.entries import train
 from fastbp.kernels.layout import Workspace
 from fastbp.kernels.packing import workspace_for
 from fastbp.kernels.rows import TrainingRows
-from fastbp.kernels.run_state import EPOCH, ROW, STALE, STEP, Plan, State
+from fastbp.kernels.run_state import EPOCH, LOSS, ROW, STALE, STEP, WEIGHT, Plan, State
 from fastbp.machine.barrier import ThreadGroup, new_barrier
 from fastbp.results import DivergenceError, History
 from fastbp.runs.rates import evaluate
@@ -50,8 +50,10 @@ def fit(
     after_epoch: Callable[[History], bool] | None,
     n_threads: int | None,
     history: History,
-) -> None:
-    """Train for `epochs` epochs, or until `after_epoch` returns True or the plan's patience ends.
+    is_late: Callable[[], bool] | None = None,
+    n_steps: int | None = None,
+) -> bool:
+    """Train for `epochs` epochs, or until `after_epoch` or `is_late` returns True or the plan's patience ends.
 
     Parameters
     ----------
@@ -67,6 +69,16 @@ def fit(
         Number of threads. None means that the fastest number is chosen during the run.
     history : History
         Each epoch is appended as soon as its slice ends. So the history is complete if an exception ends the call.
+    is_late : callable, optional
+        Called before each slice. If it returns True, the training ends, also in the middle of an epoch. The part of an
+        epoch is appended to the history, and a later call would continue this epoch.
+    n_steps : int, optional
+        The call ends after so many steps, also in the middle of an epoch. Default: no limit.
+
+    Returns
+    -------
+    bool
+        Whether the last epoch of the history is a part of an epoch, for which `after_epoch` was not called.
 
     Raises
     ------
@@ -84,11 +96,17 @@ def fit(
     job = Job(rows, plan, state, workspace_for(sizes, plan.batch_size, dtype, n_threads=counts[-1]))
     slice_steps = max(1, min(_FIRST_SLICE, _FIRST_SLICE_WORK // work))
     since_epoch = 0.0  # seconds since the last epoch ended
+    last = np.inf if n_steps is None else int(state.counts[STEP]) + n_steps
     _load(job)
     with ThreadPool(counts) as pool:
-        while (done := len(history.loss) - before) < epochs:
+        while (done := len(history.loss) - before) < epochs and state.counts[STEP] < last:
             steps_in = int(state.counts[ROW]) // plan.batch_size  # completed steps of this epoch
+            if is_late is not None and is_late():
+                if steps_in:
+                    append_part(state, learning_rate, since_epoch, history)
+                return steps_in > 0
             left = (1 if after_epoch is not None else epochs - done) * steps_per_epoch - steps_in
+            left = int(min(left, last - state.counts[STEP]))
             rates = evaluate(learning_rate, int(state.counts[STEP]), pool.steps(min(slice_steps, left)))
             losses = np.empty((steps_in + rates.size) // steps_per_epoch)
             started = time.perf_counter()
@@ -109,6 +127,14 @@ def fit(
                 raise DivergenceError(int(state.counts[EPOCH]) + 1, float(rates[made]), history)
             if ended and after_epoch is not None and after_epoch(history):
                 break
+    return False
+
+
+def append_part(state: State, learning_rate: LearningRate, seconds: float, history: History) -> None:
+    """Append the part of an epoch to the history that its steps have made so far."""
+    history.loss.append(float(state.sums[LOSS] / (state.sums[WEIGHT] or np.nan)))
+    history.learning_rate += evaluate(learning_rate, int(state.counts[STEP]) - 1, 1).tolist()
+    history.seconds.append(seconds)
 
 
 def _thread_counts(batch_size: int, work: int, steps: int, lanes: int) -> list[int]:

@@ -21,7 +21,7 @@ from fastbp.kernels.input_factors import input_factors_of, no_input_factors
 from fastbp.kernels.layout import Parameters
 from fastbp.kernels.packing import aligned_zeros
 from fastbp.kernels.rows import TrainingRows
-from fastbp.kernels.run_state import BEST, STALE, STEP, Plan, State
+from fastbp.kernels.run_state import BEST, EPOCH, ROW, STALE, STEP, Plan, State
 from fastbp.kernels.shuffling import RandomState, shuffle_address
 from fastbp.kernels.steps import first_moments, step_address
 from fastbp.losses import Loss
@@ -199,6 +199,15 @@ class Run:
         return int(self.state.counts[STEP])
 
     @property
+    def rows_seen(self) -> int:
+        """Number of rows in the steps so far, with repetitions. Another thread may ask during a step."""
+        return int(self.state.counts[EPOCH]) * self.plan.rows + int(self.state.counts[ROW])
+
+    def rows_in_all(self, epochs: int) -> int:
+        """Return the number of rows in the steps of so many epochs; 0 if nobody knows."""
+        return epochs * self.plan.rows
+
+    @property
     def steps_per_epoch(self) -> int:
         """Number of steps per epoch."""
         return -(-self.plan.rows // self.plan.batch_size)
@@ -213,6 +222,7 @@ class Run:
         callback: Callable[[Progress], object] | None = None,
         n_threads: int | None = None,
         history: History | None = None,
+        is_late: Callable[[], bool] | None = None,
     ) -> History:
         """Train until all epochs are made, the patience is over, or the callback returns True.
 
@@ -233,6 +243,9 @@ class Run:
             Number of threads that share each step. Default: the fastest number.
         history : History, optional
             The history to continue. Default: a new history.
+        is_late : callable, optional
+            Called about every tenth of a second. If it returns True, the training ends, also in the middle of an epoch.
+            The part of an epoch is then judged as an epoch is. An error that it raises ends the training at once.
 
         Returns
         -------
@@ -258,7 +271,10 @@ class Run:
             return is_ended or (patience is not None and patience.is_over)
 
         is_watched = validate is not None or patience is not None or callback is not None
-        self._run(self.plan, learning_rate, epochs, after_epoch if is_watched else None, n_threads, history)
+        watch = after_epoch if is_watched else None
+        ends_inside = self._run(self.plan, learning_rate, epochs, watch, n_threads, history, is_late)
+        if ends_inside and watch is not None:
+            watch(history)
         return history
 
     def fit_until_stale(
@@ -294,9 +310,10 @@ class Run:
         after_epoch: Callable[[History], bool] | None,
         n_threads: int | None,
         history: History,
-    ) -> None:
+        is_late: Callable[[], bool] | None = None,
+    ) -> bool:
         rate = schedules.over_run(learning_rate, self.step, epochs * self.steps_per_epoch)
-        fitting.fit(self.rows, plan, self.state, rate, epochs, after_epoch, n_threads, history)
+        return fitting.fit(self.rows, plan, self.state, rate, epochs, after_epoch, n_threads, history, is_late)
 
     def keep_best(self) -> None:
         """Keep a copy of the current parameters as the best ones."""

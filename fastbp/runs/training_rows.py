@@ -1,9 +1,11 @@
 """Checks of rows against the network's shape and the loss, and their conversion to the layout of kernels.
 
+Memory maps are read where they are.
 This file knows losses by their properties. It must not know how rows are used.
 """
 
 from collections.abc import Sequence
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,22 @@ from fastbp import checks
 from fastbp._typing import Array, Floats, Integers
 from fastbp.kernels.packing import padded_rows, target_rows
 from fastbp.kernels.rows import TrainingRows
+from fastbp.kernels.strided import STRIDED, storage_of
 from fastbp.losses import Loss
 from fastbp.runs.loss_check import check_custom_loss
 
 
 def checked_rows(
-    X: Any, y: Any, sample_weight: Any, sizes: Sequence[int], loss: Loss, dtype: npt.DTypeLike, of: str = ""
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    sizes: Sequence[int],
+    loss: Loss,
+    dtype: npt.DTypeLike,
+    of: str = "",
+    *,
+    is_copied: bool = False,
+    exponent: int | None = None,
 ) -> TrainingRows:
     """Return rows to train on or to evaluate, or raise.
 
@@ -38,6 +50,10 @@ def checked_rows(
         Dtype of the network.
     of : str, default ""
         Text before the names of the arguments in error messages, such as "validation ".
+    is_copied : bool, default False
+        Whether a memory map is copied, too.
+    exponent : int, optional
+        The weights are divided by this power of 2. Default: `weight_exponent` of these weights.
 
     Returns
     -------
@@ -64,8 +80,43 @@ def checked_rows(
         check_custom_loss(loss, values)
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
-        weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype)
-    return TrainingRows(padded_rows(x, dtype), target_rows(values, dtype), classes, weights, n)
+        weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype, exponent)
+    targets = target_rows(values, dtype)
+    if not is_copied and _is_mapped(x):
+        return TrainingRows(_flat_view(x), targets, classes, weights, n, storage_of(x), STRIDED.address(x.dtype))
+    return TrainingRows(padded_rows(x, dtype), targets, classes, weights, n)
+
+
+def _is_mapped(x: Floats) -> bool:
+    """Tell whether a matrix is a part of a memory map whose rows a kernel can read where they are."""
+    owner: Any = x
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if not isinstance(owner, mmap):
+        return False
+    step, (n, columns) = x.itemsize, x.shape
+    are_rows_apart = x.strides[0] % step == 0 and x.strides[0] >= columns * step
+    return bool(x.flags.aligned and x.strides[1] == step and (are_rows_apart or n == 1))
+
+
+class _FlatView:
+    """The numbers of a matrix from its first to its last one, for NumPy. A kernel only reads them.
+
+    A view that NumPy makes of a read-only map is read-only too, and Numba would compile again for its type.
+    """
+
+    def __init__(self, matrix: Floats) -> None:
+        self._matrix = matrix
+        described = dict(matrix.__array_interface__)
+        described["data"] = (described["data"][0], False)
+        described["shape"] = (int(storage_of(matrix)[1]),)
+        described["strides"] = None
+        self.__array_interface__ = described
+
+
+def _flat_view(matrix: Floats) -> Floats:
+    """Return the numbers of a matrix, with those between its rows, as an array that keeps the matrix alive."""
+    return np.asarray(_FlatView(matrix))
 
 
 def _with_zeros(targets: Array, n: int, n_outputs: int) -> Array:
@@ -115,7 +166,7 @@ def _check_range(name: str, y: Floats, loss: Loss) -> None:
         raise ValueError(f"{name} must hold probabilities for {loss.name}, but row {row} adds up to {y[row].sum()}")
 
 
-def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floats:
+def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike, exponent: int | None) -> Floats:
     """Return a weight for each row, or raise."""
     weights = checks.finite(name, value, dtype)
     if weights.shape != (n,):
@@ -131,5 +182,11 @@ def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike) -> Floa
         raise ValueError(f"{name} must have a finite sum, got {total}")
     # Only the ratios of weights matter. A power of 2 as a factor changes no ratio, and with the largest weight at about
     # 1, products of weights and losses do not overflow. The result is a copy; for a view, Numba would compile again.
-    scaled: Floats = np.ldexp(weights, -np.frexp(weights.max())[1]).astype(dtype)
+    exponent = weight_exponent(weights) if exponent is None else exponent
+    scaled: Floats = np.ldexp(weights, -exponent).astype(dtype)
     return scaled
+
+
+def weight_exponent(weights: Array) -> int:
+    """Return the exponent of the largest weight as a power of 2."""
+    return int(np.frexp(np.max(weights))[1])

@@ -62,8 +62,8 @@ class MLPClassifier(ClassifierMixin, LabelTargets, BaseMLP):  # type: ignore[mis
         best earlier one; with `early_stopping`, if its score is at least `tol` above the best earlier one. "lbfgs" ends
         when no component of the gradient is larger than `tol`, or when the loss hardly falls.
     verbose : bool or int, default=False
-        Whether each epoch prints its loss, and its score with `early_stopping`. With "lbfgs", only SciPy
-        before 1.15 prints.
+        Whether each epoch prints its loss, and its score with `early_stopping`. An epoch of more than five seconds
+        also writes its rows to stderr. With "lbfgs", only SciPy before 1.15 prints.
     warm_start : bool, default=False
         Whether `fit` starts from the parameters of the fit before. `y` must then have the same classes, and
         `hidden_layer_sizes` must be unchanged. The moments of "sgd" and "adam" start from 0 again. False draws new

@@ -19,6 +19,7 @@ from fastbp.kernels.rows import TrainingRows
 from fastbp.kernels.shuffling import MERSENNE_TWISTER, RandomState, mersenne_twister
 from fastbp.losses import Loss
 from fastbp.results import History, Progress
+from fastbp.runs.display import Display, Line, LogLines
 from fastbp.runs.evaluation import evaluator
 from fastbp.runs.prediction import Predictor
 from fastbp.runs.run import Patience, Run
@@ -188,7 +189,13 @@ class Descent:
         )
         self.losses: list[float] = []
 
-    def fit(self, rates: list[float], patience: Patience, after_epoch: Callable[[float], bool] | None) -> None:
+    def fit(
+        self,
+        rates: list[float],
+        patience: Patience,
+        after_epoch: Callable[[float], bool] | None,
+        verbose: bool | int = False,
+    ) -> None:
         """Make one epoch for each of the learning rates, and append its loss to `losses`.
 
         Parameters
@@ -198,6 +205,8 @@ class Descent:
             Ends the call early. It is up to date after the call, even if the call raises.
         after_epoch : callable or None
             Called with each epoch's loss; ends the call if it returns True. `patience` is then left to the callable.
+        verbose : bool or int, default False
+            Whether lines on stderr tell how much of a long epoch is done.
 
         Raises
         ------
@@ -206,12 +215,27 @@ class Descent:
         """
         is_constant = rates.count(rates[0]) == len(rates)
         rate = rates[0] if is_constant else ByEpoch(tuple(rates), self._run.steps_per_epoch, self._run.step)
-        if after_epoch is not None:
-            self._fit_watched(rate, len(rates), after_epoch)
-        elif self._weighted_offsets is not None or self._drawn_from_here is not None:
-            self._fit_watched(rate, len(rates), lambda loss: _is_over_after(patience, loss))
-        else:
-            self._fit_unwatched(rate, len(rates), patience)
+        with Display(self._progress(), LogLines() if verbose else None, is_brief_shown=False):
+            if after_epoch is not None:
+                self._fit_watched(rate, len(rates), after_epoch)
+            elif self._weighted_offsets is not None or self._drawn_from_here is not None:
+                self._fit_watched(rate, len(rates), lambda loss: _is_over_after(patience, loss))
+            else:
+                self._fit_unwatched(rate, len(rates), patience)
+
+    def _progress(self) -> Callable[[bool], Line]:
+        """Return a function that describes the present epoch, if no epoch has ended since its last call."""
+        n_before = len(self.losses)
+
+        def look(is_over: bool) -> Line:
+            nonlocal n_before
+            n, seen, has_news = self._run.plan.rows, self._run.rows_seen, len(self.losses) > n_before
+            n_before = len(self.losses)
+            if is_over or has_news:  # the line of an epoch stands on stdout
+                return Line("")
+            return Line(f"{seen % n:,} of {n:,} rows of the next epoch" if seen else "preparing the code")
+
+        return look
 
     def _fit_unwatched(self, rate: LearningRate, epochs: int, patience: Patience) -> None:
         """Make epochs without Python between them; the compiled run counts the patience."""

@@ -212,7 +212,7 @@ class StochasticFit(Learned, ABC):
         while self.n_iter_ < epochs and not self._is_stopping:
             first = len(descent.losses)
             try:
-                descent.fit(self._rates(n, epochs - self.n_iter_), patience, after_epoch)
+                descent.fit(self._rates(n, epochs - self.n_iter_), patience, after_epoch, self.verbose)
             except DivergenceError:
                 if not self.early_stopping:
                     raise

@@ -12,15 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
 import polars as pl
 
 from fastbp.tables.decoding import encoding_of
 from fastbp.tables.loading import Report, Source
-from fastbp.tables.records import header, lines_of_rectangle, long_cells, parsed, repaired, sniffed_separator
+from fastbp.tables.records import header, last_end, long_cells, parsed, rectangle, repaired, sniffed_separator
 
 BLOCK_BYTES = 1 << 22  # of text in one block; a smaller table is one block
-BLOCK_ROWS = 1 << 14  # a multiple of the rows that a kernel takes at once: the last rows of a call round in another way
+BLOCK_ROWS = 114 * 144  # 16,416: a network predicts 144 rows at once, and the last rows of a call may round otherwise
 
 _SNIFFED = 1 << 16  # characters, at least, that decide the separator
 _LONGEST = 1 << 26  # bytes of a record; a longer one is the work of a stray quote
@@ -198,38 +197,22 @@ def _rectangles(texts: Iterator[str], layout: Layout) -> Iterator[Block]:
     line, rest = layout.first_line, b""
     for text in texts:
         rest += text.encode()
-        end = _last_end(rest) + 1
+        end = last_end(rest) + 1
         if end == 0 and len(rest) > _LONGEST:
             raise NotRectangularError
         if end:
-            yield from _rectangle(rest[:end], layout, line)
+            yield _rectangle(rest[:end], layout, line)
             line += rest.count(b"\n", 0, end)
             rest = rest[end:]
     if rest:
-        yield from _rectangle(rest, layout, line)
+        yield _rectangle(rest, layout, line)
 
 
-def _rectangle(body: bytes, layout: Layout, line: int) -> Iterator[Block]:
-    lines = lines_of_rectangle(body, layout.separator, len(layout.headers), line)
-    if lines is None:
+def _rectangle(body: bytes, layout: Layout, line: int) -> Block:
+    found = rectangle(body, layout.separator, len(layout.headers), line)
+    if found is None:
         raise NotRectangularError
-    try:
-        cells = parsed(body, layout.separator)
-    except pl.exceptions.PolarsError:
-        raise NotRectangularError from None
-    if cells.shape != (len(lines), len(layout.headers)):
-        raise NotRectangularError
-    yield cells, lines
-
-
-def _last_end(data: bytes) -> int:
-    """Return the place of the last line end outside quotes, or −1."""
-    if b'"' not in data:
-        return data.rfind(b"\n")
-    codes = np.frombuffer(data, dtype=np.uint8)
-    is_inside = np.logical_xor.accumulate(codes == ord('"'))
-    (ends,) = np.nonzero((codes == ord("\n")) & ~is_inside)
-    return int(ends[-1]) if ends.size else -1
+    return found
 
 
 def _lines(texts: Iterator[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -22,6 +22,7 @@ SEPARATORS = (",", ";", "\t", "|")
 
 _SNIFFED_CHARACTERS = 1 << 16
 _SNIFFED_RECORDS = 50
+_PIECE = 1 << 23  # bytes that are parsed at once
 _END = "end of the table"  # a record put after the last one; an open quote would swallow this record
 
 
@@ -73,13 +74,9 @@ def read_records(text: str, path: Path, notices: list[str]) -> Records:
         if not body.strip("\r\n"):
             raise ValueError(f"{path} has a header but no rows")
         encoded = body.encode()
-        lines = lines_of_rectangle(encoded, separator, len(headers), first_line)
-        if lines is not None:
-            # All columns stay text: a type that polars infers would lose how a cell was written.
-            with suppress(pl.exceptions.PolarsError):
-                cells = parsed(encoded, separator)
-                if cells.shape == (len(lines), len(headers)):
-                    return Records(headers, cells, separator, lines)
+        found = rectangle(encoded, separator, len(headers), first_line)
+        if found is not None:
+            return Records(headers, found[0], separator, found[1])
         given = io.TextIOWrapper(io.BytesIO(encoded), encoding="utf-8", newline="")
         blocks = list(repaired(given, separator, len(headers), first_line, path, notices))
     if not blocks:
@@ -99,7 +96,10 @@ def long_cells() -> Iterator[None]:
 
 
 def parsed(body: bytes, separator: str) -> pl.DataFrame:
-    """Return the cells of records without a header, as columns of text."""
+    """Return the cells of records without a header, as columns of text.
+
+    A type that polars infers would lose how a cell was written.
+    """
     return pl.read_csv(body, separator=separator, infer_schema=False, has_header=False)
 
 
@@ -128,7 +128,56 @@ def sniffed_separator(text: str) -> str:
     return max(SEPARATORS, key=agreement)
 
 
-def lines_of_rectangle(body: bytes, separator: str, width: int, first_line: int) -> Sequence[int] | None:
+def rectangle(body: bytes, separator: str, width: int, first_line: int) -> tuple[pl.DataFrame, Sequence[int]] | None:
+    """Return records and the line in which each of them starts, or None if a record has not `width` cells.
+
+    The body is parsed in pieces, so that Ctrl-C need not wait for the whole body.
+    """
+    frames: list[pl.DataFrame] = []
+    lines: list[Sequence[int]] = []
+    start, line = 0, first_line
+    while start < len(body):
+        piece = _piece(body, start)
+        of_piece = _lines_of_rectangle(piece, separator, width, line)
+        if of_piece is None:
+            return None
+        try:
+            frames.append(parsed(piece, separator))
+        except pl.exceptions.PolarsError:
+            return None
+        if frames[-1].shape != (len(of_piece), width):
+            return None
+        lines.append(of_piece)
+        start += len(piece)
+        line += piece.count(b"\n")
+    n_rows = sum(map(len, lines))
+    if all(isinstance(of_piece, range) for of_piece in lines):
+        return pl.concat(frames), range(first_line, first_line + n_rows)
+    return pl.concat(frames), list(chain.from_iterable(lines))
+
+
+def _piece(body: bytes, start: int) -> bytes:
+    """Return whole records from a place on, of about `_PIECE` bytes."""
+    n_bytes = _PIECE
+    while start + n_bytes < len(body):
+        piece = body[start : start + n_bytes]
+        if end := last_end(piece) + 1:
+            return piece[:end]
+        n_bytes *= 2
+    return body[start:]
+
+
+def last_end(data: bytes) -> int:
+    """Return the place of the last line end outside quotes, or −1."""
+    if b'"' not in data:
+        return data.rfind(b"\n")
+    codes = np.frombuffer(data, dtype=np.uint8)
+    is_inside = np.logical_xor.accumulate(codes == ord('"'))
+    (ends,) = np.nonzero((codes == ord("\n")) & ~is_inside)
+    return int(ends[-1]) if ends.size else -1
+
+
+def _lines_of_rectangle(body: bytes, separator: str, width: int, first_line: int) -> Sequence[int] | None:
     """Return the line in which each record starts, or None if a record has not `width` cells.
 
     Separators and line ends within quotes do not count.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from fastbp.tables.kinds import MIN_CELLS, Reading, typed_column
+from fastbp.tables.loading import Report
 from fastbp.tables.notation import NO_MARK, Mark, known_of
 from fastbp.tables.typed import text_of
 
@@ -98,8 +99,16 @@ class Table:
         """
         return replace(self, reading=replace(self.reading, texts={*self.reading.texts, *as_text})).typed(keep).frame
 
-    def typed(self, keep: Collection[str | None] = ()) -> Typed:
-        """Return the columns as `values` does, with notices about odd cells, and how to read another table so."""
+    def typed(self, keep: Collection[str | None] = (), report: Report | None = None) -> Typed:
+        """Return the columns as `values` does, with notices about odd cells, and how to read another table so.
+
+        Parameters
+        ----------
+        keep : collection of str, default ()
+            As for `values`.
+        report : function of two integers, optional
+            Is told how many columns are done, and how many there are.
+        """
         lines = self.lines or range(1, self.cells.height + 1)
         mark = "," if self.decimal_comma else "."
         repeated = self.repeated_headers()
@@ -112,7 +121,9 @@ class Table:
             notices.append(repeated_notice(n, lines[repeated.arg_true()[0]]))
         columns: dict[str, pl.Series] = {}  # a list of series would rename a column without a name
         odd_texts: dict[str, list[str]] = {}
-        for column in self.cells:
+        for place, column in enumerate(self.cells):
+            if report is not None:
+                report(place, self.cells.width)
             name = column.name
             if name in self.index and name not in keep:
                 continue

@@ -48,9 +48,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     """The common part of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
-        "n_estimators": [_COUNT],
+        "n_estimators": [_COUNT, None],
         "hidden_layer_sizes": [tuple, list],
-        "epochs": [_COUNT],
+        "epochs": [_COUNT, None],
         "batch_size": [_COUNT],
         "learning_rate": [_POSITIVE, None],
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
@@ -65,9 +65,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     # --- training -------------------------------------------------------------------------------------------
 
-    def _train(self, data: TrainingData, is_named: bool, executor: Executor | None) -> None:
-        """Train, and set the attributes of a fitted estimator."""
-        built = build(data, self._settings(), self.callback, executor or active_engine(self.n_jobs))
+    def _train(self, data: TrainingData, is_named: bool, executor: Executor | None, started: float) -> None:
+        """Train, and set the attributes of a fitted estimator. The time budget began at the time `started`."""
+        built = build(data, self._settings(), self.callback, executor or active_engine(self.n_jobs), started)
         if built.is_interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         built.model.about["has_names"] = is_named
@@ -77,11 +77,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         given = self.random_state
         is_seed = isinstance(given, Integral)
         return Settings(
-            n_estimators=int(self.n_estimators),
+            n_estimators=None if self.n_estimators is None else int(self.n_estimators),
             metric=self.metric,
             quantile=float(getattr(self, "quantile", 0.5)),
             hidden_layer_sizes=tuple(map(_plain, self.hidden_layer_sizes)),
-            epochs=int(self.epochs),
+            epochs=None if self.epochs is None else int(self.epochs),
             batch_size=int(self.batch_size),
             learning_rate=_plain(self.learning_rate),
             dropout=_plain(self.dropout),
@@ -177,8 +177,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return a fitted estimator from a file that `save` or the command `fastbp train` wrote.
 
-        The estimator predicts the same to the bit. Its parameters are those of the training. A learning rate or
-        dropout rate of None is replaced by the rate that was used, `random_state` is the seed, and `callback` is None.
+        The estimator predicts the same to the bit. Its parameters are those of the training. A learning rate, dropout
+        rate, number of networks or number of epochs of None is replaced by what was used, `random_state` is the seed,
+        and `callback` is None.
 
         Parameters
         ----------

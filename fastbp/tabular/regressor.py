@@ -5,6 +5,7 @@ It knows numbers and intervals. It must not know how a model is trained.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -36,9 +37,7 @@ from fastbp.tabular.encoding.target import Quantity
 from fastbp.tabular.partitions import by_partitions
 from fastbp.tabular.settings import (
     BATCH_SIZE,
-    EPOCHS,
     HIDDEN_LAYER_SIZES,
-    N_ESTIMATORS,
     NUMBER_METRICS,
     PATIENCE,
     NumberMetric,
@@ -56,8 +55,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_estimators : int, default 6
-        Number of networks. One network takes a sixth of the time and is a little less accurate.
+    n_estimators : int or None, default None
+        Number of networks. None means 6, or for more than 20,000 rows 4 to 6, so that all of them take at most 4 times
+        `epochs` epochs. One network takes less time and is a little less accurate.
     metric : {"rmse", "mae", "quantile"} or Loss, default "rmse"
         Loss that is trained, and metric on the held-out rows that chooses the best epoch of each network. "rmse"
         predicts the mean, "mae" the median and "quantile" a quantile. `fastbp.losses.huber(delta)` and
@@ -67,8 +67,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
     hidden_layer_sizes : tuple of int, default (256, 256, 256)
         Widths of the hidden layers. An empty tuple makes linear models.
-    epochs : int, default 256
-        Maximum number of passes over the training rows.
+    epochs : int or None, default None
+        Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows:
+        256 (20,000 / n)^1.75 for n rows, and at least 6. The networks after the first two ones then take only as many
+        epochs as the first ones had at their best.
     batch_size : int, default 256
         Rows per minibatch.
     learning_rate : float or None, default None
@@ -79,7 +81,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Epochs without improvement on the held-out rows after which the training of a network ends. None trains all
         epochs.
     time_budget : float or None, default None
-        Seconds after which the training ends. Every network keeps its best epoch so far.
+        Seconds that the whole fit may take, with the encoding of the table and the scores. It exceeds them by a
+        twentieth or two seconds at most, if the encoding leaves time for training. If not all networks and epochs
+        fit, the learning-rate schedule is laid over the steps that do, and a notice in `notices_` says what was left
+        out. The result then differs from run to run.
     n_jobs : int or None, default -1
         Number of networks that are trained at the same time, in threads. -1 means one per core. None means 1, unless
         a `joblib.parallel_config` context says otherwise. The result is the same to the bit.
@@ -133,11 +138,11 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        n_estimators: int = N_ESTIMATORS,
+        n_estimators: int | None = None,
         metric: NumberMetric | Loss = "rmse",
         quantile: float = 0.5,
         hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,
-        epochs: int = EPOCHS,
+        epochs: int | None = None,
         batch_size: int = BATCH_SIZE,
         learning_rate: float | None = None,
         dropout: float | None = None,
@@ -204,6 +209,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         DivergenceError
             If every network diverged.
         """
+        started = time.monotonic()
         frame, column = training_frame(X), _cells(y)
         check_consistent_length(frame, column)
         data = TrainingData(
@@ -214,7 +220,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             groups=checked_groups(groups, frame),
             validation=checked_validation(validation_data, _cells),
         )
-        self._train(data, has_names(X), executor)
+        self._train(data, has_names(X), executor, started)
         return self
 
     def _settings(self) -> Settings:

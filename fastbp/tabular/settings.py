@@ -17,14 +17,25 @@ NumberMetric = Literal["rmse", "mae", "quantile"]
 CLASS_METRICS: tuple[ClassMetric, ...] = get_args(ClassMetric)
 NUMBER_METRICS: tuple[NumberMetric, ...] = get_args(NumberMetric)
 
-N_ESTIMATORS = 6
+LARGE_ROWS = 20_000  # a table with more rows is trained for fewer epochs, and perhaps with fewer networks
+N_ESTIMATORS, LEAST_ESTIMATORS = 6, 4
 HIDDEN_LAYER_SIZES = (256, 256, 256)
-EPOCHS = 256
+EPOCHS = 256  # for up to LARGE_ROWS rows
+EPOCHS_POWER, LEAST_EPOCHS = 1.75, 6  # for more rows; see `epochs_for`
 BATCH_SIZE = 256
 PATIENCE = 24
 LABEL_SMOOTHING = 0.05
 LEARNING_RATE = {"classification": 0.04, "regression": 0.07}
 DROPOUT = {"classification": 0.15, "regression": 0.0}
+
+
+def epochs_for(n_rows: int) -> int:
+    """Return the default of `epochs` for a table with `n_rows` rows: 256 for up to 20,000 rows, 15 for 100,000.
+
+    It is 256 (20,000 / n_rows)^1.75, and at least 6.
+    """
+    share: float = min(1.0, LARGE_ROWS / n_rows) ** EPOCHS_POWER
+    return max(LEAST_EPOCHS, round(EPOCHS * share))
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,9 @@ class Settings:
 
     Attributes
     ----------
-    n_estimators : int, default 6
-        Number of networks. Each network has its own held-out rows, and the networks' answers are averaged.
+    n_estimators : int or None, default None
+        Number of networks. Each network has its own held-out rows, and the networks' answers are averaged. None means
+        6, or for more than 20,000 rows 4 to 6, so that all of them take at most 4 times `epochs` epochs.
     metric : str, Loss or None, default None
         Metric on the held-out rows that chooses the best epoch of each network: "log_loss", "accuracy" or "auc" for
         classification, "rmse", "mae" or "quantile" for regression. A regression also trains the loss of its metric.
@@ -43,8 +55,10 @@ class Settings:
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
     hidden_layer_sizes : tuple of int, default (256, 256, 256)
         Widths of the hidden layers. An empty tuple makes linear models.
-    epochs : int, default 256
-        Maximum number of passes over the training rows.
+    epochs : int or None, default None
+        Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows;
+        see `epochs_for`. The networks of a larger table after the first two ones are trained for as many epochs as the
+        first ones had at their best.
     batch_size : int, default 256
         Rows per minibatch.
     learning_rate : float or None, default None
@@ -57,18 +71,19 @@ class Settings:
     patience : int or None, default 24
         Epochs without improvement after which the training of a network ends. None trains all epochs.
     time_budget : float or None, default None
-        Seconds after which the training ends. Every network keeps its best epoch so far.
+        Seconds that the whole fit may take, with the encoding of the table and the scores. Fewer networks and fewer
+        epochs are trained if they do not fit. The result then differs from run to run.
     n_threads : int or None, default None
         Number of networks that are trained at the same time. None means one per core.
     seed : int, default 0
         Seed of the held-out rows, the initial weights, the order of the rows and the dropout.
     """
 
-    n_estimators: int = N_ESTIMATORS
+    n_estimators: int | None = None
     metric: ClassMetric | NumberMetric | Loss | None = None
     quantile: float = 0.5
     hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES
-    epochs: int = EPOCHS
+    epochs: int | None = None
     batch_size: int = BATCH_SIZE
     learning_rate: float | None = None
     dropout: float | None = None

@@ -56,6 +56,9 @@ assert_type(net.fit(X, y, epochs=2), fastbp.History)
 assert_type(net.predict(X), npt.NDArray[np.floating[Any]])
 assert_type(net.loss(X, y, "absolute_error"), float)
 assert_type(net.fit(X, y).loss, list[float])
+assert_type(net.fit(iter([(X, y)]), epochs=1), fastbp.History)
+assert_type(net.fit(lambda: [(X, y)], loss="huber", callback=stop), fastbp.History)
+assert_type(net.predict(lambda: [X]), npt.NDArray[np.floating[Any]])
 net.fit(X, y, "huber", Adam(), epochs=1, sample_weight=weight, validation_data=(X, y, weight), callback=stop)
 net.fit(X.tolist(), y.tolist(), losses.quantile(0.9), SGD(0.1, momentum=0.9), validation_data=[X, y], callback=print)
 assert_type(net.gradients(X, y, loss=losses.squared_error), fastbp.Gradients)
@@ -71,6 +74,7 @@ Network([3, 1], activation="rleu")  # error: no such activation
 lowest_loss("poison", "tanh")  # error: no such loss
 lowest_loss("poisson", "tan")  # error: no such activation
 net.fit(X)  # error: no y
+net.fit(lambda: [(X, y)], y)  # error: chunks hold y
 net.fit(X, y, "squared_eror")  # error: no such loss
 net.fit(X, y, loss=losses.huber)  # error: a function that makes a loss
 net.fit(X, y, optimizer="adam")  # error: the name of an optimizer

@@ -22,7 +22,7 @@ from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
-from fastbp.tabular.settings import Settings
+from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, N_ESTIMATORS, Settings, epochs_for
 from fastbp.tabular.training.engines import Engine
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
@@ -30,12 +30,16 @@ from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Ta
 from fastbp.tabular.training.pool import train_all
 from fastbp.tabular.training.recipe import check_loss
 
+_FINISHING_SECONDS = 0.1  # of a small table
+_FINISHING_SECONDS_OF_NUMBER = 2e-6  # more seconds for each output of a scored row
+
 
 def build(
     data: TrainingData,
     settings: Settings,
     callback: Callable[[Progress], object] | None = None,
     executor: Engine | None = None,
+    started: float | None = None,
 ) -> Built:
     """Train networks on a table and make a model of them.
 
@@ -53,6 +57,8 @@ def build(
         ends as after Ctrl-C, but the model does not count as interrupted.
     executor : concurrent.futures.Executor or JoblibEngine, optional
         Trains the networks in place of threads; see `pool.train_all`.
+    started : float, optional
+        Time of `time.monotonic` at which the time budget begins. Default: now.
 
     Returns
     -------
@@ -65,31 +71,60 @@ def build(
     DivergenceError
         If every network diverged.
     """
-    deadline = time.monotonic() + (math.inf if settings.time_budget is None else settings.time_budget)
-    recipe = recipe_for(settings, data.target)
+    started = time.monotonic() if started is None else started
+    deadline = started + (math.inf if settings.time_budget is None else settings.time_budget)
     data = drop_zero_weights(data)
+    recipe = recipe_for(settings, data.target, len(data.frame))
+    is_shortened = settings.epochs is None and len(data.frame) > LARGE_ROWS
+    n_networks = N_ESTIMATORS if settings.n_estimators is None else settings.n_estimators
     if isinstance(recipe.metric, Loss) and recipe.metric.is_custom and isinstance(target := data.target, Quantity):
         mean, std = own_loss.exact_units(target.mean, target.std)
         data = replace(data, target=replace(target, mean=mean, std=std))
     encoding, notices = learn_encoding(data.frame)
-    has_choice = settings.n_estimators > 1 and not encoding.is_not_bin.all()
-    workload = _workload(data, encoding, recipe, settings, has_choice)
+    has_choice = n_networks > 1 and not encoding.is_not_bin.all()
+    workload = _workload(data, encoding, recipe, n_networks, has_choice, settings.seed)
     check_loss(workload)
-    trainer = _Trainer(workload, settings, deadline, callback, executor)
-    members = trainer.train([(0, True), (0, False)][: 1 + has_choice])
+    trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor)
+    members = trainer.train([(0, True), (0, False)][: 1 + has_choice], n_later=n_networks - 1)
     if len(members) == 2:
         members = better_of(members, workload)
     kinds = [member.sees_bins for member in members]
-    left = range(1, 1 + settings.n_estimators - len(members))
-    members += trainer.train([(fold, kinds[fold % len(kinds)]) for fold in left])
-    kept = {**asdict(settings), **asdict(recipe)}
+    epochs = max(member.trained.epoch for member in members) if is_shortened else None
+    if epochs is not None and settings.n_estimators is None:  # all networks take at most 4 times the recipe's epochs
+        n_networks = min(n_networks, 2 + (LEAST_ESTIMATORS - 2) * recipe.epochs // epochs)
+    left = range(1, 1 + n_networks - len(members))
+    members += trainer.train([(fold, kinds[fold % len(kinds)]) for fold in left], epochs=epochs)
+    kept = {**asdict(settings), **asdict(recipe), "n_estimators": n_networks}
     kept["hidden_layer_sizes"] = list(recipe.hidden_layer_sizes)
     kept["metric"] = recipe.metric.describe() if isinstance(recipe.metric, Loss) else recipe.metric
-    return finished(members, workload, encoding, kept, [*notices, *trainer.notices], trainer.is_interrupted)
+    notices = [*notices, *trainer.notices, *_cut_notices(members, n_networks, recipe.epochs, settings.time_budget)]
+    return finished(members, workload, encoding, kept, notices, trainer.is_interrupted)
 
 
-def recipe_for(settings: Settings, target: Target) -> Recipe:
-    """Return how each network is trained: the settings, with the target's default for each None.
+def _finishing_seconds(workload: Workload) -> float:
+    """Return an estimate of the seconds from the end of the last network to the saved model, for a time budget."""
+    n_numbers = len(workload.scored_rows.y) * workload.target.n_outputs
+    return _FINISHING_SECONDS + _FINISHING_SECONDS_OF_NUMBER * n_numbers
+
+
+def _cut_notices(members: Sequence[Member], n_networks: int, epochs: int, time_budget: float | None) -> list[str]:
+    """Return a sentence on what the time budget left out, if it left anything out."""
+    passes = [member.trained.passes for member in members]
+    is_cut = any(member.trained.is_cut for member in members)
+    if time_budget is None or not (is_cut or len(members) < n_networks):
+        return []
+    least, most = f"{min(passes):.3g}", f"{max(passes):.3g}"
+    passed = least if least == most else f"{least} to {most}"
+    each = "each for " if len(members) > 1 else "for "
+    verb = "was" if len(members) == 1 else "were"
+    return [
+        f"{len(members)} of {n_networks} networks {verb} trained, {each}{passed} of {epochs} epochs: "
+        f"time_budget={time_budget:g}"
+    ]
+
+
+def recipe_for(settings: Settings, target: Target, n_rows: int) -> Recipe:
+    """Return how each network is trained: the settings, with the default for the target and the rows for each None.
 
     Raises
     ------
@@ -107,7 +142,7 @@ def recipe_for(settings: Settings, target: Target) -> Recipe:
         metric=metric,
         quantile=settings.quantile,
         hidden_layer_sizes=settings.hidden_layer_sizes,
-        epochs=settings.epochs,
+        epochs=epochs_for(n_rows) if settings.epochs is None else settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=target.default_learning_rate if rate is None else rate,
         dropout=target.default_dropout if dropout is None else dropout,
@@ -153,12 +188,14 @@ def _positive_weights(weights: Floats, name: str, least: int) -> tuple[npt.NDArr
     return counts, positive / positive.mean()
 
 
-def _workload(data: TrainingData, encoding: Encoding, recipe: Recipe, settings: Settings, has_choice: bool) -> Workload:
+def _workload(
+    data: TrainingData, encoding: Encoding, recipe: Recipe, n_networks: int, has_choice: bool, seed: int
+) -> Workload:
     """Return the encoded rows and the folds."""
-    rows, n_networks = _encoded(data.frame, data.column, data.weights, encoding, data.target), settings.n_estimators
+    rows = _encoded(data.frame, data.column, data.weights, encoding, data.target)
     if data.validation is None:
         validation, strata = None, data.target.strata(rows.y)
-        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, settings.seed, strata, data.groups)
+        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, seed, strata, data.groups)
     else:
         validation = _encoded(*data.validation, encoding, data.target)
         held_out = [np.arange(len(validation.y))] * n_networks
@@ -188,13 +225,16 @@ class _Trainer:
         self._is_ended = False
         self._n_begun = 0
 
-    def train(self, wanted: Sequence[tuple[int, bool]]) -> list[Member]:
-        """Train a network for each pair of a fold and whether the network sees bins, if there is time left."""
+    def train(self, wanted: Sequence[tuple[int, bool]], n_later: int = 0, epochs: int | None = None) -> list[Member]:
+        """Train a network for each pair of a fold and whether the network sees bins, if there is time left.
+
+        A time budget keeps some time for `n_later` further networks. `epochs` replaces the recipe's number of epochs.
+        """
         left, first = self._deadline - time.monotonic(), self._n_begun
         if not wanted or self._is_ended or (first and left <= 0):
             return []
         tasks = [
-            Task(network, fold, sees_bins, _seed_of_network(network, self._settings.seed))
+            Task(network, fold, sees_bins, _seed_of_network(network, self._settings.seed), epochs)
             for network, (fold, sees_bins) in enumerate(wanted, first)
         ]
         self._n_begun += len(tasks)
@@ -204,6 +244,7 @@ class _Trainer:
                 tasks,
                 n_threads=self._settings.n_threads,
                 time_budget=None if math.isinf(left) else left,
+                n_later=n_later,
                 callback=self._callback,
                 executor=self._executor,
             )

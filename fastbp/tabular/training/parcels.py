@@ -27,11 +27,13 @@ from typing import Any, NamedTuple
 
 from fastbp.tabular.own_loss import Metric
 from fastbp.tabular.training.engines import Engine, dask_client, is_local
+from fastbp.tabular.training.pace import EndedError, Pace, least_share
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
 
 _ALIGNMENT = 64  # bytes: the arrays of a mapped file begin at multiples of a cache line
 _QUESTION_SECONDS = 0.25  # a task asks at most this often whether the training has ended
+_N_AT_ONCE = 2  # networks that are taken to begin at the same time: a worker does not know the others
 
 
 class Parcel:
@@ -55,7 +57,7 @@ class Parcel:
         self.is_ended = is_ended
 
     def end(self) -> None:
-        """Let tasks that have begun end with their current epoch, and let the others not begin, where they can tell."""
+        """Let tasks that have begun end between two slices, and let the others not begin, where they can tell."""
 
 
 class ThreadParcel(Parcel):
@@ -236,9 +238,9 @@ _lock = threading.Lock()
 
 
 def train_carried(
-    contents: Any, is_ended: Callable[[], bool], task: Task, deadline: float, is_first: bool
+    contents: Any, is_ended: Callable[[], bool], task: Task, deadline: float, n_rounds: int
 ) -> Trained | TrainedFile | None:
-    """Train a network in a worker; return None if it is too late to begin.
+    """Train a network in a worker; return None if it is left out, because it is too late.
 
     Parameters
     ----------
@@ -247,9 +249,9 @@ def train_carried(
         Tells whether the training has ended. It is asked a few times a second.
     task : Task
     deadline : float
-        The time at which the network ends with its current epoch, by the system's clock, which machines share.
-    is_first : bool
-        Whether the network begins even if it is late, because a model needs at least one network.
+        The time at which the network ends, by the system's clock, which machines share.
+    n_rounds : int
+        Number of networks that are to be trained one after another until then, this network included.
 
     Returns
     -------
@@ -257,16 +259,21 @@ def train_carried(
         A file if the contents are a file.
     """
     with _interrupts() as is_interrupted:
-        has_ended = _asked_rarely(is_ended)
+        was_ended = _asked_rarely(is_ended)
 
-        def is_late(*_: float) -> bool:
-            return is_interrupted.is_set() or has_ended() or time.time() > deadline
+        def has_ended() -> bool:
+            return is_interrupted.is_set() or was_ended()
 
-        if is_late() and not is_first:
+        left = deadline - time.time()
+        if task.network > 0 and (left <= 0 or has_ended()):
             return None
-        if not isinstance(contents, WorkloadFile):
-            return train_task(contents, task, is_late)
-        return TrainedFile.beside(contents, train_task(_workload_of(contents), task, is_late))
+        workload = _workload_of(contents) if isinstance(contents, WorkloadFile) else contents
+        pace = Pace(left, n_rounds, least_share(task.network, _N_AT_ONCE), has_ended)
+        try:
+            trained = train_task(workload, task, pace=pace)
+        except EndedError:
+            return None
+        return TrainedFile.beside(contents, trained) if isinstance(contents, WorkloadFile) else trained
 
 
 def outcome_of(k: int, *arguments: Any) -> tuple[int, Any]:

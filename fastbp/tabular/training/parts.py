@@ -161,12 +161,15 @@ class Task(NamedTuple):
         Whether the bins of numbers are among the network's inputs.
     seed : int
         Seed of the initial weights, the order of the rows and the dropout.
+    epochs : int or None
+        Maximum number of epochs. None means the recipe's number.
     """
 
     network: int
     fold: int
     sees_bins: bool
     seed: int
+    epochs: int | None = None
 
 
 class Trained(NamedTuple):
@@ -183,6 +186,10 @@ class Trained(NamedTuple):
         The training loss and the error of the held-out rows after each epoch.
     divergence : DivergenceError or None
         The error that ended the training, if a loss or a parameter became infinite or NaN.
+    passes : float
+        Number of passes over the training rows.
+    is_cut : bool
+        Whether the time budget was too short for all epochs.
     """
 
     network: Network
@@ -191,6 +198,8 @@ class Trained(NamedTuple):
     losses: list[float]
     errors: list[float]
     divergence: DivergenceError | None
+    passes: float = 0.0
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
 from fastbp.runs.threads import available_to_jobs, shared_work
 from fastbp.tabular.training.engines import Engine
+from fastbp.tabular.training.pace import EndedError, Pace, least_share
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
 from fastbp.tabular.training.remote import Trainer, trainer_in
@@ -55,12 +56,14 @@ def train_all(
     *,
     n_threads: int | None = None,
     time_budget: float | None = None,
+    n_later: int = 0,
     callback: Callable[[Progress], object] | None = None,
     executor: Engine | None = None,
 ) -> Ensemble:
     """Train a network for each task.
 
-    The networks are the same to the bit for any number of threads and any executor, unless the training ends early.
+    The networks are the same to the bit for any number of threads and any executor, unless the training ends early or
+    has a time budget.
 
     Parameters
     ----------
@@ -70,7 +73,10 @@ def train_all(
         Number of networks that are trained at the same time. Default: one per core; in a worker process of joblib or
         Dask, what `OMP_NUM_THREADS` allows. An executor ignores it.
     time_budget : float, optional
-        Seconds after which the networks end with their current epoch. After that, only the first task still begins.
+        Seconds after which the networks end, also in the middle of an epoch; see `pace.Pace`. The network 0 makes a few
+        steps in any case. A network that has too little time to help is left out.
+    n_later : int, default 0
+        Number of networks that are to be trained in the same seconds, after these tasks.
     callback : callable, optional
         Called in this thread with a `Progress` after each epoch of each network, and once more when the training of a
         network has ended. With an executor, only the latter calls are made. If the callback returns True, the training
@@ -89,7 +95,7 @@ def train_all(
     DivergenceError
         If every network diverged.
     KeyboardInterrupt
-        On a second Ctrl-C. The first Ctrl-C ends each network with its current epoch.
+        On a second Ctrl-C. The first Ctrl-C ends each network between two slices of its training.
     BrokenExecutor
         If worker processes of joblib die again and again.
     """
@@ -99,18 +105,21 @@ def train_all(
     deadline = time.monotonic() + (math.inf if time_budget is None else time_budget)
     left: Sequence[int] = range(len(tasks))
     try:
-        trainer.start(workload, tasks, left, deadline - time.monotonic())
+        trainer.start(workload, tasks, left, deadline - time.monotonic(), n_later)
         is_ended, is_interrupted = _take_reports(reports, trainer, callback)
         while not is_ended and (left := reports.lost()) and trainer.successor is not None:
             trainer = trainer.successor
             _warn_of_lost(len(left), trainer is threads)
             reports.forget(left)
-            trainer.start(workload, tasks, left, deadline - time.monotonic())
+            trainer.start(workload, tasks, left, deadline - time.monotonic(), n_later)
             is_ended, is_interrupted = _take_reports(reports, trainer, callback)
     finally:
         if not reports.are_complete():
             trainer.end()  # after an error, the threads end too
     lost_executor = executor is not None and trainer is threads
+    is_short = is_ended or time_budget is not None
+    if is_short and tasks[0].network > 0 and not any(reports.outcomes.values()):
+        return Ensemble([], [], 0, is_ended, is_interrupted, lost_executor)  # there was too little time for one more
     return _ensemble(tasks, reports.outcomes, is_ended, is_interrupted, lost_executor)
 
 
@@ -210,7 +219,7 @@ class _Reports:
 
 
 class _Threads(Trainer):
-    """Trains tasks in daemon threads. On request, each thread ends its network with the current epoch.
+    """Trains tasks in daemon threads. On request, each thread ends its network after the current slice.
 
     The class starts its own threads, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
     """
@@ -219,23 +228,30 @@ class _Threads(Trainer):
         self._reports, self._n_threads = reports, n_threads
         self._is_ended = threading.Event()
 
-    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
+    def start(
+        self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float, n_later: int
+    ) -> None:
         """Start the threads."""
         deadline = time.monotonic() + seconds
-
-        def is_late() -> bool:
-            return self._is_ended.is_set() or time.monotonic() > deadline
 
         def train_one(k: int) -> Trained | None:
             def watch(epoch: int, loss: float, error: float) -> bool:
                 self._reports.add(Progress(epoch, loss, error, tasks[k].network))
-                return is_late()
+                return self._is_ended.is_set()
 
-            return None if k > 0 and is_late() else train_task(workload, tasks[k], watch)
+            left = deadline - time.monotonic()
+            if tasks[k].network > 0 and (self._is_ended.is_set() or left <= 0):
+                return None
+            n_left = len(numbers) + n_later - numbers.index(k) // self._n_threads * self._n_threads
+            least = least_share(tasks[k].network, self._n_threads)
+            pace = Pace(left, -(-n_left // self._n_threads), least, self._is_ended.is_set)
+            return train_task(workload, tasks[k], watch, pace)
 
         def report_one(k: int) -> None:
             try:
                 outcome: Any = train_one(k)
+            except EndedError:
+                outcome = None
             except BaseException as error:
                 outcome = error
             self._reports.finish(k, outcome)
@@ -245,5 +261,5 @@ class _Threads(Trainer):
             threading.Thread(target=work, name="fastbp", daemon=True).start()
 
     def end(self) -> None:
-        """End each network with its current epoch, and begin no other network."""
+        """End each network after its current slice, and begin no other network."""
         self._is_ended.set()

@@ -24,13 +24,14 @@ from fastbp.kernels.shuffling import mersenne_twister
 from fastbp.losses import Loss
 from fastbp.network import Network
 from fastbp.optimizers import Adam
-from fastbp.results import DivergenceError, History
+from fastbp.results import DivergenceError, History, Progress
 from fastbp.runs.checkpoint import untrained
 from fastbp.runs.loss_check import check_custom_loss
 from fastbp.runs.prediction import Predictor
 from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.encoding.coded import CodedRows, SeenRows
+from fastbp.tabular.training.pace import EndedError, Pace
 from fastbp.tabular.training.parts import Recipe, Task, Trained, Workload
 
 Watch = Callable[[int, float, float], bool]  # takes the epoch, the training loss and the error of the held-out rows
@@ -91,6 +92,7 @@ def train(
     loss: Loss,
     seed: int,
     watch: Watch = train_to_the_end,
+    pace: Pace | None = None,
 ) -> Trained:
     """Train a network, and return it as it was after its best epoch. Of equally good epochs, the last one is best.
 
@@ -112,14 +114,20 @@ def train(
         Seed of the initial weights, the order of the rows and the dropout.
     watch : callable
         Called after each epoch with the epoch, the training loss and the error. The training ends if it returns True.
+    pace : Pace, optional
+        Ends the training between two slices. Default: there is time for all epochs.
 
     Raises
     ------
     DivergenceError
         If a loss or a parameter is not finite in the first epoch. A later divergence only ends the training.
+    EndedError
+        If the pace leaves the network out.
     """
+    pace = Pace() if pace is None else pace
     sizes = [held_out.n_inputs, *recipe.hidden_layer_sizes, n_outputs]
-    optimizer = Adam(LogarithmicCosine(recipe.learning_rate), beta_1=0.9, beta_2=0.95)
+    waves = LogarithmicCosine(recipe.learning_rate)
+    optimizer = Adam(waves, beta_1=0.9, beta_2=0.95)
     run = Run(
         draw(sizes, seed),
         rows,
@@ -138,45 +146,63 @@ def train(
     def output() -> Array:
         return np.concatenate([predictor.predict(run.parameters, block, 1) for block in held_out.blocks()])
 
+    def judge() -> float:
+        outputs.append(output())
+        return error_of(outputs[-1])
+
+    def after_epoch(progress: Progress) -> bool:
+        outputs[:] = outputs[-1:] if patience.count == 0 else outputs[:1]
+        return watch(progress.epoch, progress.loss, progress.validation_loss)
+
+    outputs: list[Array] = []  # of the best epoch, and behind it, of an epoch that is being judged
     patience = Patience(np.inf if recipe.patience is None else recipe.patience)
     divergence = None
     try:
         run.fit(
             recipe.epochs,
-            optimizer.learning_rate,
-            validate=lambda: error_of(output()),
+            pace.plan(waves, recipe.epochs, run.steps_per_epoch, run.plan.batch_size, len(held_out.rows)),
+            validate=lambda: pace.timed(judge),
             patience=patience,
-            callback=lambda progress: watch(progress.epoch, progress.loss, progress.validation_loss),
+            callback=after_epoch,
             n_threads=1,
             history=history,
+            is_late=lambda: pace.is_late(run.step),
         )
     except DivergenceError as error:
         if not history.validation_loss:
             raise
         divergence = error
+    except EndedError:
+        if not outputs:
+            raise
     run.restore_best()
     # A user's function is left out: the network's own one sees standardised numbers, and cannot be pickled.
     network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None)))
     best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
-    return Trained(network, best_epoch, output(), history.loss, history.validation_loss, divergence)
+    passes = run.step / run.steps_per_epoch
+    return Trained(
+        network, best_epoch, outputs[0], history.loss, history.validation_loss, divergence, passes, pace.is_cut
+    )
 
 
-def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) -> Trained:
+def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, pace: Pace | None = None) -> Trained:
     """Train the network of one task, in any process: `workload`, `task` and the result can be pickled.
 
     Parameters
     ----------
     workload : Workload
     task : Task
-    watch : callable
+    watch, pace
         As for `train`.
 
     Raises
     ------
-    DivergenceError
+    DivergenceError, EndedError
         As `train` does.
     """
     target, recipe = workload.target, workload.recipe
+    if task.epochs is not None:
+        recipe = replace(recipe, epochs=task.epochs)
     held_out = workload.folds[task.fold]
     y, weights = workload.scored_rows.targets(held_out)
     chosen = np.arange(len(workload.rows.y))
@@ -189,7 +215,7 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end) 
     loss = target.loss(recipe.metric, recipe.quantile, workload.rows.y)
     inputs = SeenRows(workload.scored_rows.X, held_out, task.sees_bins)
     rows = _training_rows(workload, task.sees_bins)
-    return train(rows, chosen, inputs, error_of, target.n_outputs, recipe, loss, task.seed, watch)
+    return train(rows, chosen, inputs, error_of, target.n_outputs, recipe, loss, task.seed, watch, pace)
 
 
 def check_loss(workload: Workload) -> None:

@@ -24,12 +24,14 @@ class Trainer:
 
     successor: Trainer | None = None  # what trains the tasks whose workers died
 
-    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
-        """Begin with the tasks of these indices, which have so many seconds."""
+    def start(
+        self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float, n_later: int
+    ) -> None:
+        """Begin with the tasks of these indices, which have so many seconds, together with `n_later` further tasks."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """End each network with its current epoch, and begin no other network."""
+        """End each network between two slices, and begin no other network."""
         raise NotImplementedError
 
 
@@ -49,15 +51,18 @@ class FutureTrainer(Trainer):
         self._first = 0
         self._is_ended = False
 
-    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
+    def start(
+        self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float, n_later: int
+    ) -> None:
         """Submit the tasks; raise a `TypeError` if they hold a user's loss that another process cannot be sent."""
         self._first = numbers[0]
         deadline = time.time() + seconds  # a clock that other processes and machines share
+        n_rounds = 1 + (n_later > 0)  # an engine is taken to train all of the tasks at the same time
         self._parcel = parcel = parcel_for(self._executor, workload)
         for k in numbers:
             try:
                 future = self._executor.submit(
-                    train_carried, parcel.contents, parcel.is_ended, tasks[k], deadline, k == 0
+                    train_carried, parcel.contents, parcel.is_ended, tasks[k], deadline, n_rounds
                 )
             except BrokenExecutor as error:  # a worker died while the tasks were submitted
                 self._finish(k, error)
@@ -76,7 +81,7 @@ class FutureTrainer(Trainer):
             self._finish(k, None)
 
     def end(self) -> None:
-        """End each network with its current epoch, where a worker can be told, and begin no network but the first."""
+        """End each network between two slices, where a worker can be told, and begin no network but the first."""
         self._is_ended = True
         if self._parcel is not None:
             self._parcel.end()
@@ -96,11 +101,13 @@ class JoblibTrainer(Trainer):
         if n_lives > 0:  # joblib starts new processes after a death, but a task that kills each of them must end
             self.successor = JoblibTrainer(engine, finish, n_lives - 1)
 
-    def start(self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float) -> None:
+    def start(
+        self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float, n_later: int
+    ) -> None:
         """Start the thread."""
-        deadline = time.time() + seconds
+        deadline, n_rounds = time.time() + seconds, 1 + (n_later > 0)
         self._parcel = parcel = parcel_for(self._engine, workload)
-        work = [(k, (parcel.contents, parcel.is_ended, tasks[k], deadline, k == 0)) for k in numbers]
+        work = [(k, (parcel.contents, parcel.is_ended, tasks[k], deadline, n_rounds)) for k in numbers]
         threading.Thread(target=self._train, args=(work,), name="fastbp", daemon=True).start()
 
     def _train(self, work: Sequence[tuple[int, tuple[Any, ...]]]) -> None:
@@ -124,7 +131,7 @@ class JoblibTrainer(Trainer):
             self._finish(k, error)
 
     def end(self) -> None:
-        """End each network with its current epoch, and begin no other network."""
+        """End each network between two slices, and begin no other network."""
         self._is_ended = True
         if self._parcel is not None:
             self._parcel.end()
