@@ -65,6 +65,14 @@ def test_progress_on_stderr_shows_networks_epoch_loss_and_validation_metric() ->
     assert "training loss" not in result.stdout
 
 
+def test_the_last_line_counts_the_networks_that_were_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(n_estimators=6, epochs=2, metric="rmse", is_quiet=False) as progress:
+        for network in range(4):
+            progress(Progress(epoch=2, loss=0.5, validation_loss=0.25, network=network, is_over=True))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "network 4/4  epoch 2  training loss 0.5000  validation standardised RMSE 0.2500"
+
+
 def test_a_log_has_its_first_line_within_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingProgress(n_estimators=1, epochs=2, metric="rmse", is_quiet=False) as progress:
         progress.say("encoding the table")

@@ -116,6 +116,7 @@ class TrainingProgress:
         self._task = self._bar.add_task("", total=n_estimators * epochs, network=f"0/{n_estimators}")
         self._n_networks, self._max_epochs, self._metric = n_estimators, epochs, validation_words(metric)
         self._n_finished = 0
+        self._text = ""
         self._epochs_of: dict[int, int] = {}  # by network; the maximum once its training has ended
         self._next_update = 0.0
         self._first: tuple[float, int] | None = None  # when the first epoch had ended, and the epochs until then
@@ -134,6 +135,9 @@ class TrainingProgress:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None and self._n_finished:
+            self._n_networks = self._n_finished  # a large table, or little time, may need fewer than was planned
+            self._show(left="")
         if self._log is not None:
             self._log.stop(is_well=error is None)
         if self._bar.disable:
@@ -162,15 +166,20 @@ class TrainingProgress:
         if now < self._next_update and not progress.is_over:
             return
         self._next_update = now + _SECONDS_BETWEEN_UPDATES
-        network = f"{self._n_finished}/{self._n_networks}"
         losses = f"training loss {progress.loss:.4f}  validation {self._metric} {progress.validation_loss:.4f}"
-        text = f"epoch {progress.epoch}  {losses}"
+        self._text, left = f"epoch {progress.epoch}  {losses}", ""
         if done > self._first[1] and done < total:  # a network may end early, and no later
             seconds = (now - self._first[0]) / (done - self._first[1]) * (total - done)
-            text += f"  at most {seconds:,.0f} s left"
-        self._bar.update(self._task, total=total, completed=done, network=network, description=text)
+            left = f"  at most {seconds:,.0f} s left"
+        self._show(left)
+
+    def _show(self, left: str) -> None:
+        """Show the networks and the latest epoch, with the time that is left."""
+        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
+        network = f"{self._n_finished}/{self._n_networks}"
+        self._bar.update(self._task, total=total, completed=done, network=network, description=self._text + left)
         if self._log is not None:
-            self._log.line = f"network {network}  {text}"
+            self._log.line = f"network {network}  {self._text}{left}"
 
 
 class _Log(Display):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from html import escape
+from importlib import import_module
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
@@ -83,14 +84,13 @@ class NotebookBar:
 
     def show(self, line: Line) -> None:
         """Show the line in place of the line before."""
-        from IPython.display import HTML, display  # type: ignore[import-not-found, unused-ignore]
-
         if not line.text:
             return
+        shows: Any = import_module("IPython.display")  # only some versions have types
         value = "" if line.share is None else f' value="{line.share:.4f}"'
-        shown = HTML(f'<progress max="1"{value}></progress> <span>{escape(line.text)}</span>')
+        shown = shows.HTML(f'<progress max="1"{value}></progress> <span>{escape(line.text)}</span>')
         if self._shown is None:
-            self._shown = display(shown, display_id=True)
+            self._shown = shows.display(shown, display_id=True)
         else:
             self._shown.update(shown)
 
