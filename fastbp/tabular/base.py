@@ -14,7 +14,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
-from joblib import effective_n_jobs  # type: ignore[import-untyped]
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -31,10 +31,11 @@ from fastbp._typing import Floats, Integers, MethodDecorator, Self
 from fastbp.runs import portable
 from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame, is_missing
-from fastbp.tabular.encoding.frames import column_of, frame_of, has_names
+from fastbp.tabular.encoding.frames import column_of, frame_of, has_names, refuse_dask
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.settings import Settings
 from fastbp.tabular.training.build import build
+from fastbp.tabular.training.engines import active_engine
 from fastbp.tabular.training.parts import TrainingData
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -66,7 +67,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def _train(self, data: TrainingData, is_named: bool, executor: Executor | None, started: float) -> None:
         """Train, and set the attributes of a fitted estimator. The time budget began at the time `started`."""
-        built = build(data, self._settings(), self.callback, executor, started)
+        built = build(data, self._settings(), self.callback, executor or active_engine(self.n_jobs), started)
         if built.is_interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         built.model.about["has_names"] = is_named
@@ -230,6 +231,7 @@ def as_array(y: Any) -> Any:
     """Return a series of any library as an array; return anything else unchanged."""
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None")
+    refuse_dask(y, "y")
     series = nw.from_native(y, series_only=True, pass_through=True)
     y = series.to_numpy() if isinstance(series, nw.Series) else y
     if getattr(np.asarray(y), "dtype", None) is not None and np.asarray(y).dtype.kind in "mM":

@@ -34,6 +34,7 @@ from fastbp.tabular.encoding.cells import Cells, cells_of
 from fastbp.tabular.encoding.frames import has_names
 from fastbp.tabular.encoding.target import Classes
 from fastbp.tabular.model import TableModel
+from fastbp.tabular.partitions import by_partitions
 from fastbp.tabular.settings import (
     BATCH_SIZE,
     CLASS_METRICS,
@@ -195,7 +196,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             training rows too.
         executor : concurrent.futures.Executor, default None
             Trains the networks in place of threads, in other processes or on other machines. `n_jobs` has no effect
-            then, and the callback is called once for each network. The result is the same to the bit.
+            then, and the callback is called once for each network. The result is the same to the bit. Default: the
+            backend that `joblib.parallel_config` has chosen, or threads.
 
         Returns
         -------
@@ -235,13 +237,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         self.classes_ = classes
         return self
 
+    @by_partitions(lambda self: {label: np.zeros(0) for label in self.classes_.tolist()})
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class.
 
         Parameters
         ----------
         X : frame, mapping or array-like of shape (n, D)
-            Has the columns of the training table. A frame or mapping may have them in any order.
+            Has the columns of the training table. A frame or mapping may have them in any order. For a Dask
+            frame, the result is a Dask frame with its partitions, and nothing is computed yet.
 
         Returns
         -------
@@ -256,13 +260,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         frame = self._frame(X)
         return np.asarray(self.model_.answers(frame))
 
+    @by_partitions(lambda self: self.classes_[:0])
     def predict(self, X: Any) -> Array:
         """Return the most probable class of each row.
 
         Parameters
         ----------
         X : frame, mapping or array-like of shape (n, D)
-            Has the columns of the training table. A frame or mapping may have them in any order.
+            Has the columns of the training table. A frame or mapping may have them in any order. For a Dask
+            frame, the result is a Dask series with its partitions, and nothing is computed yet.
 
         Returns
         -------

@@ -34,6 +34,7 @@ from fastbp.tabular.base import (
 from fastbp.tabular.encoding.cells import Cells, cells_of
 from fastbp.tabular.encoding.frames import has_names
 from fastbp.tabular.encoding.target import Quantity
+from fastbp.tabular.partitions import by_partitions
 from fastbp.tabular.settings import (
     BATCH_SIZE,
     HIDDEN_LAYER_SIZES,
@@ -192,7 +193,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             Validation rows. They replace the held-out rows of every network.
         executor : concurrent.futures.Executor, default None
             Trains the networks in place of threads, in other processes or on other machines. `n_jobs` has no effect
-            then, and the callback is called once for each network. The result is the same to the bit.
+            then, and the callback is called once for each network. The result is the same to the bit. Default: the
+            backend that `joblib.parallel_config` has chosen, or threads.
 
         Returns
         -------
@@ -228,13 +230,15 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         metric, quantile = own_loss.as_metric(self.metric, settings.quantile)
         return replace(settings, metric=metric, quantile=quantile)
 
+    @by_partitions(lambda self: np.zeros(0))  # noqa: ARG005 (`by_partitions` passes the estimator)
     def predict(self, X: Any) -> Array:
         """Return the predicted number of each row.
 
         Parameters
         ----------
         X : frame, mapping or array-like of shape (n, D)
-            Has the columns of the training table. A frame or mapping may have them in any order.
+            Has the columns of the training table. A frame or mapping may have them in any order. For a Dask
+            frame, the result is a Dask series with its partitions, and nothing is computed yet.
 
         Returns
         -------
@@ -249,6 +253,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         frame = self._frame(X)
         return np.asarray(self.model_.answers(frame))
 
+    @by_partitions(lambda self: {"lower": np.zeros(0), "upper": np.zeros(0)})  # noqa: ARG005 (likewise)
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Return an interval for each row that covers the true number with probability about `coverage`.
 
@@ -259,7 +264,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : frame, mapping or array-like of shape (n, D)
-            Has the columns of the training table. A frame or mapping may have them in any order.
+            Has the columns of the training table. A frame or mapping may have them in any order. For a Dask
+            frame, the result is a Dask frame with its partitions, and nothing is computed yet.
         coverage : float, default 0.9
             Wanted probability, in (0, 1).
 

@@ -35,12 +35,13 @@ def frame_of(X: Any, name: str = "X") -> Frame:
     Raises
     ------
     TypeError
-        If `X` is a sparse or a lazy table, or a series.
+        If `X` is a sparse or a lazy table, a collection of Dask, or a series.
     ValueError
         If `X` is no table, if two of its columns have the same name, or if the columns differ in length.
     """
     if isinstance(X, Frame):
         return X
+    refuse_dask(X, name)
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix: {name}.toarray() makes a dense table of it")
     if isinstance(X, Mapping):
@@ -63,6 +64,15 @@ def frame_of(X: Any, name: str = "X") -> Frame:
         lengths = ", ".join(f"{column.name!r} {len(column)}" for column in made[:5])
         raise ValueError(f"the columns of {name} differ in length: {lengths}")
     return Frame(made)
+
+
+def refuse_dask(values: Any, name: str) -> None:
+    """Raise a `TypeError` for a collection of Dask, because its rows would all be gathered without a word."""
+    if hasattr(values, "__dask_graph__"):
+        raise TypeError(
+            f"{name} is a Dask collection, whose rows are not in this process: pass {name}.compute(), which gathers "
+            "all rows here. Methods that predict take a Dask frame as it is"
+        )
 
 
 def column_of(column: Any, name: str) -> Cells:

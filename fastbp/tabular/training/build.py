@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -24,6 +23,7 @@ from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
 from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, Settings
+from fastbp.tabular.training.engines import Engine
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
@@ -38,7 +38,7 @@ def build(
     data: TrainingData,
     settings: Settings,
     callback: Callable[[Progress], object] | None = None,
-    executor: Executor | None = None,
+    executor: Engine | None = None,
     started: float | None = None,
 ) -> Built:
     """Train networks on a table and make a model of them.
@@ -55,7 +55,7 @@ def build(
     callback : callable, optional
         Called in this thread with a `Progress` after each epoch of each network. If it returns True, the training
         ends as after Ctrl-C, but the model does not count as interrupted.
-    executor : concurrent.futures.Executor, optional
+    executor : concurrent.futures.Executor or JoblibEngine, optional
         Trains the networks in place of threads; see `pool.train_all`.
     started : float, optional
         Time of `time.monotonic` at which the time budget begins. Default: now.
@@ -216,7 +216,7 @@ class _Trainer:
         settings: Settings,
         deadline: float,
         callback: Callable[[Progress], object] | None,
-        executor: Executor | None,
+        executor: Engine | None,
     ) -> None:
         self.is_interrupted = False
         self.notices: list[str] = []
@@ -262,6 +262,8 @@ class _Trainer:
             who = "1 network diverged in its" if n == 1 else f"{n} networks diverged in their"
             self.notices.append(f"{who} first epoch, and {'is' if n == 1 else 'are'} dropped")
         self._is_ended, self.is_interrupted = ensemble.is_ended, ensemble.is_interrupted
+        if ensemble.lost_executor:
+            self._executor = None
         folds_of = self._workload.folds
         return [
             Member(trained, folds_of[task.fold], task.sees_bins)

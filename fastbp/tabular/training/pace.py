@@ -19,6 +19,7 @@ USEFUL_ROWS = 300_000  # of training, with repetitions; one more network helps l
 _MEASURED_SECONDS = 0.25  # of training before the first estimate; the first slices take up to twice as long a step
 _JUDGING_SHARE = 0.5  # first estimate of the time to judge a row, as a share of the time to train on a row
 _SETTLED_SHARE = 0.1  # after this share of its time, a network no longer changes when it ends
+_LEAST_BESIDE, _LEAST_LATER = 0.05, 0.5  # of `USEFUL_ROWS`, for a network beside the first one and later
 
 
 class EndedError(Exception):
@@ -160,3 +161,8 @@ class Pace:
         if steps < self._least * self._useful_steps:
             raise EndedError
         return True
+
+
+def least_share(network: int, n_at_once: int) -> float:
+    """Return `Pace`'s `least`: a model needs one network, and a short one beside it helps more than a later one."""
+    return 0.0 if network == 0 else _LEAST_BESIDE if network < n_at_once else _LEAST_LATER

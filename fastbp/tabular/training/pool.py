@@ -1,29 +1,27 @@
-"""The networks of an ensemble, trained at the same time: in threads, or through an executor.
+"""The networks of an ensemble, trained at the same time: in threads of this process, or elsewhere.
 
-It knows tasks, threads and executors. It must not know columns, or how a network is trained.
+It knows tasks, threads and engines. It must not know columns, or how a network is trained.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from functools import partial
+from concurrent.futures import BrokenExecutor
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from fastbp.results import DivergenceError, Progress
 from fastbp.runs.run import is_true
 from fastbp.runs.threads import available_to_jobs, shared_work
-from fastbp.tabular.own_loss import Metric
-from fastbp.tabular.training.pace import EndedError, Pace
+from fastbp.tabular.training.engines import Engine
+from fastbp.tabular.training.pace import EndedError, Pace, least_share
 from fastbp.tabular.training.parts import Task, Trained, Workload
 from fastbp.tabular.training.recipe import train_task
-
-_LEAST_BESIDE, _LEAST_LATER = 0.05, 0.5  # of `pace.USEFUL_ROWS`, for a network beside the first one and later
+from fastbp.tabular.training.remote import Trainer, trainer_in
 
 
 class Ensemble(NamedTuple):
@@ -40,6 +38,8 @@ class Ensemble(NamedTuple):
         Whether Ctrl-C or the callback ended the training.
     is_interrupted : bool
         Whether Ctrl-C ended the training.
+    lost_executor : bool
+        Whether the executor's processes died, so that threads of this process went on.
     """
 
     trained: list[Trained]
@@ -47,6 +47,7 @@ class Ensemble(NamedTuple):
     n_diverged: int
     is_ended: bool
     is_interrupted: bool
+    lost_executor: bool
 
 
 def train_all(
@@ -57,7 +58,7 @@ def train_all(
     time_budget: float | None = None,
     n_later: int = 0,
     callback: Callable[[Progress], object] | None = None,
-    executor: Executor | None = None,
+    executor: Engine | None = None,
 ) -> Ensemble:
     """Train a network for each task.
 
@@ -80,9 +81,10 @@ def train_all(
         Called in this thread with a `Progress` after each epoch of each network, and once more when the training of a
         network has ended. With an executor, only the latter calls are made. If the callback returns True, the training
         ends.
-    executor : concurrent.futures.Executor, optional
-        Trains the tasks in place of threads. It may run them in other processes or on other machines, because a task
-        and its workload can be pickled. A task that the executor has begun ends early only by the time budget.
+    executor : concurrent.futures.Executor or JoblibEngine, optional
+        Trains the tasks in place of threads. It may run them in other processes or on other machines. A process of
+        this machine, and a worker of Dask, gets the workload once; another executor gets it with every task. If worker
+        processes die, their tasks are trained again.
 
     Returns
     -------
@@ -94,41 +96,79 @@ def train_all(
         If every network diverged.
     KeyboardInterrupt
         On a second Ctrl-C. The first Ctrl-C ends each network between two slices of its training.
+    BrokenExecutor
+        If worker processes of joblib die again and again.
     """
     reports = _Reports(tasks)
-    trainer = _Threads(reports, n_threads or available_to_jobs()) if executor is None else _Futures(reports, executor)
-    is_ended = is_interrupted = False
+    threads = _Threads(reports, n_threads or available_to_jobs())
+    trainer: Trainer = threads if executor is None else trainer_in(executor, reports.finish, threads)
+    deadline = time.monotonic() + (math.inf if time_budget is None else time_budget)
+    left: Sequence[int] = range(len(tasks))
     try:
-        trainer.start(workload, tasks, math.inf if time_budget is None else time_budget, n_later)
-        while not reports.are_complete():
-            try:
-                progress = reports.next()
-                if callback is not None and progress is not None and is_true(callback(progress)):
-                    is_ended = True
-                    trainer.end()
-            except KeyboardInterrupt:
-                if is_interrupted:
-                    raise
-                is_ended = is_interrupted = True
-                trainer.end()
+        trainer.start(workload, tasks, left, deadline - time.monotonic(), n_later)
+        is_ended, is_interrupted = _take_reports(reports, trainer, callback)
+        while not is_ended and (left := reports.lost()) and trainer.successor is not None:
+            trainer = trainer.successor
+            _warn_of_lost(len(left), trainer is threads)
+            reports.forget(left)
+            trainer.start(workload, tasks, left, deadline - time.monotonic(), n_later)
+            is_ended, is_interrupted = _take_reports(reports, trainer, callback)
     finally:
-        trainer.end()  # after an error, the threads end too
+        if not reports.are_complete():
+            trainer.end()  # after an error, the threads end too
+    lost_executor = executor is not None and trainer is threads
     is_short = is_ended or time_budget is not None
     if is_short and tasks[0].network > 0 and not any(reports.outcomes.values()):
-        return Ensemble([], [], 0, is_ended, is_interrupted)  # there was too little time for one more network
-    return _ensemble(tasks, reports.outcomes, is_ended, is_interrupted)
+        return Ensemble([], [], 0, is_ended, is_interrupted, lost_executor)  # there was too little time for one more
+    return _ensemble(tasks, reports.outcomes, is_ended, is_interrupted, lost_executor)
 
 
-def _ensemble(tasks: Sequence[Task], outcomes: dict[int, Any], is_ended: bool, is_interrupted: bool) -> Ensemble:
+def _take_reports(
+    reports: _Reports, trainer: Trainer, callback: Callable[[Progress], object] | None
+) -> tuple[bool, bool]:
+    """Take all reports; return whether the callback or Ctrl-C ended the training, and whether Ctrl-C did."""
+    is_ended = is_interrupted = False
+    while not reports.are_complete():
+        try:
+            progress = reports.next()
+            if callback is not None and progress is not None and is_true(callback(progress)):
+                is_ended = True
+                trainer.end()
+        except KeyboardInterrupt:
+            if is_interrupted:
+                raise
+            is_ended = is_interrupted = True
+            trainer.end()
+    return is_ended, is_interrupted
+
+
+def _warn_of_lost(n: int, is_here: bool) -> None:
+    whose = "a network was" if n == 1 else f"{n} networks were"
+    where = "in threads of this process" if is_here else "in new processes"
+    warnings.warn(
+        f"a worker process died, and {whose} lost with it; fastbp trains again {where}, with the same result",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _ensemble(
+    tasks: Sequence[Task], outcomes: dict[int, Any], is_ended: bool, is_interrupted: bool, lost_executor: bool
+) -> Ensemble:
     """Return the trained networks in the order of their tasks, or raise an error if there are none."""
     trained = {k: outcomes[k] for k in sorted(outcomes) if isinstance(outcomes[k], Trained)}
-    errors = [error for error in outcomes.values() if isinstance(error, BaseException)]
-    unexpected = [error for error in errors if not isinstance(error, DivergenceError)]
+    errors = [error for error in outcomes.values() if isinstance(error, DivergenceError)]
+    unexpected = [error for error in outcomes.values() if isinstance(error, BaseException) and error not in errors]
+    if is_ended:  # a worker that died in the end has no network, as one that had not begun
+        unexpected = [error for error in unexpected if not isinstance(error, BrokenExecutor)]
+    if is_interrupted and not trained and not unexpected:
+        raise KeyboardInterrupt
     diverged = [network.divergence for network in trained.values() if network.divergence is not None]
     if unexpected or len(diverged) == len(trained):
         nothing = RuntimeError("no network was trained: every task was cancelled from outside")
-        raise (unexpected + errors + diverged + [nothing])[0]
-    return Ensemble(list(trained.values()), [tasks[k] for k in trained], len(errors), is_ended, is_interrupted)
+        raise [*unexpected, *errors, *diverged, nothing][0]
+    ended = is_ended, is_interrupted, lost_executor
+    return Ensemble(list(trained.values()), [tasks[k] for k in trained], len(errors), *ended)
 
 
 def _last_progress(task: Task, outcome: Any) -> Progress | None:
@@ -160,6 +200,15 @@ class _Reports:
         self.outcomes[k] = outcome
         self._queue.put(None)  # wakes a thread that took all reports before the outcome was there
 
+    def lost(self) -> list[int]:
+        """Return the indices of the tasks whose worker died."""
+        return [k for k, outcome in self.outcomes.items() if isinstance(outcome, BrokenExecutor)]
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Forget the outcomes of tasks that begin again."""
+        for k in numbers:
+            del self.outcomes[k]
+
     def are_complete(self) -> bool:
         """Return whether all outcomes are there and all reports are taken."""
         return len(self.outcomes) == len(self._tasks) and self._queue.empty()
@@ -169,7 +218,7 @@ class _Reports:
         return self._queue.get()
 
 
-class _Threads:
+class _Threads(Trainer):
     """Trains tasks in daemon threads. On request, each thread ends its network after the current slice.
 
     The class starts its own threads, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
@@ -179,9 +228,11 @@ class _Threads:
         self._reports, self._n_threads = reports, n_threads
         self._is_ended = threading.Event()
 
-    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float, n_later: int) -> None:
+    def start(
+        self, workload: Workload, tasks: Sequence[Task], numbers: Sequence[int], seconds: float, n_later: int
+    ) -> None:
         """Start the threads."""
-        deadline = time.monotonic() + time_budget
+        deadline = time.monotonic() + seconds
 
         def train_one(k: int) -> Trained | None:
             def watch(epoch: int, loss: float, error: float) -> bool:
@@ -191,8 +242,9 @@ class _Threads:
             left = deadline - time.monotonic()
             if tasks[k].network > 0 and (self._is_ended.is_set() or left <= 0):
                 return None
-            n_left = len(tasks) + n_later - k // self._n_threads * self._n_threads
-            pace = Pace(left, -(-n_left // self._n_threads), _least(tasks[k], self._n_threads), self._is_ended.is_set)
+            n_left = len(numbers) + n_later - numbers.index(k) // self._n_threads * self._n_threads
+            least = least_share(tasks[k].network, self._n_threads)
+            pace = Pace(left, -(-n_left // self._n_threads), least, self._is_ended.is_set)
             return train_task(workload, tasks[k], watch, pace)
 
         def report_one(k: int) -> None:
@@ -204,64 +256,10 @@ class _Threads:
                 outcome = error
             self._reports.finish(k, outcome)
 
-        work = shared_work(report_one, range(len(tasks)))
-        for _ in tasks[: self._n_threads]:
+        work = shared_work(report_one, numbers)
+        for _ in numbers[: self._n_threads]:
             threading.Thread(target=work, name="fastbp", daemon=True).start()
 
     def end(self) -> None:
         """End each network after its current slice, and begin no other network."""
         self._is_ended.set()
-
-
-class _Futures:
-    """Trains tasks through an executor. A task that has begun cannot be ended; the other tasks can be cancelled."""
-
-    def __init__(self, reports: _Reports, executor: Executor) -> None:
-        self._reports, self._executor = reports, executor
-        self._futures: list[Future[Trained | None]] = []
-
-    def start(self, workload: Workload, tasks: Sequence[Task], time_budget: float, n_later: int) -> None:
-        """Submit the tasks; raise a `TypeError` if they hold a user's loss that another process cannot be sent."""
-        if isinstance(self._executor, ProcessPoolExecutor):
-            _check_pickled(workload.recipe.metric)
-        deadline = time.time() + time_budget  # a clock that other processes and machines share
-        for k, task in enumerate(tasks):  # an executor is taken to train all of them at the same time
-            future = self._executor.submit(_train_before, deadline, workload, task, 1 + (n_later > 0))
-            future.add_done_callback(partial(self._report, k))
-            self._futures.append(future)
-
-    def _report(self, k: int, future: Future[Trained | None]) -> None:
-        """Report a task that has ended; a cancelled task has no network."""
-        self._reports.finish(k, None if future.cancelled() else future.exception() or future.result())
-
-    def end(self) -> None:
-        """Cancel the tasks that have not begun, except the first one: a model needs at least one network."""
-        for future in self._futures[1:]:
-            future.cancel()
-
-
-def _check_pickled(metric: Metric) -> None:
-    """Raise a `TypeError` unless a metric can be pickled."""
-    try:
-        pickle.dumps(metric)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise TypeError(
-            f"executor trains in other processes, and pickle cannot send them the loss {metric}: define its function "
-            f"at the top level of a module ({error})"
-        ) from error
-
-
-def _least(task: Task, n_at_once: int) -> float:
-    """Return `Pace`'s `least`: a model needs one network, and a short one beside it helps more than a later one."""
-    return 0.0 if task.network == 0 else _LEAST_BESIDE if task.network < n_at_once else _LEAST_LATER
-
-
-def _train_before(deadline: float, workload: Workload, task: Task, n_rounds: int) -> Trained | None:
-    """Train a network until a time of the system's clock; return None if it is too late to begin."""
-    left = deadline - time.time()
-    if left <= 0 and task.network > 0:
-        return None
-    try:
-        return train_task(workload, task, pace=Pace(left, n_rounds, _least(task, 2)))
-    except EndedError:
-        return None
