@@ -118,6 +118,20 @@ class Pace:
         self._judging += self._last_judging
         return error
 
+    def has_ended(self) -> bool:
+        """Return whether the user has ended the training, but the network has yet to be judged once.
+
+        Raises
+        ------
+        EndedError
+            If the user has ended the training, and the network has been judged or may be left out.
+        """
+        if not self._is_ended():
+            return False
+        if self._least > 0 or self._judging > 0:
+            raise EndedError
+        return True
+
     def is_late(self, step: int) -> bool:
         """Return whether the training ends before this step with a last judging, and plan the rest of it anew.
 
@@ -127,9 +141,7 @@ class Pace:
             If the user has ended the training, or there is too little time for a network that may be left out. A
             network that may not be left out makes some steps and is judged once.
         """
-        if self._is_ended():
-            if self._least > 0 or self._judging > 0:
-                raise EndedError
+        if self.has_ended():
             return step > 0
         if math.isinf(self._end):
             return False
