@@ -27,6 +27,8 @@ from fastbp.kernels.layout import (
 )
 from fastbp.machine.line import LINE_BYTES, TILE_ROWS
 
+_COPIED_ROWS = 65_536  # rows that are copied at once, so that Ctrl-C need not wait for a whole table
+
 
 def lanes_of(dtype: npt.DTypeLike) -> int:
     """Return how many numbers of `dtype` a line holds."""
@@ -61,7 +63,9 @@ def padded_rows(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Floats:
     n, columns = matrix.shape
     width = round_up(columns, lanes_of(dtype))
     rows = aligned_zeros(n * width, dtype)
-    rows.reshape(n, width)[:, :columns] = matrix
+    padded = rows.reshape(n, width)
+    for first in range(0, n, _COPIED_ROWS):
+        padded[first : first + _COPIED_ROWS, :columns] = matrix[first : first + _COPIED_ROWS]
     return rows
 
 

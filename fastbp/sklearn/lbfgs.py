@@ -101,6 +101,7 @@ class FullBatchLoss:
         self._rows = rows_of(X, y, sample_weight, dtype)
         self._workspace = packing.workspace_for(sizes, _slice_rows(len(X), sizes), dtype)
         self._order, self._loss = np.arange(len(X)), objective.loss
+        self._slices = range(0, len(X), self._workspace.capacity)  # the first row of each
         self._address = loss_address(objective.loss, dtype)
         self._scale = objective.scale(y.shape[1])
         self._offset = objective.mean_offset(y, sample_weight)
@@ -110,7 +111,7 @@ class FullBatchLoss:
         """Return the loss at `x` and its gradient."""
         self._parameters.data[self._at] = x
         operands = self._rows, self._parameters, self._activations, self._sums, self._workspace, self._order
-        for first in range(0, len(self._order), self._workspace.capacity):  # Ctrl-C is handled between two slices
+        for first in self._slices:  # between two of them, Python handles Ctrl-C
             value = entries.differentiate(*operands, first, self._address, self._loss.parameter, False)
         gradient, weights = self._sums.gradients.data[self._at], x[: self._n_weights]
         gradient[: self._n_weights] += self._penalty * weights
