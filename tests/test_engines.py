@@ -287,9 +287,9 @@ class RecordedClasses(Classes):
         Path(self.folder, f"{time.time_ns()}-{os.getpid()}-{uuid.uuid4().hex}").touch()
         return super().loss(*args)
 
-    def validation_error(self, *args):
+    def validation_errors(self, *args):
         time.sleep(0.02)
-        return super().validation_error(*args)
+        return super().validation_errors(*args)
 
     def begun(self):
         """Return the process of each training that was begun, in their order."""

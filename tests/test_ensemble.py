@@ -75,16 +75,16 @@ def test_the_seed_decides_which_rows_are_held_out():
 class SlowClasses(Classes):
     """Takes a while to judge an epoch."""
 
-    def validation_error(self, output, y, weights, metric, quantile):  # noqa: ARG002
+    def validation_errors(self, output, y, weights, metric, quantile, parts):  # noqa: ARG002
         time.sleep(0.02)
-        return 0.0
+        return [0.0] * len(parts)
 
 
 @dataclass(frozen=True)
 class FailingClasses(Classes):
     """Cannot judge an epoch."""
 
-    def validation_error(self, output, y, weights, metric, quantile):  # noqa: ARG002
+    def validation_errors(self, output, y, weights, metric, quantile, parts):  # noqa: ARG002
         raise RuntimeError("out of luck")
 
 
@@ -97,7 +97,7 @@ def workload(kind=Classes, recipe=RECIPE, n=60):
     coded = CodedRows(
         np.hstack([X, np.zeros((n, 1), np.float32), X[:, :1] / 9]), spans_of([(VALUE, 1)] * 3 + [(BINS, 1)])
     )
-    return Workload(EncodedRows(coded, y, np.ones(n)), None, folds_of_rows, target, recipe)
+    return Workload(EncodedRows(coded, y, np.ones(n)), None, folds_of_rows, np.arange(n) % 2, target, recipe)
 
 
 def tasks(n_networks=3):
@@ -328,7 +328,7 @@ def test_divergence_everywhere_is_an_error():
 
 def members(outputs, sees_bins=(True, False)):
     rows = np.arange(len(outputs[0]))
-    networks = [Trained(None, 1, output[:, np.newaxis], [0.0], [0.0], None) for output in outputs]
+    networks = [Trained(None, 1, o[:, np.newaxis], [0.0], [0.0], None, o[:, np.newaxis]) for o in outputs]
     return [Member(network, rows, bins) for network, bins in zip(networks, sees_bins, strict=True)]
 
 

@@ -39,7 +39,7 @@ def test_a_class_without_rows_is_left_out_of_the_auc_and_a_single_class_has_no_a
     each = [theirs.roc_auc_score(y == c, p[:, c]) for c in (0, 1)]
     np.testing.assert_allclose(metrics.auc(p, y, w), np.mean(each))
     assert np.isnan(metrics.auc(p, np.zeros(50, int), w))
-    assert np.isfinite(metrics.class_error("auc", p, np.zeros(50, int), w))
+    assert np.isfinite(metrics.class_errors("auc", p, np.zeros(50, int), w, [slice(None)]))
 
 
 def test_metrics_of_numbers_are_scikit_learns():

@@ -298,8 +298,8 @@ class Planned(Quantity):
 
     errors: Iterator[int] = field(default_factory=lambda: iter(()))
 
-    def validation_error(self, *_):
-        return float(next(self.errors))
+    def validation_errors(self, *_):
+        return [float(next(self.errors))] * 3
 
 
 @pytest.mark.usefixtures("large_rows")

@@ -106,8 +106,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         The labels, in ascending order.
     scores_ : dict of str to float
         The `accuracy`, `log_loss` and `auc` of the held-out rows, each predicted by the networks that did not see it.
-        The held-out rows also chose the epochs and the temperature, so the scores of new rows are a little worse,
-        mostly for a few hundred rows or fewer. A score that is not defined is None.
+        No row chose the epoch or the temperature that it is scored with. The scores of new rows are about as good, and
+        for a few hundred rows or fewer a little better, because all networks predict them. A score that is not defined
+        is None.
     notices_ : tuple of str
         What was left out of the table and why, one sentence each.
     model_ : TableModel

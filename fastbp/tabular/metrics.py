@@ -5,12 +5,15 @@ It knows arrays of outputs, class numbers and values. It must not know targets, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastbp import losses
-from fastbp._typing import Array, Floats
+from fastbp._typing import Array, Floats, Integers
+
+Parts = Sequence[Integers | slice]  # the places of some of the rows
 
 _WORDS = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "share_below": "share below prediction"}
 _NEWTON_STEPS = 30
@@ -163,13 +166,23 @@ def refined_log_losses(logits: Array, classes: Array, weights: Array) -> Floats:
     return log_losses(probabilities, classes)
 
 
-def class_error(metric: str, logits: Array, classes: Array, weights: Array) -> float:
-    """Return the error that chooses the best epoch by a metric: 1 − accuracy, 1 − AUC or the refined log loss."""
+def class_errors(metric: str, logits: Array, classes: Array, weights: Array, parts: Parts) -> list[float]:
+    """Return the error of each part of the rows that chooses the best epoch by a metric.
+
+    The error is 1 − accuracy, 1 − AUC or the refined log loss. The parts share one temperature.
+    """
     if metric == "accuracy":
-        return 1 - accuracy(logits, classes, weights)
-    area = auc(softmax(logits), classes, weights) if metric == "auc" else np.nan
-    # If all rows are of one class, the AUC is undefined and the log loss is used.
-    return weighted_mean(refined_log_losses(logits, classes, weights), weights) if np.isnan(area) else 1 - area
+        return [1 - accuracy(logits[part], classes[part], weights[part]) for part in parts]
+    areas = [np.nan] * len(parts)
+    if metric == "auc":
+        probabilities = softmax(logits)
+        areas = [auc(probabilities[part], classes[part], weights[part]) for part in parts]
+    if not np.isnan(areas).any():
+        return [1 - area for area in areas]
+    # If all rows of a part are of one class, their AUC is undefined and the log loss is used.
+    losses = refined_log_losses(logits, classes, weights)
+    means = [weighted_mean(losses[part], weights[part]) for part in parts]
+    return [mean if np.isnan(area) else 1 - area for mean, area in zip(means, areas, strict=True)]
 
 
 # --- regression -------------------------------------------------------------------------------------------------

@@ -105,9 +105,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         The `r2`, `rmse` and `mae` of the held-out rows, each predicted by the networks that did not see it. For the
         metric "quantile", the `quantile_loss` and `share_below`: the share of rows with a number at or below the
         prediction, which should be close to `quantile`. For a loss of your own, also the mean loss, under the name of
-        the function. RMSE, MAE and quantile loss are in the unit of y. The held-out
-        rows also chose the epochs, so the scores of new rows are a little worse, mostly for a few hundred rows or
-        fewer. A score that is not defined is None.
+        the function. RMSE, MAE and quantile loss are in the unit of y. No row chose
+        the epoch that it is scored after. The scores of new rows are about as good, and for a few hundred rows or fewer
+        a little better, because all networks predict them. A score that is not defined is None.
     notices_ : tuple of str
         What was left out of the table and why, one sentence each.
     model_ : TableModel

@@ -24,7 +24,7 @@ from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
 from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, Settings
 from fastbp.tabular.training.engines import Engine
-from fastbp.tabular.training.folds import folds
+from fastbp.tabular.training.folds import folds, halves
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import (
     FEW_ROWS,
@@ -222,12 +222,14 @@ def _workload(
     """Return the encoded rows and the folds."""
     rows = _encoded(data.frame, data.column, data.weights, encoding, data.target)
     if data.validation is None:
-        validation, strata = None, data.target.strata(rows.y)
-        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, seed, strata, data.groups)
+        validation, groups, strata = None, data.groups, data.target.strata(rows.y)
+        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, seed, strata, groups)
     else:
         validation = _encoded(*data.validation, encoding, data.target)
+        groups, strata = None, data.target.strata(validation.y)
         held_out = [np.arange(len(validation.y))] * n_networks
-    return Workload(rows, validation, tuple(held_out), data.target, recipe)
+    half_of = halves(held_out, len((rows if validation is None else validation).y), seed, strata, groups)
+    return Workload(rows, validation, tuple(held_out), half_of, data.target, recipe)
 
 
 def _encoded(frame: Frame, column: Cells, weights: Floats | None, encoding: Encoding, target: Target) -> EncodedRows:

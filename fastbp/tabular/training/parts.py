@@ -131,6 +131,9 @@ class Workload:
     folds : tuple of ndarray of shape (n_held_out,)
         Numbers of the rows that are held out together: of the validation rows if there are any, otherwise of the
         training rows.
+    halves : ndarray of shape (n_scored,)
+        Which half of its fold each of these rows belongs to, 0 or 1. The epoch that is best for one half gives the
+        outputs that the other half is scored by.
     target : Classes or Quantity
     recipe : Recipe
     packed : dict of bool to TrainingRows
@@ -144,6 +147,7 @@ class Workload:
     rows: EncodedRows
     validation: EncodedRows | None
     folds: tuple[Integers, ...]
+    halves: Integers
     target: Target
     recipe: Recipe
     packed: dict[bool, TrainingRows] = field(default_factory=dict, init=False, repr=False)
@@ -199,6 +203,9 @@ class Trained(NamedTuple):
         The training loss and the error of the held-out rows after each epoch.
     divergence : DivergenceError or None
         The error that ended the training, if a loss or a parameter became infinite or NaN.
+    scored_output : ndarray of shape (n_held_out, n_outputs)
+        The output for each half of the held-out rows, after the epoch that was best for the other half. So no row has
+        chosen the epoch that it is scored by.
     passes : float
         Number of passes over the training rows.
     is_cut : bool
@@ -211,6 +218,7 @@ class Trained(NamedTuple):
     losses: list[float]
     errors: list[float]
     divergence: DivergenceError | None
+    scored_output: Array
     passes: float = 0.0
     is_cut: bool = False
 
@@ -235,8 +243,11 @@ class Member:
     def with_few_rows(self) -> Member:
         """Return the member with at most `FEW_ROWS` of its held-out rows, the same ones for each output of a fold."""
         rows = spread_over(self.held_out, FEW_ROWS)
-        output = spread_over(self.trained.output, FEW_ROWS)
-        return Member(self.trained._replace(output=output), rows, self.sees_bins)
+        trained = self.trained._replace(
+            output=spread_over(self.trained.output, FEW_ROWS),
+            scored_output=spread_over(self.trained.scored_output, FEW_ROWS),
+        )
+        return Member(trained, rows, self.sees_bins)
 
 
 @dataclass(frozen=True)
