@@ -18,12 +18,13 @@ from fastbp.runs import checkpoint
 from fastbp.runs.chunked_run import ChunkedRun
 from fastbp.runs.chunks import ChunkedRows, Chunks, are_chunks, checked_chunks
 from fastbp.runs.network_answers import NetworkAnswers
+from fastbp.runs.network_formats import NetworkFormats
 from fastbp.runs.run import Patience, Run
 from fastbp.runs.run_progress import shown
 from fastbp.runs.training_rows import checked_rows
 
 
-class Network(NetworkAnswers):
+class Network(NetworkAnswers, NetworkFormats):
     """A multilayer perceptron: h_{i+1} = ReLU(β_i + Ω_i h_i) for K hidden layers, and the output ŷ = β_K + Ω_K h_K.
 
     Initial weights are drawn from N(0, 2 / D_i) for ReLU and its relatives (He et al. 2015, "Delving deep into

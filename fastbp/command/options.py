@@ -151,7 +151,9 @@ Output = Annotated[
 ]
 ExportFile = Annotated[
     Path,
-    typer.Option("--output", "-o", metavar="FILE", help="File to write, which ends in .onnx.", show_default=False),
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="File to write, which ends in .onnx or .h.", show_default=False
+    ),
 ]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Add a column with the probability of each class. Classification only.")

@@ -16,8 +16,6 @@ import numpy.typing as npt
 from fastbp import activations, checks
 from fastbp._typing import Floats, Self
 from fastbp.activations import Activation, ActivationLike, ActivationName
-from fastbp.export.model import write_network
-from fastbp.export.parts import Layers, Outputs
 from fastbp.files import model_file
 from fastbp.kernels import packing
 from fastbp.kernels.activations import LayerActivations
@@ -191,32 +189,6 @@ class NetworkState:
         """
         tensors, metadata = self.to_tensors()
         model_file.write(checks.path(path), tensors, {"network": metadata})
-
-    def to_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write the network as an ONNX graph. Its input is `X`, (n, D_0), in the dtype of the network.
-
-        The output `prediction` is ŷ, as `predict` returns it. The output `probabilities` is added after a training with
-        a cross-entropy, as `predict_proba` returns it.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced completely or not at all.
-
-        Raises
-        ------
-        ImportError
-            If onnx is not installed.
-        ValueError
-            If an activation is a user's function.
-        """
-        loss = self.trained_loss
-        is_probability = loss is not None and loss.is_of_probabilities
-        link = loss.link if loss is not None and is_probability else "identity"
-        is_multilabel = link == "logistic" and self._sizes[-1] > 1
-        outputs = Outputs(link, raw=True, is_probability=is_probability, is_multilabel=is_multilabel)
-        layers = Layers.of(self.weights, self.biases, self.activation)
-        write_network(checks.path(path), layers, outputs, {"layer_sizes": list(self._sizes)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], activation: ActivationLike | None = None) -> Self:

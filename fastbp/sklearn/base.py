@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp import activations, losses
 from fastbp._typing import Array, HeldOut, MaybeArray, Self
+from fastbp.export import c_header
 from fastbp.export.model import write_network
 from fastbp.export.parts import Layers, Outputs
 from fastbp.results import DivergenceError
@@ -295,12 +296,42 @@ class BaseMLP(CheckedInputs, StochasticFit, BaseEstimator):  # type: ignore[misc
         ValueError
             If an activation is a user's function, or the model was fitted with one class.
         """
+        write_network(path, *self._exported())
+
+    def to_c(self, path: str | os.PathLike[str], *, prefix: str = "fastbp") -> None:
+        """Write the fitted model as one C99 header without allocation. Not in scikit-learn.
+
+        `int fastbp_predict(const float *x, float *out)` takes one row, and gives what `predict_proba` of a classifier
+        and `predict` of a regressor gives. The type is double if `coefs_` are of float64.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced completely or not at all.
+        prefix : str, default "fastbp"
+            What all names begin with. Macros begin with its capitals.
+
+        Returns
+        -------
+        None
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not been fitted.
+        ValueError
+            If `prefix` is no name in C, or as `to_onnx`.
+        """
+        c_header.write_network(path, *self._exported(), prefix)
+
+    def _exported(self) -> tuple[Layers, Outputs, dict[str, Any]]:
+        """Return the network, what it gives to a user, and facts about it."""
         check_is_fitted(self)
         layers = Layers.of([one.T for one in self.coefs_], self.intercepts_, self.activation)
-        write_network(path, layers, self._onnx_outputs(), {"out_activation": self.out_activation_})
+        return layers, self._exported_outputs(), {"out_activation": self.out_activation_}
 
-    def _onnx_outputs(self) -> Outputs:
-        """Return what the model gives to a user of its ONNX graph."""
+    def _exported_outputs(self) -> Outputs:
+        """Return what the model gives to a user of its ONNX graph or C header."""
         return Outputs(self.out_activation_)
 
     _doc_link_module = "fastbp"  # subclasses of users get no link

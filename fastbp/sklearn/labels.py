@@ -117,11 +117,11 @@ class LabelTargets:
     def _is_multilabel(self) -> bool:
         return str(self._label_binarizer.y_type_).startswith("multilabel")
 
-    def _onnx_outputs(self) -> Outputs:
-        """Return the outputs of an ONNX graph: classes that are not texts become 64-bit integers."""
+    def _exported_outputs(self) -> Outputs:
+        """Return the outputs of an exported model: classes that are not texts become 64-bit integers."""
         classes = self.classes_
         if len(classes) == 1:
-            raise ValueError("a classifier that was fitted with one class cannot be converted to ONNX")
+            raise ValueError("a classifier that was fitted with one class cannot be exported")
         labels = classes.astype(np.int64 if classes.dtype.kind in "biuf" else np.str_)
         return Outputs(
             self.out_activation_, is_probability=True, labels=labels, is_multilabel=bool(self._is_multilabel)

@@ -180,6 +180,22 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         check_is_fitted(self)
         self.model_.to_onnx(path, coverage)
 
+    def to_c(self, path: str | os.PathLike[str], coverage: float | None = None, *, prefix: str = "fastbp") -> None:
+        """Write the fitted model as one C99 header; see `TableModel.to_c`.
+
+        Parameters
+        ----------
+        path, coverage, prefix
+            As in `TableModel.to_c`.
+
+        Raises
+        ------
+        ValueError
+            As `TableModel.to_c` does.
+        """
+        check_is_fitted(self)
+        self.model_.to_c(path, coverage, prefix=prefix)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return a fitted estimator from a file that `save` or the command `fastbp train` wrote.

@@ -5,13 +5,11 @@ It knows encodings and targets. It must not know a file format.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastbp.export import parts
-from fastbp.export.model import write_table
 from fastbp.tabular.encoding.cells import spelled
 from fastbp.tabular.encoding.columns import PERIODS, CategoryColumn, Column, DateColumn, NumberColumn
 from fastbp.tabular.encoding.target import Classes
@@ -22,15 +20,30 @@ if TYPE_CHECKING:
 _TRUTH_WORDS = ("True", "TRUE", "False", "FALSE")
 
 
-def write_onnx(path: str | os.PathLike[str], model: TableModel, margin: float | None) -> None:
-    """Write a model as an ONNX graph; `margin` is the half-width of an interval around each number."""
+def described(model: TableModel, coverage: float | None) -> parts.Table:
+    """Return the description of a model.
+
+    Parameters
+    ----------
+    model : TableModel
+    coverage : float or None
+        Of the interval around each number; None for no interval.
+
+    Raises
+    ------
+    ValueError
+        If `coverage` is given for classes, or `TableModel.margin` raises.
+    """
+    target = model.target
+    if coverage is not None and isinstance(target, Classes):
+        raise ValueError(f"coverage needs a target of numbers, and {target.name!r} holds classes")
+    margin = None if coverage is None else model.margin(coverage)
     kept = np.flatnonzero(model.encoding.is_not_bin)
     networks = []
     for network in model.networks:
         layers = parts.Layers.of(network.weights, network.biases, network.activation)
         is_whole = network.layer_sizes[0] == model.encoding.width
         networks.append(parts.TableNetwork(layers, None if is_whole else kept))
-    target = model.target
     answers: parts.ClassAnswers | parts.NumberAnswers
     if isinstance(target, Classes):
         answers = parts.ClassAnswers(np.array(target.labels), model.temperature, model.n_rows)
@@ -38,11 +51,11 @@ def write_onnx(path: str | os.PathLike[str], model: TableModel, margin: float | 
         answers = parts.NumberAnswers(target.mean, target.std, target.lowest, target.highest, margin)
     scores = {score["metric"]: score["value"] for score in model.about.get("scores", [])}
     facts = {"task": target.task, "target": target.name, "scores": scores}
-    columns = [_described(column) for column in model.encoding.columns if column.width]
-    write_table(path, parts.Table(columns, networks, answers, facts))
+    columns = [_described_column(column) for column in model.encoding.columns if column.width]
+    return parts.Table(columns, networks, answers, facts)
 
 
-def _described(column: Column) -> parts.Column:
+def _described_column(column: Column) -> parts.Column:
     if isinstance(column, CategoryColumn):
         places = column.places_of_texts
         words = {word: places[spelled(word)] for word in _TRUTH_WORDS if spelled(word) in places}

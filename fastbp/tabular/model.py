@@ -14,6 +14,8 @@ import numpy as np
 
 from fastbp._typing import Array, Floats
 from fastbp._version import __version__
+from fastbp.export import c_header
+from fastbp.export.model import write_table
 from fastbp.files import model_file
 from fastbp.network import Network
 from fastbp.tabular import exporting, stored
@@ -187,9 +189,31 @@ class TableModel:
         ValueError
             If `coverage` is given for classes, if `margin` raises, or if an activation is a user's function.
         """
-        if coverage is not None and isinstance(self.target, Classes):
-            raise ValueError(f"coverage needs a target of numbers, and {self.target.name!r} holds classes")
-        exporting.write_onnx(path, self, None if coverage is None else self.margin(coverage))
+        write_table(path, exporting.described(self, coverage))
+
+    def to_c(self, path: str | os.PathLike[str], coverage: float | None = None, *, prefix: str = "fastbp") -> None:
+        """Write the whole model as one C99 header without allocation: encoded columns in, answers out.
+
+        `int fastbp_predict(const double *x, double *out)` takes one number for each used column. Texts are codes, which
+        `fastbp_code` finds. Dates are days since 1970. NAN is a missing number or date, and −1 a missing text. For
+        classes, `out` gets the probabilities, and the result is the place of the most probable one. A comment in the
+        header describes each column.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced completely or not at all.
+        coverage : float or None, default None
+            As for `predict`: `out` gets the lower and the upper end after the predicted number.
+        prefix : str, default "fastbp"
+            What all names begin with, so that a program can hold several models. Macros begin with its capitals.
+
+        Raises
+        ------
+        ValueError
+            If `prefix` is no name in C, a text holds a zero byte, or as `to_onnx`.
+        """
+        c_header.write_table(path, exporting.described(self, coverage), prefix)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file. An existing file is replaced completely or not at all.
