@@ -226,7 +226,7 @@ def table(seed):
     return {
         "size": gaps((random.normal(size=N) * 10.0 ** random.integers(-3, 6)).tolist()),
         "count */ \n": random.integers(-5, 900, N).tolist(),
-        "label": gaps(random.choice(["a'\"b", "", "é漢", "1", "2", "??/*/\\", "x" * 5000], N).tolist()),
+        "label": gaps(random.choice(["a'\"b", "", "é漢", "1", "2", "01", "??/*/\\", "x" * 5000], N).tolist()),
         "truth": gaps(random.choice([True, False], N).tolist()),
         "day": gaps([EPOCH + datetime.timedelta(days=int(d), hours=5) for d in days]),
         "huge": (2**60 + random.integers(0, 1000, N)).tolist(),
@@ -253,7 +253,7 @@ def in_c(library, frame):
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 8, 8)])
 def test_a_classifier_of_a_table_answers_the_same(tmp_path, seed, hidden):
     frame, other = table(seed), table(seed + 100)
-    other["label"][:7] = ["never seen", "1.0", "2.000", "", "01.0", "1.", "1.01"]
+    other["label"][:7] = ["never seen", "1.0", "2.000", "", "01.0", "1.", "a"]
     other["size"][:3] = [1e300, -1e300, 1.5e308]
     kinds = (
         [["x", "ÿ", "rare"][min(i % 45, 2) % 3] for i in range(N)],
@@ -288,6 +288,14 @@ def test_numbers_alone_need_no_texts_and_predictions_stay_in_the_range_of_traini
     found, _ = run(compiled(tmp_path), 100 * X, 1)
     agree(found[:, 0], model.predict(100 * X))
     assert found.max() <= X[:, 0].max()
+
+
+def test_numbers_near_the_largest_float_answer_the_same(tmp_path):
+    X = np.linspace(-1e300, 1e300, N)[:, None]
+    model = TabularRegressor(n_estimators=1, hidden_layer_sizes=(), epochs=30).fit(X, np.arange(N) * 1.0)
+    model.to_c(tmp_path / "model.h")
+    others = np.array([[1.7e308], [-1.7e308], [np.inf], [-np.inf], [1e299], [np.nan]])
+    agree(run(compiled(tmp_path), others, 1)[0][:, 0], model.predict(others))
 
 
 def test_whole_numbers_from_2_to_the_63_on_keep_their_differences(tmp_path):

@@ -1,4 +1,4 @@
-"""The part of `Network` that writes a network in the formats of other programs.
+"""The part of `Network` that converts a network to the formats of other programs, and back.
 
 This file must not know how a network predicts or trains, or what a format looks like.
 """
@@ -6,10 +6,12 @@ This file must not know how a network predicts or trains, or what a format looks
 import os
 from typing import Any
 
-from fastbp import checks
-from fastbp.export import c_header
+from fastbp import activations, checks
+from fastbp._typing import Self
+from fastbp.export import c_header, numpy_source, onnx_layers, torch_layers
 from fastbp.export.model import write_network
 from fastbp.export.parts import Layers, Outputs
+from fastbp.runs import checkpoint
 from fastbp.runs.network_state import NetworkState
 
 
@@ -69,3 +71,97 @@ class NetworkFormats(NetworkState):
     @property
     def _layers(self) -> Layers:
         return Layers.of(self.weights, self.biases, self.activation)
+
+    def to_numpy(self) -> str:
+        """Return the source of a short NumPy program, to read and to check.
+
+        Returns
+        -------
+        str
+            Python source with the arrays `WEIGHTS` and `BIASES` and the function `predict(X)`, which answers as
+            `Network.predict` does, but for rounding.
+
+        Raises
+        ------
+        ValueError
+            If an activation is a user's function.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> print(fastbp.Network([2, 1, 1], seed=0).to_numpy().partition("def predict")[2])
+        (X):
+            h = np.asarray(X, dtype=np.float32)
+            h = relu(h @ WEIGHTS[0].T + BIASES[0])
+            return h @ WEIGHTS[1].T + BIASES[1]
+        <BLANKLINE>
+        """
+        return numpy_source.source_of(self._layers)
+
+    def to_torch(self) -> Any:
+        """Return a `torch.nn.Sequential` of linear layers and activations with copies of the parameters.
+
+        Raises
+        ------
+        ImportError
+            If torch is not installed.
+        ValueError
+            If an activation is a user's function.
+        """
+        return torch_layers.sequential_of(self._layers)
+
+    @classmethod
+    def from_torch(cls, sequential: Any) -> Self:
+        """Return a network with the parameters of a `torch.nn.Sequential`.
+
+        The network is of float64 if a parameter is, and of float32 otherwise.
+
+        Parameters
+        ----------
+        sequential : torch.nn.Sequential
+            Alternates `Linear` and activations that fastbp has, and ends in a `Linear`. `Flatten`, `Identity` and
+            dropout are ignored. Several `Linear` without an activation between them get "identity".
+
+        Raises
+        ------
+        ImportError
+            If torch is not installed.
+        TypeError
+            If `sequential` is not a `torch.nn.Sequential`.
+        ValueError
+            If a module has no counterpart, or stands where a network has none. The message names the module.
+        """
+        return cls._of_layers(torch_layers.layers_of(sequential))
+
+    @classmethod
+    def from_onnx(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the network in an ONNX file: the inverse of `to_onnx`, also for files of other programs.
+
+        The network is of float64 if a weight is, and of float32 otherwise.
+
+        Parameters
+        ----------
+        path : path-like
+            The graph alternates linear layers (`Gemm`, `MatMul`, or `MatMul` and `Add`, with constant weights) and
+            activations that fastbp has. It has one input, and the output `prediction` or one output. `Flatten`,
+            `Identity` and `Dropout` are ignored.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        ValueError
+            If the file holds no ONNX graph, or a node has no counterpart. The message names the node.
+        OSError
+            If the file cannot be read.
+        """
+        return cls._of_layers(onnx_layers.layers_of(checks.path(path)))
+
+    @classmethod
+    def _of_layers(cls, layers: Layers) -> Self:
+        sizes = (layers.weights[0].shape[1], *map(len, layers.biases))
+        one_for_all = layers.between[0] if len({*layers.between}) == 1 else list(layers.between)
+        between = activations.resolve_layers(one_for_all, len(sizes) - 2)
+        network = cls.from_checkpoint(checkpoint.initial(sizes, layers.dtype, checks.seed(None), between))
+        network.set_parameters(layers.weights, layers.biases)
+        return network
