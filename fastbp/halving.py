@@ -12,8 +12,8 @@ class Halving:
     """Successive halving (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification", AISTATS).
 
     All networks train for `first` epochs. Then the best 1 / `factor` of them go on, up to `factor` times as many
-    epochs, and so on. With 64 networks and the defaults, 32 networks go on after epoch 10, 16 after epoch 20, and 8 after
-    epoch 40.
+    epochs, and so on. Of 64 networks, with the defaults, 32 go on after epoch 10, 16 after epoch 20, and 8 after epoch
+    40.
 
     Parameters
     ----------

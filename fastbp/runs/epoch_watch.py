@@ -42,7 +42,7 @@ class EpochWatch:
             held_out=held_out,
             workspace=workspace_for(sizes, min(held_out.rows, BLOCK_ROWS), data.dtype, backward=False),
             order=np.arange(held_out.rows),
-            limit=math.inf if patience is None else patience,
+            limit=math.inf if patience is None else float(patience),
             best=data[:0].copy() if patience is None else data.copy(),
             progress=np.array([math.inf, 0.0, 0.0]),
             train=0,
