@@ -167,16 +167,30 @@ def test_a_memory_map_and_a_frame_are_tables(tmp_path):
         assert bits(network) == bits(plain)
 
 
+def test_weights_of_other_rows_do_not_count():
+    weights = np.where(np.arange(N) == 0, 1e30, 1e-30 * WEIGHTS)
+    network, twin = Network([D, 8, 1], seed=0), Network([D, 8, 1], seed=0)
+    fastbp.train_many([network], X, Y, rows=[np.arange(1, N)], sample_weight=weights, epochs=2)
+    twin.fit(X[1:], Y[1:], sample_weight=weights[1:], epochs=2)
+    assert bits(network) == bits(twin)
+
+
 # --- networks that diverge ----------------------------------------------------------------------------------
+
+
+def explosion_after(steps):
+    """Return a schedule whose next step gives infinite parameters, while its loss is finite."""
+    return lambda step: 0.01 if step < steps else 1e39
 
 
 @pytest.mark.parametrize("options", [{}, {"validation_data": HELD_OUT}, {"patience": 4, "validation_data": HELD_OUT}])
 def test_a_network_that_diverges_keeps_what_it_keeps_alone(options):
-    rates = [0.01, 3.0, 0.02, 10.0]
+    rates = [0.01, 3.0, 0.02, 1e39, explosion_after(11), explosion_after(89)]
     own = [{"optimizer": SGD(rate), "epochs": 30} for rate in rates]
-    networks = [Network([D, 8, 1], seed=seed) for seed in range(4)]
+    own[4]["patience"] = 2
+    networks = [Network([D, 8, 1], seed=seed) for seed in range(6)]
     twins = copy.deepcopy(networks)
-    with pytest.warns(RuntimeWarning, match="networks 1, 3 diverged; network 1: training diverged in epoch"):
+    with pytest.warns(RuntimeWarning, match=r"networks 1, 3, 4(, 5)? diverged; network 1: training diverged in epoch"):
         histories = fastbp.train_many(networks, X, Y, settings=own, **options)
     theirs = []
     for twin, each in zip(twins, own, strict=True):
@@ -185,7 +199,8 @@ def test_a_network_that_diverges_keeps_what_it_keeps_alone(options):
         except DivergenceError as error:
             theirs.append(error.history)
     check_equal(networks, histories, twins, theirs)
-    assert [history.ended_by == "divergence" for history in histories] == [False, True, False, True]
+    assert [len(history.loss) for history in histories[3:5]] == [0, 3]
+    assert [history.ended_by == "divergence" for history in histories[:5]] == [False, True, False, True, True]
 
 
 def test_an_error_tells_that_every_network_diverged():
@@ -304,12 +319,13 @@ def test_halving_keeps_the_networks_with_the_least_held_out_losses(n_threads, pa
 
 
 def test_a_network_that_diverged_is_no_rival():
-    networks = [Network([D, 8, 1], seed=seed) for seed in range(2)]
-    own = [{"optimizer": SGD(50.0)}, {}]
+    networks = [Network([D, 8, 1], seed=seed) for seed in (1, 0)]
+    own = [{"optimizer": SGD(explosion_after(3))}, {"optimizer": SGD(1e-9)}]
     with pytest.warns(RuntimeWarning, match="network 0 diverged"):
         histories = fastbp.train_many(
             networks, X, Y, settings=own, validation_data=HELD_OUT, epochs=5, halving=Halving(first=2)
         )
+    assert histories[0].validation_loss[0] < histories[1].validation_loss[1]
     assert [history.ended_by for history in histories] == ["divergence", "epochs"]
 
 
