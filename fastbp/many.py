@@ -168,7 +168,7 @@ def train_many(
         _check_comparable(members)
     with ExitStack() as stack:
         for network in networks:
-            stack.enter_context(network._only_fit())
+            stack.enter_context(network._only_fit)
         with shown(members, verbose):
             train_members(members, n_threads or available(), halving, answers)
     _tell_of_divergence(members)

@@ -215,7 +215,7 @@ class Network(NetworkAnswers):
             held_out_rows = checked_rows(*held_out, *shape, of="validation ")
             validate = self._evaluator(held_out_rows, resolved)
 
-        with self._only_fit():
+        with self._only_fit:
             begun, run = begin(settings, self._checkpoint, rows, run_over)
 
             def keep() -> None:
