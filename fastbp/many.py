@@ -184,7 +184,10 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise (type(error)(f"{name}: {error}") if name else error) from None
+        if not name:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
 
 
 def _checked_networks(networks: Any) -> list[Network]:
@@ -281,16 +284,13 @@ def _member(
             raise ValueError(f"validation_rows[{k}] leaves no rows to train on")
     if validation_rows is not None and given["validation_data"] is not None:
         raise ValueError("validation_rows and validation_data are two ways to hold rows out; pass one of them")
-    taken = partial(tables.table.part, *shape, rows, given["sample_weight"])
+    taken = tables.table.part(*shape, rows, given["sample_weight"])
     held_out = None
     if validation_rows is not None:
-        held_out = partial(tables.table.part, *shape, validation_rows, given["sample_weight"])
+        held_out = tables.table.part(*shape, validation_rows, given["sample_weight"])
     elif given["validation_data"] is not None:
         held_out_table, weights = tables.held_out(given["validation_data"])
-        held_out = partial(held_out_table.part, *shape, None, weights)
-    n_rows = taken().rows
-    if held_out is not None:
-        held_out()
+        held_out = held_out_table.part(*shape, None, weights)
 
     def keep(checkpoint: Checkpoint) -> None:
         network._checkpoint = checkpoint
@@ -298,6 +298,7 @@ def _member(
     def ask(progress: Progress) -> object:
         return answers.ask(partial(callback, progress._replace(network=k, model=network)))
 
+    n_rows = n if rows is None else rows.size
     return Member(settings, network._checkpoint, taken, n_rows, held_out, ask if callback is not None else None, keep)
 
 

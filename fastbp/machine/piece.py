@@ -72,14 +72,18 @@ class Piece:
         found = self._addresses.get(dtype)
         if found is None:
             with self._lock:
-                signature = self._types_of(dtype)
-                self._dispatcher.compile(signature)
-                compiled = self._dispatcher.overloads[signature]
-                found = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
-                if found == 0:  # a call would end the process
-                    raise RuntimeError(f"Numba gives no address for {self._dispatcher.py_func.__qualname__}")
-                self._addresses[dtype] = found
+                found = self._addresses[dtype] = _address(self._dispatcher, self._types_of(dtype))
         return found
+
+
+def _address(dispatcher: Any, signature: tuple[Any, ...]) -> int:
+    """Return the address of a function's code for arguments of these types; compile the code first if there is none."""
+    dispatcher.compile(signature)
+    compiled = dispatcher.overloads[signature]
+    found = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+    if found == 0:  # a call would end the process
+        raise RuntimeError(f"Numba gives no address for {dispatcher.py_func.__qualname__}")
+    return found
 
 
 def reason_of(error: CompilationError) -> str:
@@ -121,10 +125,7 @@ def caller(types_of: TypesOf, result: Any = types.none) -> Any:
 
 def entry_address(entry: Any, *arguments: Any) -> int:
     """Return the address of an entry's code for arguments of these types; compile the code first if there is none."""
-    signature = tuple(entry.typeof_pyval(argument) for argument in arguments)
-    entry.compile(signature)
-    compiled = entry.overloads[signature]
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+    return _address(entry, tuple(entry.typeof_pyval(argument) for argument in arguments))
 
 
 def entry_caller(entry: Any, result: Any) -> Any:

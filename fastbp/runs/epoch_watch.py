@@ -4,19 +4,22 @@ This file must not know how many networks are trained.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Floats
-from fastbp.kernels.epochs import COUNT, HAS_BEST, LEAST, Watch, addresses, train_epochs
+from fastbp.kernels.epochs import COUNT, HAS_BEST, Watch, addresses, train_epochs
 from fastbp.kernels.layout import Workspace
 from fastbp.kernels.packing import workspace_for
 from fastbp.kernels.rows import TrainingRows
 from fastbp.kernels.run_state import Plan, State
 from fastbp.machine.barrier import ThreadGroup, new_barrier
 from fastbp.runs.evaluation import BLOCK_ROWS
+from fastbp.runs.training_rows import no_rows
 from fastbp.schedules import Rates
 
 _addresses: dict[np.dtype[Any], tuple[int, int]] = {}  # of the entries that `train_epochs` calls, by dtype
@@ -29,19 +32,19 @@ class EpochWatch:
     ----------
     state : State
         The state of the run.
-    held_out : TrainingRows
-        The held-out rows. Without rows, the training loss is watched.
+    n_held_out : int
+        Number of held-out rows. Without such rows, the training loss is watched.
     patience : int or None
         Number of epochs in a row without improvement that ends the training. With None, no parameters are kept.
     """
 
-    def __init__(self, state: State, held_out: TrainingRows, patience: int | None) -> None:
+    def __init__(self, state: State, n_held_out: int, patience: int | None) -> None:
         data, sizes = state.parameters.data, state.parameters.sizes.tolist()
         self._group = ThreadGroup(0, 1, new_barrier())
         self._buffers = Watch(
-            held_out=held_out,
-            workspace=workspace_for(sizes, min(held_out.rows, BLOCK_ROWS), data.dtype, backward=False),
-            order=np.arange(held_out.rows),
+            held_out=no_rows(data.dtype),
+            workspace=workspace_for(sizes, min(n_held_out, BLOCK_ROWS), data.dtype, backward=False),
+            order=np.arange(n_held_out),
             limit=math.inf if patience is None else float(patience),
             best=data[:0].copy() if patience is None else data.copy(),
             progress=np.array([math.inf, 0.0, 0.0]),
@@ -52,17 +55,12 @@ class EpochWatch:
     @property
     def has_held_out(self) -> bool:
         """Whether there are held-out rows."""
-        return self._buffers.held_out.rows > 0
+        return self._buffers.order.size > 0
 
     @property
     def is_over(self) -> bool:
         """Whether the patience is over."""
         return bool(self._buffers.progress[COUNT] >= self._buffers.limit)
-
-    @property
-    def least(self) -> float:
-        """The least watched loss of an epoch; infinity if there is none."""
-        return float(self._buffers.progress[LEAST])
 
     @property
     def best(self) -> Floats | None:
@@ -74,9 +72,15 @@ class EpochWatch:
         """The arrays that an epoch changes."""
         return [self._buffers.progress, self._buffers.best]
 
-    def watch(self, held_out: TrainingRows) -> None:
-        """Set the held-out rows, which may lie in other memory than before."""
-        self._buffers = self._buffers._replace(held_out=held_out)
+    @contextmanager
+    def over(self, held_out: TrainingRows | None) -> Iterator[None]:
+        """Return a context in which these are the held-out rows. Afterwards, their memory is free."""
+        nothing = self._buffers.held_out
+        self._buffers = self._buffers._replace(held_out=nothing if held_out is None else held_out)
+        try:
+            yield
+        finally:
+            self._buffers = self._buffers._replace(held_out=nothing)
 
     def train(
         self, rows: TrainingRows, plan: Plan, state: State, workspace: Workspace, rates: Rates, losses: Rates

@@ -5,6 +5,7 @@ Its bits are those of a fit by itself, whatever the division into turns. This fi
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from fastbp import schedules
 from fastbp.kernels.rows import TrainingRows
@@ -94,13 +95,12 @@ class Member:
     def train_until(self, epochs: int, is_late: Callable[[], bool]) -> None:
         """Take a turn: train until so many epochs are made, or the training is over, or `is_late` returns True."""
         rows, held_out = self._rows(), self._held_out() if self._held_out is not None else None
-        _, plan, state, rate, watch = self._job or self._begin(rows, held_out)
-        if watch is not None and held_out is not None:
-            watch.watch(held_out)
+        _, plan, state, rate, watch = self._job or self._begin(rows, 0 if held_out is None else held_out.rows)
         after_epoch = None if self._callback is None else self._call_back
         left = min(epochs, self.settings.epochs) - self.epochs
         try:
-            fitting.fit(rows, plan, state, rate, left, after_epoch, 1, self.history, is_late, watch=watch)
+            with nullcontext() if watch is None else watch.over(held_out):
+                fitting.fit(rows, plan, state, rate, left, after_epoch, 1, self.history, is_late, watch=watch)
             if watch is not None and watch.is_over and not self._is_over:
                 self.end("patience")
         except DivergenceError as error:
@@ -119,13 +119,13 @@ class Member:
             if watch is not None and watch.best is not None:
                 state.parameters.data[:] = watch.best
 
-    def _begin(self, rows: TrainingRows, held_out: TrainingRows | None) -> _Job:
+    def _begin(self, rows: TrainingRows, n_held_out: int) -> _Job:
         """Make the run of the first turn."""
         settings = self.settings
         checkpoint, run = begin(settings, self._held, rows)
         watch = None
-        if held_out is not None or settings.patience is not None:
-            watch = EpochWatch(run.state, held_out or rows._replace(rows=0), settings.patience)
+        if n_held_out > 0 or settings.patience is not None:
+            watch = EpochWatch(run.state, n_held_out, settings.patience)
         steps = settings.epochs * run.steps_per_epoch
         rate = schedules.over_run(settings.optimizer.learning_rate, run.step, steps)
         self._job = checkpoint, run.plan, run.state, rate, watch

@@ -3,7 +3,7 @@
 This file must not know how rows are used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,21 +46,21 @@ class SharedTable:
 
     def part(
         self, sizes: Sequence[int], loss: Loss, dtype: np.dtype[Any], numbers: Integers | None, sample_weight: Any
-    ) -> TrainingRows:
-        """Return the rows with these numbers, or all rows, with their weights; raise if they do not fit.
+    ) -> Callable[[], TrainingRows]:
+        """Return a function that returns the rows with these numbers, or all rows, with their weights.
 
-        The inputs of all rows are not copied.
+        Each call copies the rows with these numbers. All rows are not copied. Raise if the rows do not fit the network.
         """
-        rows, name = self.rows(sizes, loss, dtype), f"{self._of}sample_weight"
-        weights = np.zeros(0, dtype)
+        rows, weights = self.rows(sizes, loss, dtype), np.zeros(0, dtype)
         if sample_weight is not None:
+            name = f"{self._of}sample_weight"
             weights = scaled_weights(name, sample_weight, rows.rows, dtype)
             if numbers is not None:  # by the largest weight of these rows, as in a fit that gets nothing else
-                weights = scaled_weights(
-                    f"{name} of these rows", np.asarray(sample_weight)[numbers], numbers.size, dtype
-                )
-        found = rows if numbers is None else part_of(rows, numbers)
-        return found._replace(sample_weights=weights)
+                own = np.asarray(sample_weight)[numbers]
+                weights = scaled_weights(f"{name} of these rows", own, numbers.size, dtype)
+        if numbers is None:
+            return lambda: rows._replace(sample_weights=weights)
+        return lambda: part_of(rows, numbers)._replace(sample_weights=weights)
 
 
 def row_numbers(name: str, value: Any, n: int) -> Integers:

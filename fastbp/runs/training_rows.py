@@ -87,6 +87,12 @@ def checked_rows(
     return TrainingRows(padded_rows(x, dtype), targets, classes, weights, n)
 
 
+def no_rows(dtype: npt.DTypeLike) -> TrainingRows:
+    """Return no rows at all."""
+    nothing = np.zeros(0, dtype)
+    return TrainingRows(nothing, nothing, np.zeros(0, np.int64), nothing, 0)
+
+
 def _is_mapped(x: Floats) -> bool:
     """Tell whether a matrix is a part of a memory map whose rows a kernel can read where they are."""
     owner: Any = x
