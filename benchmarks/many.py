@@ -26,7 +26,11 @@ ROWS, HELD_OUT, COLUMNS = 2000, 400, 30
 WIDTHS = (16, 32, 48, 64, 80, 96, 112, 128)
 HIDDEN_LAYERS = (1, 2)
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-SETTINGS = tuple(itertools.product(HIDDEN_LAYERS, WIDTHS, LEARNING_RATES))
+
+
+def settings():
+    """Return the hidden layers, the width and the learning rate of each network."""
+    return list(itertools.product(HIDDEN_LAYERS, WIDTHS, LEARNING_RATES))
 
 
 def table():
@@ -38,18 +42,18 @@ def table():
 
 
 def _networks():
-    return [fastbp.Network([COLUMNS, *K * [width], 1], seed=k) for k, (K, width, _) in enumerate(SETTINGS)]
+    return [fastbp.Network([COLUMNS, *K * [width], 1], seed=k) for k, (K, width, _) in enumerate(settings())]
 
 
 def train_many(train, held_out, epochs, batch_size):
-    own = [{"optimizer": fastbp.Adam(rate)} for _, _, rate in SETTINGS]
+    own = [{"optimizer": fastbp.Adam(rate)} for _, _, rate in settings()]
     common = {"epochs": epochs, "batch_size": batch_size, "validation_data": held_out}
     histories = fastbp.train_many(_networks(), *train, settings=own, **common)
     return [history.validation_loss[-1] for history in histories]
 
 
 def halving(train, held_out, epochs, batch_size):
-    own = [{"optimizer": fastbp.Adam(rate)} for _, _, rate in SETTINGS]
+    own = [{"optimizer": fastbp.Adam(rate)} for _, _, rate in settings()]
     common = {"epochs": epochs, "batch_size": batch_size, "validation_data": held_out}
     histories = fastbp.train_many(_networks(), *train, settings=own, halving=fastbp.Halving(first=5), **common)
     return [history.validation_loss[-1] for history in histories if history.ended_by == "epochs"]
@@ -61,7 +65,7 @@ def fits_in_threads(train, held_out, epochs, batch_size):
         return network.fit(*train, optimizer=fastbp.Adam(rate), n_threads=1, **common)
 
     with ThreadPoolExecutor(cores()) as executor:
-        histories = list(executor.map(fit, _networks(), [rate for _, _, rate in SETTINGS]))
+        histories = list(executor.map(fit, _networks(), [rate for _, _, rate in settings()]))
     return [history.validation_loss[-1] for history in histories]
 
 
@@ -157,7 +161,7 @@ def report(seconds, losses, epochs, batch_size):
     """Return the lines of a Markdown table."""
     first = next(iter(seconds.values()))
     lines = [
-        f"| {len(SETTINGS)} networks, {epochs} epochs, batch size {batch_size} | seconds | × | best | median loss |"
+        f"| {len(settings())} networks, {epochs} epochs, batch size {batch_size} | seconds | × | best | median loss |"
     ]
     lines.append("| --- | --: | --: | --: | --: |")
     for title, taken in seconds.items():
