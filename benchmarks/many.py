@@ -42,7 +42,16 @@ def table():
 
 
 def _networks():
-    return [fastbp.Network([COLUMNS, *K * [width], 1], seed=k) for k, (K, width, _) in enumerate(settings())]
+    """Return networks whose initial parameters are drawn as PyTorch draws them, so that all ways learn alike."""
+    rng, networks = np.random.default_rng(0), []
+    for k, (K, width, _) in enumerate(settings()):
+        network = fastbp.Network([COLUMNS, *K * [width], 1], seed=k)
+        limits = [1 / np.sqrt(weights.shape[1]) for weights in network.weights]
+        arrays = zip((*network.weights, *network.biases), 2 * limits, strict=True)
+        drawn = [rng.uniform(-limit, limit, array.shape) for array, limit in arrays]
+        network.set_parameters(drawn[: K + 1], drawn[K + 1 :])
+        networks.append(network)
+    return networks
 
 
 def train_many(train, held_out, epochs, batch_size):
@@ -92,37 +101,44 @@ def grid_search(train, held_out, epochs, batch_size):
 
 def torch_vmap(train, held_out, epochs, batch_size):
     import torch
+
+    torch.set_num_threads(1)  # several threads for one small matrix take longer than one
+    data = [torch.from_numpy(array) for array in (*train, *held_out)]
+
+    def fit(shape):
+        K, width = shape
+        return _fit_stacked([COLUMNS, *K * [width], 1], *data, epochs, batch_size)
+
+    with ThreadPoolExecutor(cores()) as executor:
+        return [loss for losses in executor.map(fit, itertools.product(HIDDEN_LAYERS, WIDTHS)) for loss in losses]
+
+
+def _fit_stacked(sizes, X, y, held_X, held_y, epochs, batch_size):
+    """Train networks of these sizes, one for each learning rate, as one computation; return their held-out losses."""
+    import torch
     from torch.func import functional_call, grad, stack_module_state, vmap
 
-    torch.set_num_threads(cores())
-    torch.manual_seed(0)
-    X, y, held_X, held_y = (torch.from_numpy(array) for array in (*train, *held_out))
-    losses = []
-    for K, width in itertools.product(HIDDEN_LAYERS, WIDTHS):
-        sizes = [COLUMNS, *K * [width], 1]
-        models = [_torch_model(sizes) for _ in LEARNING_RATES]
-        parameters, _ = stack_module_state(models)
-        parameters = {name: value.detach() for name, value in parameters.items()}
-        means, squares = ({name: torch.zeros_like(value) for name, value in parameters.items()} for _ in range(2))
-        rates = torch.tensor(LEARNING_RATES)
+    models = [_torch_model(sizes) for _ in LEARNING_RATES]
+    parameters = {name: value.detach() for name, value in stack_module_state(models)[0].items()}
+    means, squares = ({name: torch.zeros_like(value) for name, value in parameters.items()} for _ in range(2))
+    rates = torch.tensor(LEARNING_RATES)
 
-        def loss_of(of_one, x, target, model=models[0]):
-            return ((functional_call(model, of_one, (x,)).squeeze(-1) - target) ** 2).mean() / 2
+    def loss_of(of_one, x, target):
+        return ((functional_call(models[0], of_one, (x,)).squeeze(-1) - target) ** 2).mean() / 2
 
-        gradients_of = vmap(grad(loss_of), in_dims=(0, None, None))
-        step = 0
-        for _ in range(epochs):
-            order = torch.randperm(len(X))
-            for x, target in zip(X[order].split(batch_size), y[order].split(batch_size), strict=True):
-                step += 1
-                scale = rates * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
-                for name, gradient in gradients_of(parameters, x, target).items():
-                    mean = means[name].mul_(0.9).add_(gradient, alpha=0.1)
-                    square = squares[name].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-                    shape = (-1, *[1] * (mean.ndim - 1))
-                    parameters[name] -= scale.reshape(shape) * mean / square.sqrt().add_(1e-8)
-        losses += vmap(loss_of, in_dims=(0, None, None))(parameters, held_X, held_y).tolist()
-    return losses
+    gradients_of = vmap(grad(loss_of), in_dims=(0, None, None))
+    step = 0
+    for _ in range(epochs):
+        order = torch.randperm(len(X))
+        for x, target in zip(X[order].split(batch_size), y[order].split(batch_size), strict=True):
+            step += 1
+            scale = rates * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
+            for name, gradient in gradients_of(parameters, x, target).items():
+                mean = means[name].mul_(0.9).add_(gradient, alpha=0.1)
+                square = squares[name].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+                shape = (-1, *[1] * (mean.ndim - 1))
+                parameters[name] -= scale.reshape(shape) * mean / square.sqrt().add_(1e-8)
+    return vmap(loss_of, in_dims=(0, None, None))(parameters, held_X, held_y).tolist()
 
 
 def _torch_model(sizes):
