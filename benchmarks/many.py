@@ -1,11 +1,13 @@
 """Compare ways to train 64 networks over one table: `python -m benchmarks.many` prints a Markdown table.
 
 The networks are a grid: 16 to 128 units, one or two hidden layers, four learning rates. Each way trains all of them
-with Adam, for the same epochs and batch size, on the same 1,600 rows of 30 columns, on all cores. The ways take turns
-in each round, and a number is the median of the rounds. The losses of 400 held-out rows show that all ways learn alike.
+with Adam, for the same epochs and batch size, on 1,600 rows of 30 columns, on all cores, and computes the loss of 400
+held-out rows after each epoch. The ways take turns in each round, and a number is the median of the rounds. The losses
+of the held-out rows show that all ways learn alike.
 
-PyTorch trains networks of equal size as one batched computation (`torch.func.vmap`), whose networks share the order of
-the rows. This file must not know how fastbp trains.
+scikit-learn computes a score after each epoch with `early_stopping`. It gets 2,000 rows, and sets 400 of them aside for
+this. PyTorch trains networks of equal size as one batched computation (`torch.func.vmap`), whose networks share the
+order of the rows. This file must not know how fastbp trains.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import fastbp
 from benchmarks.common import machine
 from fastbp.runs.threads import cores
 
-ROWS, HELD_OUT, COLUMNS = 2000, 400, 30
+ROWS, HELD_OUT, COLUMNS = 1600, 400, 30
 WIDTHS = (16, 32, 48, 64, 80, 96, 112, 128)
 HIDDEN_LAYERS = (1, 2)
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -34,11 +36,11 @@ def settings():
 
 
 def table():
-    """Return X and y of the training rows, and of the held-out rows."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((ROWS, COLUMNS)).astype(np.float32)
-    y = (np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.standard_normal(ROWS)).astype(np.float32)
-    return (X[HELD_OUT:], y[HELD_OUT:]), (X[:HELD_OUT], y[:HELD_OUT])
+    """Return X and y of the training rows, of the held-out rows, and of the rows that scikit-learn sets aside."""
+    rng, n = np.random.default_rng(0), ROWS + 2 * HELD_OUT
+    X = rng.standard_normal((n, COLUMNS)).astype(np.float32)
+    y = (np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.standard_normal(n)).astype(np.float32)
+    return [(X[rows], y[rows]) for rows in np.split(np.arange(n), [ROWS, ROWS + HELD_OUT])]
 
 
 def _networks():
@@ -54,21 +56,21 @@ def _networks():
     return networks
 
 
-def train_many(train, held_out, epochs, batch_size):
+def train_many(train, held_out, _, epochs, batch_size):
     own = [{"optimizer": fastbp.Adam(rate)} for _, _, rate in settings()]
     common = {"epochs": epochs, "batch_size": batch_size, "validation_data": held_out}
     histories = fastbp.train_many(_networks(), *train, settings=own, **common)
     return [history.validation_loss[-1] for history in histories]
 
 
-def halving(train, held_out, epochs, batch_size):
+def halving(train, held_out, _, epochs, batch_size):
     own = [{"optimizer": fastbp.Adam(rate)} for _, _, rate in settings()]
     common = {"epochs": epochs, "batch_size": batch_size, "validation_data": held_out}
     histories = fastbp.train_many(_networks(), *train, settings=own, halving=fastbp.Halving(first=5), **common)
     return [history.validation_loss[-1] for history in histories if history.ended_by == "epochs"]
 
 
-def fits_in_threads(train, held_out, epochs, batch_size):
+def fits_in_threads(train, held_out, _, epochs, batch_size):
     def fit(network, rate):
         common = {"epochs": epochs, "batch_size": batch_size, "validation_data": held_out}
         return network.fit(*train, optimizer=fastbp.Adam(rate), n_threads=1, **common)
@@ -78,20 +80,19 @@ def fits_in_threads(train, held_out, epochs, batch_size):
     return [history.validation_loss[-1] for history in histories]
 
 
-def grid_search(train, held_out, epochs, batch_size):
+def grid_search(train, held_out, set_aside, epochs, batch_size):
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import GridSearchCV, PredefinedSplit
     from sklearn.neural_network import MLPRegressor
 
-    X, y = (np.concatenate(both) for both in zip(train, held_out, strict=True))
-    split = PredefinedSplit(np.repeat([-1, 0], [len(train[0]), len(held_out[0])]))
+    X, y = (np.concatenate(parts) for parts in zip(train, set_aside, held_out, strict=True))
+    split = PredefinedSplit(np.repeat([-1, 0], [ROWS + HELD_OUT, HELD_OUT]))
     grid = {
         "hidden_layer_sizes": [K * (width,) for K in HIDDEN_LAYERS for width in WIDTHS],
         "learning_rate_init": LEARNING_RATES,
     }
-    model = MLPRegressor(
-        batch_size=batch_size, max_iter=epochs, alpha=0, tol=0, n_iter_no_change=np.inf, random_state=0
-    )
+    watched = {"early_stopping": True, "validation_fraction": HELD_OUT / (ROWS + HELD_OUT), "n_iter_no_change": epochs}
+    model = MLPRegressor(batch_size=batch_size, max_iter=epochs, alpha=0, random_state=0, **watched)
     search = GridSearchCV(model, grid, cv=split, n_jobs=cores(), refit=False, scoring="neg_mean_squared_error")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that makes all its epochs, as here, warns
@@ -99,7 +100,7 @@ def grid_search(train, held_out, epochs, batch_size):
     return -search.cv_results_["mean_test_score"] / 2
 
 
-def torch_vmap(train, held_out, epochs, batch_size):
+def torch_vmap(train, held_out, _, epochs, batch_size):
     import torch
 
     torch.set_num_threads(1)  # several threads for one small matrix take longer than one
@@ -138,7 +139,8 @@ def _fit_stacked(sizes, X, y, held_X, held_y, epochs, batch_size):
                 square = squares[name].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
                 shape = (-1, *[1] * (mean.ndim - 1))
                 parameters[name] -= scale.reshape(shape) * mean / square.sqrt().add_(1e-8)
-    return vmap(loss_of, in_dims=(0, None, None))(parameters, held_X, held_y).tolist()
+        losses = vmap(loss_of, in_dims=(0, None, None))(parameters, held_X, held_y)
+    return losses.tolist()
 
 
 def _torch_model(sizes):
@@ -161,14 +163,14 @@ TO_INSTALL = {"torch": "torch", "sklearn": "scikit-learn"}
 def measure(rounds, epochs, batch_size):
     """Return the seconds of each round, and the held-out losses of the networks, by the title of the way."""
     present = {title: way for title, (package, way) in WAYS.items() if importlib.util.find_spec(package)}
-    train, held_out = table()
+    rows = table()
     for way in present.values():
-        way(train, held_out, 1, batch_size)  # loads and compiles code, and starts the worker processes of joblib
+        way(*rows, 1, batch_size)  # loads and compiles code, and starts the worker processes of joblib
     seconds, losses = {title: [] for title in present}, {}
     for _ in range(rounds):
         for title, way in present.items():
             started = time.perf_counter()
-            losses[title] = way(train, held_out, epochs, batch_size)
+            losses[title] = way(*rows, epochs, batch_size)
             seconds[title].append(time.perf_counter() - started)
     return seconds, losses
 
