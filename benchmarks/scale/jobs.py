@@ -150,8 +150,8 @@ def network_predict(n_rows: int, n_columns: int, path: str) -> dict[str, Any]:
 def parts(n_rows: int, copies: int, width: int, epochs: int = 3) -> dict[str, Any]:
     """Train and apply one network in one thread; return the CPU seconds of each part.
 
-    The parts are "encoding", "epoch" (the fastest but the first, with its judging), "predicting", and "finishing", which
-    is all that is left.
+    The parts are "encoding", "epoch" (the fastest but the first, with its judging), "predicting", and "finishing",
+    which is all that is left.
     """
     import time
 
