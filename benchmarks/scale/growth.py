@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.scale.formulas import Constants
 from benchmarks.scale.processes import MIB, digits, measured, print_lines
+from benchmarks.scale.simulation import Machine, Table, simulated
 
 COLUMNS = 19
 # Rows, copies of the 19 columns, and the width of the three hidden layers.
@@ -103,12 +104,27 @@ def print_study(folder: str) -> None:
     again = measured_reads(CHECKED_READ_ROWS, folder)
     shown = ", ".join(f"{each} {reads[each]:.0f} and {again[each]:.0f}" for each in reads)
     print(f"Reading, in nanoseconds per cell, of {READ_ROWS:,} and of {CHECKED_READ_ROWS:,} rows: {shown}.\n")
+    print_check(constants, one, two)
     for name, n_estimators in SPREAD.items():
         epochs = measured("spread", table=name, n_estimators=n_estimators)["epochs"]
         print(
             f"Epochs of {n_estimators} networks of {name}: {min(epochs)} to {max(epochs)}, "
             f"mean {np.mean(epochs):.1f}, standard deviation {np.std(epochs, ddof=1):.1f}."
         )
+
+
+def print_check(constants: Constants, one: dict[str, Any], two: dict[str, Any]) -> None:
+    """Compare the simulation with ensembles that were trained on one core and on two cores."""
+    table = Table(PAIR["n_rows"], PAIR["epochs"], PAIR["epochs"])
+    cores = [
+        simulated(table, Machine("", n, n), PAIR["n_estimators"], constants, n_weights=round(found["weights"])).total
+        for n, found in ((1, one), (2, two))
+    ]
+    print(
+        f"An ensemble of {PAIR['n_estimators']} networks, {PAIR['n_rows']:,} rows, {PAIR['epochs']} epochs: one core "
+        f"{digits(one['cpu'])} s of CPU time (simulated {digits(cores[0])} s), two cores {digits(two['wall'])} s "
+        f"(simulated {digits(cores[1])} s).\n"
+    )
 
 
 def line(kind: str, point: dict[str, Any], constants: Constants) -> list[str]:

@@ -218,14 +218,15 @@ def spread(table: str, n_estimators: int) -> dict[str, Any]:
 
 
 def several(n_rows: int, n_jobs: int, n_estimators: int, epochs: int) -> dict[str, Any]:
-    """Train some networks in some threads; return seconds."""
+    """Train some networks in some threads; return seconds, and the mean number of weights of the networks."""
     from fastbp.tabular import TabularClassifier
 
     TabularClassifier(n_estimators=1, epochs=1).fit(*tables.make(600))
     X, y = tables.make(n_rows)
     model = TabularClassifier(n_estimators=n_estimators, epochs=epochs, patience=None, n_jobs=n_jobs)
     _, took = timed(lambda: model.fit(X, y))
-    return took
+    sizes = [sum(matrix.size for matrix in network.weights) for network in model.model_.networks]
+    return {**took, "weights": float(np.mean(sizes))}
 
 
 def engine_fit(engine: str, n_rows: int, n_estimators: int, epochs: int) -> dict[str, Any]:

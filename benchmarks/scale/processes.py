@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -12,15 +11,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 MIB = 2**20
+# For the system, the peak of a process begins with the memory of the process that started it. So a small one does.
+_LAUNCHER = """
+import json, os, sys, time
+began = time.perf_counter()
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(process, 0)
+found = {"status": os.waitstatus_to_exitcode(status), "wall": time.perf_counter() - began}
+print("\\n" + json.dumps({**found, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss}))
+"""
 
 
 class MissingError(Exception):
     """A package that a job needs is not installed."""
-
-
-def peak_bytes(usage: resource.struct_rusage) -> int:
-    """Return the most memory that a process had."""
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
@@ -39,8 +42,8 @@ def measured(job: str, **arguments: Any) -> dict[str, Any]:
         If a package is not installed.
     """
     code = [sys.executable, "-m", "benchmarks.scale.jobs", job, json.dumps(arguments)]
-    done = _run(code, stdout=subprocess.PIPE)
-    answer = json.loads(done["output"].splitlines()[-1])
+    done = finished(code)
+    answer = json.loads(done["output"].rstrip().splitlines()[-1])
     if "missing" in answer:
         raise MissingError(answer["missing"])
     return {**answer, "peak": done["peak"]}
@@ -48,25 +51,20 @@ def measured(job: str, **arguments: Any) -> dict[str, Any]:
 
 def commanded(*arguments: str) -> dict[str, Any]:
     """Run the command `fastbp`; return its "output", seconds as "wall" and "cpu", and its most memory as "peak"."""
-    return _run([sys.executable, "-m", "fastbp", *arguments], stdout=subprocess.PIPE)
+    return finished([sys.executable, "-m", "fastbp", *arguments])
 
 
-def _run(command: Sequence[str], **options: Any) -> dict[str, Any]:
-    # A process begins with the peak of the process that started it, so this process must stay small.
-    began = time.perf_counter()
-    process = subprocess.Popen(command, text=True, **options)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.stdout.close()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"error: {' '.join(command)} ended with status {process.returncode}")
-    return {
-        "output": output,
-        "wall": time.perf_counter() - began,
-        "cpu": usage.ru_utime + usage.ru_stime,
-        "peak": peak_bytes(usage),
-    }
+def finished(command: Sequence[str]) -> dict[str, Any]:
+    """Run a command; return its "output", seconds as "wall" and "cpu", and its most memory, in bytes, as "peak"."""
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, *command]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # idle threads of the peers would count as CPU seconds
+    output = subprocess.run(launcher, env=environment, text=True, stdout=subprocess.PIPE, check=True).stdout
+    output, _, last = output.removesuffix("\n").rpartition("\n")
+    found = json.loads(last)
+    if status := found.pop("status"):
+        raise SystemExit(f"error: {' '.join(command)} ended with status {status}")
+    found["peak"] *= 1 if sys.platform == "darwin" else 1024
+    return {"output": output, **found}
 
 
 def digits(value: float, n: int = 3) -> str:
