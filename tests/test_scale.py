@@ -188,7 +188,7 @@ def test_stragglers_make_a_fit_longer():
 
 def test_memory_slows_down_only_what_does_not_fit_the_cache():
     weights, arrays = 10**6, 4 * 10**6
-    roomy = Machine("", 64, 64, cache=64 * 5 * arrays)
+    roomy = Machine("", 64, 64, cache=64 * 5 * arrays, bandwidth=1e9)
     tight = Machine("", 64, 64, cache=64 * 5 * arrays - 1, bandwidth=1e9)
     assert simulation.slowdown(roomy, 64, 1.0, weights) == 1
     assert simulation.slowdown(tight, 64, 1.0, weights) == pytest.approx(64 * 8 * arrays / 1e9)
