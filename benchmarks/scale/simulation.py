@@ -79,7 +79,7 @@ class Machine:
     speeds: float = 0.0
 
 
-TABLES = (Table(20_000, 40, 40, 8), Table(100_000, 15, 3), Table(1_000_000, 6, 6))
+TABLES = (Table(20_000, 33, 33, 4.3), Table(100_000, 15, 3), Table(1_000_000, 6, 6))
 MACHINES = (
     Machine("1 core", 1, 1),
     Machine("64 cores", 64, 64),
