@@ -15,11 +15,12 @@ import typer
 
 from fastbp.command.options import STDIN
 from fastbp.command.terminal import visible
-from fastbp.report.words import counted, metric_words, score_words, settings_words
+from fastbp.report.words import counted, score_words, settings_words
 from fastbp.tables.reading import Table
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, NumberColumn
 from fastbp.tabular.encoding.inputs import Encoding
 from fastbp.tabular.encoding.target import Classes, Target, target_to_dict
+from fastbp.tabular.metrics import metric_words
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.training.parts import TrainingData
 

@@ -15,10 +15,11 @@ from fastbp._version import __version__
 from fastbp.files.atomic import replace_file
 from fastbp.report import figures
 from fastbp.report.importance import importances
-from fastbp.report.words import counted, metric_words, score_words, settings_words, validation_words
+from fastbp.report.words import counted, score_words, settings_words
 from fastbp.tabular.encoding.cells import Cells, date_text
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, text_counts
 from fastbp.tabular.encoding.target import Classes
+from fastbp.tabular.metrics import metric_words, validation_words
 from fastbp.tabular.training.parts import Built, TrainingData
 
 _STYLE = """

@@ -1,4 +1,4 @@
-"""Metrics: how good predictions are, and the temperature that calibrates probabilities.
+"""Metrics: how good predictions are, their usual names, and the temperature that calibrates probabilities.
 
 It knows arrays of outputs, class numbers and values. It must not know targets, networks, columns or files.
 """
@@ -9,12 +9,46 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import losses
 from fastbp._typing import Array, Floats
 
+_WORDS = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "share_below": "share below prediction"}
 _NEWTON_STEPS = 30
 _PRIOR = 4.0  # precision of the prior on log T, in rows: the prior expects T = 1
 _LARGEST_LOG = 4.0  # bound of |log T|
 _BLOCK_ROWS = 16_384  # rows whose probabilities are computed at once, so that they fit the cache
+
+
+def metric_words(metric: str) -> str:
+    """Return the usual name of a metric.
+
+    Parameters
+    ----------
+    metric : str
+        A key of a score, such as "log_loss", or a value of the setting `metric`.
+
+    Returns
+    -------
+    str
+        Such as "log loss", "AUC" or "R²".
+    """
+    return _WORDS.get(metric, metric.replace("_", " "))
+
+
+def validation_words(metric: str | dict[str, Any]) -> str:
+    """Return the name of the error that a training minimises on the held-out rows, for a value of the setting `metric`.
+
+    For the accuracy and the AUC, this error is their difference from 1. For a regression, it is the error of the
+    standardised target, except for a user's loss, which is the description of a `Loss`.
+    """
+    if isinstance(metric, dict):
+        loss = losses.from_description(metric)
+        return metric_words(loss.name) if loss.is_custom else f"standardised {metric_words(loss.name)}"
+    if metric in ("accuracy", "auc"):
+        return f"1 − {metric_words(metric)}"
+    if metric == "log_loss":
+        return metric_words(metric)
+    return f"standardised {'quantile loss' if metric == 'quantile' else metric_words(metric)}"
 
 
 def softmax(logits: Array) -> Floats:

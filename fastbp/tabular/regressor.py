@@ -94,6 +94,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Called as `callback(progress)` with a `fastbp.tabular.Progress` after each epoch of each network, and once
         more when the training of a network has ended. If it returns True, the whole training ends, and every network
         keeps its best epoch.
+    verbose : bool, int or None, default None
+        Whether `fit` shows rows that are encoded, networks, epoch, rows, losses and the time that is left: a line on a
+        terminal, lines on stderr in a log, and a bar in a notebook. None shows the bar in a notebook, and nothing
+        elsewhere.
 
     Attributes
     ----------
@@ -151,6 +155,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         n_jobs: int | None = -1,
         random_state: RandomState = 0,
         callback: Callable[[Progress], object] | None = None,
+        verbose: bool | int | None = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.metric = metric
@@ -165,6 +170,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.callback = callback
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(

@@ -28,6 +28,7 @@ from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
 from fastbp.tabular.training.pool import train_all
+from fastbp.tabular.training.progress import TrainingProgress
 from fastbp.tabular.training.recipe import check_loss
 
 _FINISHING_SECONDS = 0.1  # of a small table
@@ -40,6 +41,7 @@ def build(
     callback: Callable[[Progress], object] | None = None,
     executor: Engine | None = None,
     started: float | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Built:
     """Train networks on a table and make a model of them.
 
@@ -59,6 +61,8 @@ def build(
         Trains the networks in place of threads; see `pool.train_all`.
     started : float, optional
         Time of `time.monotonic` at which the time budget begins. Default: now.
+    progress : TrainingProgress, optional
+        Is told what happens.
 
     Returns
     -------
@@ -84,7 +88,9 @@ def build(
     has_choice = n_networks > 1 and not encoding.is_not_bin.all()
     workload = _workload(data, encoding, recipe, n_networks, has_choice, settings.seed)
     check_loss(workload)
-    trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor)
+    progress = progress or TrainingProgress(settings, len(data.frame), recipe.metric)
+    progress.say("preparing the compiled code")
+    trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor, progress)
     members = trainer.train([(0, True), (0, False)][: 1 + has_choice], n_later=n_networks - 1)
     if len(members) == 2:
         members = better_of(members, workload)
@@ -217,11 +223,12 @@ class _Trainer:
         deadline: float,
         callback: Callable[[Progress], object] | None,
         executor: Engine | None,
+        progress: TrainingProgress,
     ) -> None:
         self.is_interrupted = False
         self.notices: list[str] = []
         self._workload, self._settings, self._deadline = workload, settings, deadline
-        self._callback, self._executor = callback, executor
+        self._callback, self._executor, self._progress = callback, executor, progress
         self._is_ended = False
         self._n_begun = 0
 
@@ -245,8 +252,9 @@ class _Trainer:
                 n_threads=self._settings.n_threads,
                 time_budget=None if math.isinf(left) else left,
                 n_later=n_later,
-                callback=self._callback,
+                callback=self._report,
                 executor=self._executor,
+                count_rows=self._progress.count_rows,
             )
         except DivergenceError:
             if first == 0:
@@ -269,6 +277,11 @@ class _Trainer:
             Member(trained, folds_of[task.fold], task.sees_bins)
             for trained, task in zip(ensemble.trained, ensemble.tasks, strict=True)
         ]
+
+    def _report(self, report: Progress) -> object:
+        """Pass a report on, and return what the callback returns."""
+        self._progress(report)
+        return None if self._callback is None else self._callback(report)
 
 
 def _seed_of_network(network: int, seed: int) -> int:

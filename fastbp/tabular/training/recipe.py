@@ -175,6 +175,7 @@ def train(
     except EndedError:
         if not outputs:
             raise
+    pace.count(run.step)
     run.restore_best()
     # A user's function is left out: the network's own one sees standardised numbers, and cannot be pickled.
     network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None)))
