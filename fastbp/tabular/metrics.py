@@ -122,18 +122,27 @@ def temperature(logits: Array, classes: Array, weights: Array, prior: float = _P
     draws log T towards 0 with the strength of `prior` rows: without the prior, a few rows that are all classified
     correctly would give T = 0.
     """
-    n, all_z = len(classes), logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    n, is_large, s = len(classes), len(classes) > _BLOCK_ROWS, 0.0  # s = log(1 / T)
+    if is_large:  # the steps begin at the answer of some rows, which saves most of them
+        some = slice(None, None, -(-n // _BLOCK_ROWS))
+        s = -float(np.log(temperature(logits[some], classes[some], weights[some], prior)))
+    all_z = logits.astype(np.float64, order="F" if is_large else "C")  # sums over columns are faster than over rows
+    all_z -= all_z.max(axis=1, keepdims=True)
     own = all_z[np.arange(n), classes]
     excess, variance = np.empty(n), np.empty(n)  # of each row: Σ p z minus the z of its class, and Σ p z² − (Σ p z)²
-    s = 0.0  # s = log(1 / T)
+    room = np.empty_like(all_z[:_BLOCK_ROWS])
     for _ in range(_NEWTON_STEPS):
         t = np.exp(s)
         for start in range(0, n, _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             z = all_z[rows]
-            p = softmax(t * z)
-            mean = (p * z).sum(axis=1)
-            variance[rows] = (p * z * z).sum(axis=1) - mean**2
+            p = np.multiply(z, t, out=room[: len(z)])
+            np.exp(p, out=p)
+            p /= p.sum(axis=1, keepdims=True)
+            p *= z
+            mean = p.sum(axis=1)
+            p *= z
+            variance[rows] = p.sum(axis=1) - mean**2
             excess[rows] = mean - own[rows]
         first = t * float(weights @ excess)
         step = (first + prior * s) / (t * t * float(weights @ variance) + abs(first) + prior)

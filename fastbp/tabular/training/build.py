@@ -26,7 +26,17 @@ from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, Settings
 from fastbp.tabular.training.engines import Engine
 from fastbp.tabular.training.folds import folds
 from fastbp.tabular.training.judging import better_of, finished
-from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
+from fastbp.tabular.training.parts import (
+    FEW_ROWS,
+    Built,
+    EncodedRows,
+    Member,
+    Recipe,
+    Task,
+    TrainingData,
+    Workload,
+    spread_over,
+)
 from fastbp.tabular.training.pool import train_all
 from fastbp.tabular.training.progress import TrainingProgress
 from fastbp.tabular.training.recipe import check_loss
@@ -92,6 +102,8 @@ def build(
     progress.say("preparing the compiled code")
     trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor, progress)
     members = trainer.train([(0, True), (0, False)][: 1 + has_choice], n_later=n_networks - 1)
+    if trainer.scores_few_rows:
+        members = [member.with_few_rows() for member in members]
     if len(members) == 2:
         members = better_of(members, workload)
     kinds = [member.sees_bins for member in members]
@@ -103,6 +115,9 @@ def build(
     kept = {**asdict(settings), **asdict(recipe), "n_estimators": n_networks}
     kept["hidden_layer_sizes"] = list(recipe.hidden_layer_sizes)
     kept["metric"] = recipe.metric.describe() if isinstance(recipe.metric, Loss) else recipe.metric
+    if trainer.scores_few_rows:
+        members = [member.with_few_rows() for member in members]
+        trainer.notices += _few_rows_notices(workload)
     notices = [*notices, *trainer.notices, *_cut_notices(members, n_networks, recipe.epochs, settings.time_budget)]
     return finished(members, workload, encoding, kept, notices, trainer.is_interrupted)
 
@@ -127,6 +142,13 @@ def _cut_notices(members: Sequence[Member], n_networks: int, epochs: int, time_b
         f"{len(members)} of {n_networks} networks {verb} trained, {each}{passed} of {epochs} epochs: "
         f"time_budget={time_budget:g}"
     ]
+
+
+def _few_rows_notices(workload: Workload) -> list[str]:
+    """Return a sentence on the held-out rows that are not scored after Ctrl-C, if there are any."""
+    if all(len(fold) <= FEW_ROWS for fold in workload.folds):
+        return []
+    return [f"the training was interrupted: only {FEW_ROWS:,} held-out rows of each network are scored"]
 
 
 def recipe_for(settings: Settings, target: Target, n_rows: int) -> Recipe:
@@ -226,6 +248,7 @@ class _Trainer:
         progress: TrainingProgress,
     ) -> None:
         self.is_interrupted = False
+        self.scores_few_rows = False  # after Ctrl-C, which is to be answered soon
         self.notices: list[str] = []
         self._workload, self._settings, self._deadline = workload, settings, deadline
         self._callback, self._executor, self._progress = callback, executor, progress
@@ -264,7 +287,7 @@ class _Trainer:
         except KeyboardInterrupt:  # while threads start, or a second time: the networks so far are a model
             if first == 0:
                 raise
-            self._is_ended = self.is_interrupted = True
+            self._is_ended = self.is_interrupted = self.scores_few_rows = True
             return []
         if n := ensemble.n_diverged:
             who = "1 network diverged in its" if n == 1 else f"{n} networks diverged in their"
@@ -273,10 +296,13 @@ class _Trainer:
         if ensemble.lost_executor:
             self._executor = None
         folds_of = self._workload.folds
-        return [
-            Member(trained, folds_of[task.fold], task.sees_bins)
+        members = [
+            Member(trained, spread_over(folds_of[task.fold], len(trained.output)), task.sees_bins)
             for trained, task in zip(ensemble.trained, ensemble.tasks, strict=True)
         ]
+        n_held_out = [len(folds_of[task.fold]) for task in ensemble.tasks]
+        self.scores_few_rows = self.is_interrupted or [len(m.held_out) for m in members] != n_held_out
+        return members
 
     def _report(self, report: Progress) -> object:
         """Pass a report on, and return what the callback returns."""

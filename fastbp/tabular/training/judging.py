@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp._typing import Floats
+from fastbp._typing import Floats, Integers
 from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Frame
 from fastbp.tabular.encoding.inputs import Encoding, suggestion
@@ -105,9 +105,8 @@ def finished(
     target, recipe = workload.target, workload.recipe
     n_rows = len(workload.rows.y)
     temperature = _temperature(members, workload)
-    mean_answers, count = _mean_answers(members, workload, temperature)
-    (rows,) = np.nonzero(count)
-    answers = target.combined(mean_answers if len(rows) == len(count) else mean_answers[rows], n_rows)
+    rows, mean_answers = _mean_answers(members, workload, temperature)
+    answers = target.combined(mean_answers, n_rows)
     del mean_answers  # a large array, which is not needed while the scores are computed
     y, weights = workload.scored_rows.targets(rows)
     truth = target.truth(y)
@@ -143,17 +142,20 @@ def _temperature(members: Sequence[Member], workload: Workload) -> float:
     return workload.target.temperature(output, y, weights)
 
 
-def _mean_answers(members: Sequence[Member], workload: Workload, temperature: float) -> tuple[Floats, Floats]:
-    """Return the mean answer for each scored row, (n, …), and how many networks gave one, (n,)."""
-    n = len(workload.scored_rows.y)
-    count = np.zeros(n)
-    one_row = workload.target.answers(members[0].trained.output[:1], temperature)
-    total = np.zeros((n, *one_row.shape[1:]))
+def _mean_answers(members: Sequence[Member], workload: Workload, temperature: float) -> tuple[Integers, Floats]:
+    """Return the rows that a network did not see, (m,), and the mean answer of these networks for each row, (m, …)."""
+    is_answered = np.zeros(len(workload.scored_rows.y), bool)
     for member in members:
-        total[member.held_out] += workload.target.answers(member.trained.output, temperature)
-        count[member.held_out] += 1
-    total.T[...] /= np.maximum(count, 1)
-    return total, count
+        is_answered[member.held_out] = True
+    (rows,) = np.nonzero(is_answered)
+    one_row = workload.target.answers(members[0].trained.output[:1], temperature)
+    count, total = np.zeros(len(rows)), np.zeros((len(rows), *one_row.shape[1:]))
+    for member in members:
+        places = member.held_out if is_answered.all() else np.searchsorted(rows, member.held_out)
+        total[places] += workload.target.answers(member.trained.output, temperature)
+        count[places] += 1
+    total.T[...] /= count
+    return rows, total
 
 
 def _divergence_notices(members: Sequence[Member], learning_rate: float) -> list[str]:

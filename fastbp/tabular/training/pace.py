@@ -128,6 +128,20 @@ class Pace:
         """Tell how many rows the network has seen before this step."""
         self._count_rows(step * self._batch_size, int(self._planned_steps) * self._batch_size)
 
+    def has_ended(self) -> bool:
+        """Return whether the user has ended the training, but the network has yet to be judged once.
+
+        Raises
+        ------
+        EndedError
+            If the user has ended the training, and the network has been judged or may be left out.
+        """
+        if not self._is_ended():
+            return False
+        if self._least > 0 or self._judging > 0:
+            raise EndedError
+        return True
+
     def is_late(self, step: int) -> bool:
         """Return whether the training ends before this step with a last judging, and plan the rest of it anew.
 
@@ -138,9 +152,7 @@ class Pace:
             network that may not be left out makes some steps and is judged once.
         """
         self.count(step)
-        if self._is_ended():
-            if self._least > 0 or self._judging > 0:
-                raise EndedError
+        if self.has_ended():
             return step > 0
         if math.isinf(self._end):
             return False
@@ -171,7 +183,7 @@ class Pace:
 
     def _helps(self, steps: float) -> bool:
         """Return True if a training of so many steps helps, and raise an error if it does not."""
-        if steps < self._least * self._useful_steps:
+        if steps < self._least * self._useful_steps and self._least > 0:  # a late network has less than no time
             raise EndedError
         return True
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastbp._typing import Array, Floats, Integers
 from fastbp.tabular.encoding.cells import Cells, Frame
@@ -20,6 +23,16 @@ if TYPE_CHECKING:
     from fastbp.network import Network
     from fastbp.results import DivergenceError
     from fastbp.tabular.model import TableModel
+
+T = TypeVar("T", bound=np.generic)
+
+
+FEW_ROWS = 10_000  # of a network's held-out rows, which judge and score it after Ctrl-C
+
+
+def spread_over(rows: NDArray[T], n: int) -> NDArray[T]:
+    """Return n of the rows, in order and at even distances, or all rows if there are not so many."""
+    return rows if len(rows) <= n else rows[np.arange(n) * len(rows) // n]
 
 
 @dataclass(frozen=True)
@@ -181,7 +194,7 @@ class Trained(NamedTuple):
     epoch : int
         The best epoch, counted from 1.
     output : ndarray of shape (n_held_out, n_outputs)
-        The network's output for its held-out rows.
+        The network's output for its held-out rows, or for `spread_over` them if the user ended the first epoch.
     losses, errors : list of float
         The training loss and the error of the held-out rows after each epoch.
     divergence : DivergenceError or None
@@ -218,6 +231,12 @@ class Member:
     trained: Trained
     held_out: Integers
     sees_bins: bool
+
+    def with_few_rows(self) -> Member:
+        """Return the member with at most `FEW_ROWS` of its held-out rows, the same ones for each output of a fold."""
+        rows = spread_over(self.held_out, FEW_ROWS)
+        output = spread_over(self.trained.output, FEW_ROWS)
+        return Member(self.trained._replace(output=output), rows, self.sees_bins)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.encoding.coded import CodedRows, SeenRows
 from fastbp.tabular.training.pace import EndedError, Pace
-from fastbp.tabular.training.parts import Recipe, Task, Trained, Workload
+from fastbp.tabular.training.parts import FEW_ROWS, Recipe, Task, Trained, Workload, spread_over
 
 Watch = Callable[[int, float, float], bool]  # takes the epoch, the training loss and the error of the held-out rows
 
@@ -105,7 +105,8 @@ def train(
     held_out : SeenRows
         The held-out rows.
     error_of : callable
-        Takes the network's output for the held-out rows, (n_held_out, n_outputs), and returns their error.
+        Takes the network's output for the held-out rows, (n_held_out, n_outputs), and returns their error. If the user
+        ends the training before an epoch is judged, the output is of `FEW_ROWS` rows, `spread_over` the held-out rows.
     n_outputs : int
         Number of the network's outputs.
     recipe : Recipe
@@ -144,7 +145,13 @@ def train(
     predictor, history = Predictor(sizes, DTYPE), History()
 
     def output() -> Array:
-        return np.concatenate([predictor.predict(run.parameters, block, 1) for block in held_out.blocks()])
+        blocks = []
+        for block in held_out.blocks():
+            if pace.has_ended():
+                few = held_out._replace(rows=spread_over(held_out.rows, FEW_ROWS))
+                return np.concatenate([predictor.predict(run.parameters, block, None) for block in few.blocks()])
+            blocks.append(predictor.predict(run.parameters, block, 1))
+        return np.concatenate(blocks)
 
     def judge() -> float:
         outputs.append(output())
@@ -175,6 +182,7 @@ def train(
     except EndedError:
         if not outputs:
             raise
+        del history.loss[len(history.validation_loss) :]  # of an epoch whose judging was broken off
     pace.count(run.step)
     run.restore_best()
     # A user's function is left out: the network's own one sees standardised numbers, and cannot be pickled.
@@ -211,7 +219,10 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, 
         chosen = np.delete(chosen, held_out)
 
     def error_of(output: Floats) -> float:
-        return target.validation_error(output, y, weights, recipe.metric, recipe.quantile)
+        n = len(output)
+        return target.validation_error(
+            output, spread_over(y, n), spread_over(weights, n), recipe.metric, recipe.quantile
+        )
 
     loss = target.loss(recipe.metric, recipe.quantile, workload.rows.y)
     inputs = SeenRows(workload.scored_rows.X, held_out, task.sees_bins)
