@@ -18,7 +18,7 @@ from fastbp.tabular.settings import Settings, epochs_for
 from fastbp.tabular.training import build, pool, recipe
 from fastbp.tabular.training.build import recipe_for
 from fastbp.tabular.training.pace import USEFUL_ROWS, EndedError, Pace
-from fastbp.tabular.training.parts import spread_over
+from fastbp.tabular.training.parts import Member, Trained, spread_over
 
 # --- the end of a training ----------------------------------------------------------------------------------------
 
@@ -300,6 +300,21 @@ class Planned(Quantity):
 
     def validation_errors(self, *_):
         return [float(next(self.errors))] * 3
+
+
+def test_the_best_number_of_epochs_is_unknown_if_the_budget_ended_a_network_at_its_best():
+    def member(epoch, n_epochs, *, is_cut):
+        errors = [0.0] * n_epochs
+        trained = Trained(None, epoch, np.zeros(0), errors, errors, None, np.zeros(0), is_cut=is_cut)
+        return Member(trained, np.zeros(0, int), True)
+
+    whole, past_its_best, at_its_best = (
+        member(3, 9, is_cut=False),
+        member(2, 4, is_cut=True),
+        member(4, 4, is_cut=True),
+    )
+    assert build._best_epochs([whole, past_its_best]) == 3
+    assert build._best_epochs([whole, at_its_best]) is None
 
 
 @pytest.mark.usefixtures("large_rows")

@@ -107,7 +107,7 @@ def build(
     if len(members) == 2:
         members = better_of(members, workload)
     kinds = [member.sees_bins for member in members]
-    epochs = max(member.trained.epoch for member in members) if is_shortened else None
+    epochs = _best_epochs(members) if is_shortened else None
     if epochs is not None and settings.n_estimators is None:  # all networks take at most 4 times the recipe's epochs
         n_networks = min(n_networks, 2 + (LEAST_ESTIMATORS - 2) * recipe.epochs // epochs)
     left = range(1, 1 + n_networks - len(members))
@@ -120,6 +120,14 @@ def build(
         trainer.notices += _few_rows_notices(workload)
     notices = [*notices, *trainer.notices, *_cut_notices(members, n_networks, recipe.epochs, settings.time_budget)]
     return finished(members, workload, encoding, kept, notices, trainer.is_interrupted)
+
+
+def _best_epochs(members: Sequence[Member]) -> int | None:
+    """Return the number of epochs after which the last network was at its best, or None if time ended one before."""
+    trained = [member.trained for member in members]
+    if any(network.is_cut and network.epoch == len(network.errors) for network in trained):
+        return None
+    return max(network.epoch for network in trained)
 
 
 def _finishing_seconds(workload: Workload) -> float:
