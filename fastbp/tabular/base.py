@@ -111,6 +111,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self._columns = names
         self.notices_ = tuple(model.about["notices"])
         self.scores_ = {score["metric"]: score["value"] for score in model.about["scores"]}
+        self.leaderboard_ = model.leaderboard
 
     # --- prediction -----------------------------------------------------------------------------------------
 

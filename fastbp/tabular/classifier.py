@@ -111,6 +111,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         is None.
     notices_ : tuple of str
         What was left out of the table and why, one sentence each.
+    leaderboard_ : list of dict
+        The networks, the one with the smallest error on its held-out rows first; see `TableModel.leaderboard`.
+        `pandas.DataFrame(model.leaderboard_)` makes a table of it.
     model_ : TableModel
         The networks, and the encodings of the columns and the target.
     n_features_in_ : int

@@ -110,6 +110,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         a little better, because all networks predict them. A score that is not defined is None.
     notices_ : tuple of str
         What was left out of the table and why, one sentence each.
+    leaderboard_ : list of dict
+        The networks, the one with the smallest error on its held-out rows first; see `TableModel.leaderboard`.
+        `pandas.DataFrame(model.leaderboard_)` makes a table of it.
     model_ : TableModel
         The networks, and the encodings of the columns and the target.
     n_features_in_ : int

@@ -210,6 +210,8 @@ class Trained(NamedTuple):
         Number of passes over the training rows.
     is_cut : bool
         Whether the time budget was too short for all epochs.
+    seconds : float
+        Wall time of the training, with the judging of the epochs.
     """
 
     network: Network
@@ -221,6 +223,7 @@ class Trained(NamedTuple):
     scored_output: Array
     passes: float = 0.0
     is_cut: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

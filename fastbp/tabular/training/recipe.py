@@ -7,6 +7,7 @@ must not know frames, encodings, or how many networks there are.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -176,7 +177,7 @@ def train(
     halves = Halves(half_of)
     outputs: list[Array] = []  # of the best epoch, and behind it, of an epoch that is being judged
     patience = Patience(np.inf if recipe.patience is None else recipe.patience)
-    divergence = None
+    divergence, began = None, time.perf_counter()
     try:
         run.fit(
             recipe.epochs,
@@ -203,7 +204,8 @@ def train(
     best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
     passes = run.step / run.steps_per_epoch
     losses, errors, scored = history.loss, history.validation_loss, halves.scored_output(outputs[0])
-    return Trained(network, best_epoch, outputs[0], losses, errors, divergence, scored, passes, pace.is_cut)
+    seconds = time.perf_counter() - began
+    return Trained(network, best_epoch, outputs[0], losses, errors, divergence, scored, passes, pace.is_cut, seconds)
 
 
 def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, pace: Pace | None = None) -> Trained:
