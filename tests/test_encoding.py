@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastbp.tabular.encoding.cells import cells_of
@@ -77,6 +77,7 @@ def test_whole_numbers_are_exact_before_they_are_scaled() -> None:
     np.testing.assert_array_equal(x, inputs({"a": [-2, -1, 0, 1, 2]})[:, 0])
 
 
+@settings(deadline=None)  # a loaded machine is slow
 @given(st.lists(st.floats() | st.none(), min_size=2, max_size=20))
 @example([-1.7e308, -1.7e308, 1.7e308, 1.7e308])
 @example([5e-324, 0.0])

@@ -284,17 +284,16 @@ class RecordedClasses(Classes):
     folder: str = ""
 
     def loss(self, *args):
-        with open(os.path.join(self.folder, f"{time.time_ns()}-{uuid.uuid4().hex}"), "w") as file:
-            file.write(str(os.getpid()))
+        Path(self.folder, f"{time.time_ns()}-{os.getpid()}-{uuid.uuid4().hex}").touch()
         return super().loss(*args)
 
-    def validation_error(self, *args):
+    def validation_errors(self, *args):
         time.sleep(0.02)
-        return super().validation_error(*args)
+        return super().validation_errors(*args)
 
     def begun(self):
         """Return the process of each training that was begun, in their order."""
-        return [int(path.read_text()) for path in sorted(Path(self.folder).iterdir())]
+        return [int(path.name.split("-")[1]) for path in sorted(Path(self.folder).iterdir())]
 
 
 def recorded(folder):

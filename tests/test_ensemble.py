@@ -75,16 +75,16 @@ def test_the_seed_decides_which_rows_are_held_out():
 class SlowClasses(Classes):
     """Takes a while to judge an epoch."""
 
-    def validation_error(self, output, y, weights, metric, quantile):  # noqa: ARG002
+    def validation_errors(self, output, y, weights, metric, quantile, parts):  # noqa: ARG002
         time.sleep(0.02)
-        return 0.0
+        return [0.0] * len(parts)
 
 
 @dataclass(frozen=True)
 class FailingClasses(Classes):
     """Cannot judge an epoch."""
 
-    def validation_error(self, output, y, weights, metric, quantile):  # noqa: ARG002
+    def validation_errors(self, output, y, weights, metric, quantile, parts):  # noqa: ARG002
         raise RuntimeError("out of luck")
 
 
@@ -97,7 +97,7 @@ def workload(kind=Classes, recipe=RECIPE, n=60):
     coded = CodedRows(
         np.hstack([X, np.zeros((n, 1), np.float32), X[:, :1] / 9]), spans_of([(VALUE, 1)] * 3 + [(BINS, 1)])
     )
-    return Workload(EncodedRows(coded, y, np.ones(n)), None, folds_of_rows, target, recipe)
+    return Workload(EncodedRows(coded, y, np.ones(n)), None, folds_of_rows, np.arange(n) % 2, target, recipe)
 
 
 def tasks(n_networks=3):
@@ -247,7 +247,7 @@ def default_interrupts():
 @pytest.mark.usefixtures("default_interrupts")
 def test_ctrl_c_ends_each_network_with_its_epoch():
     def at_epoch_2(progress):
-        if progress.epoch == 2:
+        if progress.epoch == 2 and not progress.is_over:
             interrupt(progress)
 
     shared = workload(SlowClasses, replace(RECIPE, epochs=1000))
@@ -328,7 +328,7 @@ def test_divergence_everywhere_is_an_error():
 
 def members(outputs, sees_bins=(True, False)):
     rows = np.arange(len(outputs[0]))
-    networks = [Trained(None, 1, output[:, np.newaxis], [0.0], [0.0], None) for output in outputs]
+    networks = [Trained(None, 1, o[:, np.newaxis], [0.0], [0.0], None, o[:, np.newaxis]) for o in outputs]
     return [Member(network, rows, bins) for network, bins in zip(networks, sees_bins, strict=True)]
 
 
@@ -377,6 +377,34 @@ def test_ctrl_c_while_threads_start_keeps_the_networks_that_are_trained(monkeypa
     calls.append(None)
     with pytest.raises(KeyboardInterrupt):  # nothing is trained yet
         model.fit(frame, np.sin(frame["a"]))
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_after_ctrl_c_the_model_is_scored_on_a_few_held_out_rows(is_interrupted, is_large, monkeypatch):
+    from fastbp.tabular import TabularClassifier
+    from fastbp.tabular.training import build, parts
+
+    for module in (build, parts):
+        monkeypatch.setattr(module, "FEW_ROWS", 50 if is_large else 500)
+    errors = [KeyboardInterrupt] if is_interrupted else []
+
+    def interrupt_once(progress):
+        if progress.is_over and progress.network == 1 and errors:  # two networks with the same held-out rows
+            raise errors.pop()
+
+    frame = {"a": np.random.default_rng(0).standard_normal(1000)}
+    y = (np.sin(3 * frame["a"]) > 0).astype(int)
+    model = TabularClassifier(n_estimators=6, hidden_layer_sizes=(8,), epochs=30, callback=interrupt_once, n_jobs=2)
+    with pytest.warns(UserWarning, match="interrupted by user") if is_interrupted else nullcontext():
+        model.fit(frame, y)
+    n_networks, n_scored = len(model.model_.networks), model.model_.about["rows_held_out"]
+    assert n_networks <= 2 if is_interrupted else n_networks >= 5
+    assert n_scored == {(True, True): 50, (True, False): 200}.get((is_interrupted, is_large), 1000)
+    wanted = ["the training was interrupted: only 50 held-out rows of each network are scored"]
+    assert list(model.notices_) == (wanted if n_scored == 50 else [])
+    assert model.score(frame, y) > 0.8
+    assert model.scores_["accuracy"] > 0.8
 
 
 @pytest.mark.parametrize("n_tasks", [1, 2, 5])

@@ -12,6 +12,7 @@ from fastbp.kernels.dense import (
     backward_input_small_batch,
     backward_linear_input,
     backward_parameters,
+    backward_parameters_by_slices,
     linear_forward,
     linear_relu_forward,
     sgd_update_biases,
@@ -19,7 +20,7 @@ from fastbp.kernels.dense import (
     sgd_update_weights_small_batch,
     transpose_weights,
 )
-from fastbp.kernels.layout import Panels
+from fastbp.kernels.layout import Panels, Slice
 from fastbp.kernels.packing import lanes_of, matrix_from, padded_rows, panels_from
 
 SIZES = (1, 2, 15, 16, 17, 31, 33, 53)
@@ -123,6 +124,29 @@ def test_gradient_with_respect_to_parameters_equals_its_twin(n, inputs, outputs,
     p.assert_close(matrix_from(biases)[0], wanted_biases, n, np.abs(p.g).sum(0))
     assert_padding_is_zero(weights)
     assert_padding_is_zero(biases)
+
+
+@pytest.mark.parametrize("slice_rows", [16, 32])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "inputs", "outputs"), CASES)
+def test_a_gradient_summed_over_slices_has_the_bits_of_the_whole_batch(n, inputs, outputs, dtype, slice_rows):
+    p, lanes = Problem(n, inputs, outputs, dtype), lanes_of(dtype)
+    kinds = [(backward_parameters, backward_parameters_by_slices, p.g, (inputs, outputs))]
+    if 2 * outputs <= lanes:
+        by_slices = narrow.narrow_backward_parameters_by_slices
+        kinds.append((narrow.narrow_backward_parameters, by_slices, p.g.T, (outputs, inputs)))
+    for whole, by_slices, g, shape in kinds:
+        (weights, biases), (of_weights, of_biases) = ((p.blank(*shape), p.row(np.full(outputs, np.nan))) for _ in "ab")
+        whole(p.panels(g), p.panels(p.h), weights, biases)
+        behind = of_weights.data.size  # as in a buffer of parameters, biases lie behind weights
+        tiles = np.full(lanes * (behind + of_biases.data.size), np.nan, dtype)
+        of_biases = of_biases._replace(data=np.concatenate([of_weights.data, of_biases.data]), at=behind)
+        for first in range(0, n, slice_rows):
+            rows, place = slice(first, first + slice_rows), Slice(first == 0, first + slice_rows >= n)
+            part = g[rows] if whole is backward_parameters else g[:, rows]
+            by_slices(p.panels(part), p.panels(p.h[rows]), place, tiles, of_weights, of_biases)
+        assert of_weights.data.tobytes() == weights.data.tobytes()
+        assert of_biases.data[behind:].tobytes() == biases.data.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from sklearn import metrics as theirs
 
 from fastbp.tabular import metrics
@@ -38,7 +39,7 @@ def test_a_class_without_rows_is_left_out_of_the_auc_and_a_single_class_has_no_a
     each = [theirs.roc_auc_score(y == c, p[:, c]) for c in (0, 1)]
     np.testing.assert_allclose(metrics.auc(p, y, w), np.mean(each))
     assert np.isnan(metrics.auc(p, np.zeros(50, int), w))
-    assert np.isfinite(metrics.class_error("auc", p, np.zeros(50, int), w))
+    assert np.isfinite(metrics.class_errors("auc", p, np.zeros(50, int), w, [slice(None)]))
 
 
 def test_metrics_of_numbers_are_scikit_learns():
@@ -63,6 +64,21 @@ def test_the_temperature_is_the_best_of_a_search(factor):
     candidates = np.geomspace(0.02, 50, 4001)
     losses = [metrics.log_loss(metrics.softmax(logits / t), y, w) * w.sum() + 2 * np.log(t) ** 2 for t in candidates]
     np.testing.assert_allclose(metrics.temperature(logits, y, w), candidates[np.argmin(losses)], rtol=3e-3)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_the_temperature_of_many_rows_is_that_of_all_of_them(n_classes):
+    random = np.random.default_rng(n_classes)
+    n = 3 * metrics._BLOCK_ROWS + 7  # some of the rows have a temperature of their own
+    logits = 3 * random.standard_normal((n, n_classes)).astype(np.float32)
+    y = (logits / 2 + random.gumbel(size=(n, n_classes))).argmax(axis=1)
+    w = random.uniform(0, 2, n)
+
+    def objective(s):
+        return metrics.log_loss(metrics.softmax(logits * np.exp(s)), y, w) * w.sum() + 2 * s**2
+
+    best = minimize_scalar(objective, bracket=(-1, 0), tol=1e-12).x
+    assert metrics.temperature(logits, y, w) == pytest.approx(np.exp(-best), rel=1e-6)
 
 
 def test_a_few_rows_without_a_mistake_do_not_give_certainty():

@@ -12,6 +12,7 @@ from fastbp.results import DivergenceError
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.encoding.coded import CodedRows, SeenRows
 from fastbp.tabular.metrics import softmax
+from fastbp.tabular.training.halves import Halves
 from fastbp.tabular.training.parts import Recipe
 from fastbp.tabular.training.recipe import BIAS_RATE, SCALE_RATE, draw, packed, rate_factors, train
 
@@ -25,6 +26,9 @@ def table(n: int = 75, inputs: int = 4, classes: int = 3):
     return X, np.eye(classes)[y], rng.random(n) + 0.5
 
 
+HALF_OF = np.arange(15) % 2
+
+
 def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of=None, pace=None):
     """Train with the first 15 rows held out."""
     truth = y[:15].argmax(axis=1)
@@ -32,11 +36,14 @@ def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of
     def log_loss(output):
         return -float(np.log(softmax(output)[np.arange(len(truth)), truth]).mean())
 
+    def errors_of(output, parts):
+        return [(error_of or log_loss)(output)] * len(parts)
+
     rows = np.arange(15, len(X))
     coded, targets = CodedRows.of_inputs(X), target_rows(y, "float32")
     held_out = SeenRows(coded, np.arange(15), True)
-    shape = error_of or log_loss, y.shape[1], recipe, loss
-    return train(packed(coded, targets, weights), rows, held_out, *shape, seed=3, pace=pace)
+    shape = errors_of, y.shape[1], recipe, loss
+    return train(packed(coded, targets, weights), rows, held_out, HALF_OF, *shape, seed=3, pace=pace)
 
 
 def test_first_weights_are_normal_by_fan_in_biases_normal_and_the_last_layer_zero():
@@ -106,6 +113,26 @@ def test_the_best_epoch_is_kept_and_the_last_of_equals():
     assert trained.epoch == 4
     assert trained.errors == [5.0, 2.0, 3.0, 2.0, 4.0, 6.0]
     np.testing.assert_array_equal(trained.network.predict(X[:15]), trained.output)
+
+
+def test_each_half_of_the_held_out_rows_is_scored_after_the_epoch_that_is_best_for_the_other_half(monkeypatch):
+    X, y, weights = table()
+    planned = iter([(3, 9), (1, 8), (3, 9), (3, 7), (3, 8), (3, 9)])  # errors of the halves
+    outputs = []
+
+    def judge(self, output, errors):
+        outputs.append(output)
+        errors[:] = next(planned)
+        judge_halves(self, output, errors)
+
+    judge_halves = Halves.judge
+    monkeypatch.setattr(Halves, "judge", judge)
+    errors = iter([3.0, 3.0, 2.0, 3.0, 3.0, 3.0])
+    trained = trained_on(X, y, weights, error_of=lambda _: next(errors))
+    assert trained.epoch == 3
+    np.testing.assert_array_equal(trained.output, outputs[2])
+    np.testing.assert_array_equal(trained.scored_output[::2], outputs[3][::2])
+    np.testing.assert_array_equal(trained.scored_output[1::2], outputs[1][1::2])
 
 
 def test_an_undefined_error_is_never_the_best():

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import re
+import signal
 import warnings
 
 import numpy as np
@@ -21,11 +22,11 @@ from sklearn.preprocessing import scale
 
 import fastbp.losses
 from fastbp import activations
-from fastbp.kernels import dropout
+from fastbp.kernels import dropout, entries
 from fastbp.kernels.packing import matrix_from, panels_from
 from fastbp.machine.jit import entry
 from fastbp.runs.run import Patience
-from fastbp.sklearn import MLPClassifier, MLPRegressor, convergence, from_sklearn
+from fastbp.sklearn import MLPClassifier, MLPRegressor, convergence, from_sklearn, lbfgs
 from fastbp.sklearn.descent import Descent, Objective
 from fastbp.sklearn.packed import arrays_of, parameters_of
 from fastbp.sklearn.solvers import SGDOptimizer, packed_moments
@@ -40,6 +41,47 @@ rows, progression = (scale(array) for array in load_diabetes(return_X_y=True))
 
 def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True))
+
+
+# --- lbfgs by slices ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("outputs", [1, 3, 9])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_slices_of_rows_change_no_bit_of_the_loss_and_gradient_of_lbfgs(activation, outputs, weighted, monkeypatch):
+    random = np.random.default_rng(0)
+    table, targets = random.standard_normal((517, 7)), random.standard_normal((517, outputs))
+    weight = random.uniform(0, 2, 517) if weighted else None
+    model = MLPRegressor(hidden_layer_sizes=(33, 18), activation=activation, random_state=0, max_iter=1)
+    model.fit(table, targets.squeeze())
+    vector = lbfgs.vector_of(model.coefs_, model.intercepts_)
+
+    def bits(slice_rows):
+        monkeypatch.setattr(lbfgs, "_slice_rows", lambda *_: slice_rows)
+        loss_of = model._full_batch_loss(table, targets, weight)
+        losses_and_gradients = [loss_of(vector * factor) for factor in (1, 2)]  # nothing is left from an evaluation
+        return [(loss, gradient.tobytes()) for loss, gradient in losses_and_gradients]
+
+    whole = bits(517)
+    assert [bits(n) for n in (16, 100, 256, 516)] == [whole] * 4
+
+
+def test_ctrl_c_ends_lbfgs_between_two_slices_of_an_evaluation(monkeypatch):
+    calls, differentiate = [], entries.differentiate
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return differentiate(*arguments)
+
+    monkeypatch.setattr(entries, "differentiate", interrupted)
+    model = MLPRegressor(hidden_layer_sizes=(100,), solver="lbfgs", random_state=0)
+    with pytest.raises(KeyboardInterrupt):  # as in scikit-learn
+        model.fit(np.tile(rows, (10, 1)), np.tile(progression, 10))
+    assert len(calls) == 2
+    assert calls[1][6] > 0  # the number of the second slice's first row
 
 
 # --- class_weight -------------------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ def test_validation_rows_are_judged_by_the_function_and_with_their_weights():
     of_rows = [cost(f, y)[0] for f, y in zip(model.predict(X[:200]), y[:200], strict=True)]
     wanted = np.average(of_rows, weights=weights)
     assert min(progress.validation_loss for progress in seen) == pytest.approx(wanted, rel=1e-5)
-    assert model.scores_["cost"] == pytest.approx(wanted, rel=1e-5)
+    assert model.scores_["cost"] == pytest.approx(wanted, rel=0.05)  # each half by the epoch of the other half
     assert 0.5 * wanted < seen[-1].loss < 2 * wanted  # the training loss is in the same unit
 
 
@@ -161,7 +161,8 @@ def test_two_networks_are_compared_by_the_function():
     output, y = np.array([[0.5], [-0.5]], np.float32), np.zeros(2)
     got = target.row_errors(output, y, np.ones(2), losses.custom(cost), 0.5)
     np.testing.assert_array_equal(got, [2.0, 10.0])  # 12 and 8 for 10
-    assert target.validation_error(output, y, np.array([3.0, 1.0]), losses.custom(cost), 0.5) == 4.0
+    parts = [slice(None), np.array([1])]
+    assert target.validation_errors(output, y, np.array([3.0, 1.0]), losses.custom(cost), 0.5, parts) == [4.0, 10.0]
     standardised = target.row_errors(output, y, np.ones(2), losses.huber(1.0), 0.5)
     np.testing.assert_allclose(standardised, (1 * (2 - 0.5)) / 16)
 

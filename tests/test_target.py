@@ -11,7 +11,8 @@ from fastbp.tables.preparing import infer_task, prepare
 from fastbp.tabular import metrics
 from fastbp.tabular.encoding.cells import Frame, cells_of
 from fastbp.tabular.encoding.frames import frame_of
-from fastbp.tabular.encoding.target import Classes, Quantity, clean_target, target_from_dict, target_to_dict
+from fastbp.tabular.encoding.target import Classes, Quantity, target_from_dict, target_to_dict
+from fastbp.tabular.encoding.target_cells import clean_target
 from fastbp.tabular.metrics import softmax
 
 # --- the target -------------------------------------------------------------------------------------------------
@@ -156,12 +157,16 @@ def test_a_part_of_the_rows_keeps_the_classes_and_has_a_mean_of_its_own() -> Non
 
 
 def test_errors_that_choose_an_epoch_are_those_of_the_metric() -> None:
-    errors = [CLASSES.validation_error(LOGITS, NUMBERS, WEIGHTS, metric, 0.5) for metric in CLASSES.metric_names]
+    errors, whole = [], [slice(None)]
+    for metric in CLASSES.metric_names:
+        errors += CLASSES.validation_errors(LOGITS, NUMBERS, WEIGHTS, metric, 0.5, whole)
     p, refined = softmax(LOGITS), CLASSES.row_errors(LOGITS, NUMBERS, WEIGHTS, "log_loss", 0.5)
     wanted = [np.average(refined, weights=WEIGHTS), 1 - metrics.accuracy(p, NUMBERS, WEIGHTS)]
     np.testing.assert_allclose(errors, [*wanted, 1 - metrics.auc(p, NUMBERS, WEIGHTS)], rtol=1e-6)
     y, output = np.zeros(40), LOGITS[:, :1]
-    errors = [QUANTITY.validation_error(output, y, WEIGHTS, metric, 0.9) for metric in QUANTITY.metric_names]
+    errors = []
+    for metric in QUANTITY.metric_names:
+        errors += QUANTITY.validation_errors(output, y, WEIGHTS, metric, 0.9, whole)
     wanted = [metrics.rmse(output[:, 0], y, WEIGHTS), metrics.mae(output[:, 0], y, WEIGHTS)]
     np.testing.assert_allclose(errors, [*wanted, metrics.quantile_loss(output[:, 0], y, WEIGHTS, 0.9)])
     for metric, power in (("rmse", 2), ("mae", 1)):

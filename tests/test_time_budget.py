@@ -12,11 +12,13 @@ from test_recipe import RECIPE, table, trained_on, twin
 from fastbp.runs import fitting
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular import TabularClassifier, TabularRegressor, settings
+from fastbp.tabular.encoding import coded
 from fastbp.tabular.encoding.target import Quantity
 from fastbp.tabular.settings import Settings, epochs_for
 from fastbp.tabular.training import build, pool, recipe
 from fastbp.tabular.training.build import recipe_for
 from fastbp.tabular.training.pace import USEFUL_ROWS, EndedError, Pace
+from fastbp.tabular.training.parts import Member, Trained, spread_over
 
 # --- the end of a training ----------------------------------------------------------------------------------------
 
@@ -76,6 +78,57 @@ def test_steps_after_the_last_epoch_are_dropped_if_the_user_ends_the_training():
     np.testing.assert_array_equal(cut.output, whole.output)
     with pytest.raises(EndedError):
         trained_on(X, y, weights, pace=EndAt(2, EndedError()))
+
+
+class EndsWhileJudging(Pace):
+    """Is ended by the user after so many questions of the judging."""
+
+    def __init__(self, n_questions):
+        super().__init__(is_ended=lambda: self.n_left < 0)
+        self.n_left = n_questions
+
+    def has_ended(self):
+        self.n_left -= 1
+        return super().has_ended()
+
+    def is_late(self, _step):
+        return False
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Predict two rows a block, and judge five rows after the end by the user."""
+    monkeypatch.setattr(coded, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(recipe, "FEW_ROWS", 5)
+
+
+@pytest.mark.usefixtures("few_rows")
+def test_the_first_judging_takes_a_few_rows_if_the_user_ends_the_training_meanwhile():
+    X, y, weights = table()  # 15 rows are held out, in 8 blocks
+    lengths = []
+
+    def error_of(output):
+        lengths.append(len(output))
+        time.sleep(0.001)  # so that the clock shows that an epoch is judged
+        return 1.0
+
+    trained = trained_on(X, y, weights, error_of=error_of, pace=EndsWhileJudging(3))
+    assert lengths == [5]
+    assert trained.epoch == len(trained.losses) == len(trained.errors) == 1
+    np.testing.assert_allclose(trained.output, trained.network.predict(spread_over(X[:15], 5)), rtol=1e-4)
+
+
+@pytest.mark.usefixtures("few_rows")
+def test_a_later_judging_is_broken_off_if_the_user_ends_the_training_meanwhile():
+    X, y, weights = table()
+    trained = trained_on(X, y, weights, error_of=lambda _: time.sleep(0.001) or 1.0, pace=EndsWhileJudging(8 + 3))
+    assert trained.epoch == len(trained.losses) == len(trained.errors) == 1
+    np.testing.assert_allclose(trained.output, trained.network.predict(X[:15]), rtol=1e-4)
+
+
+def test_spread_rows_are_in_order_at_even_distances():
+    assert spread_over(np.arange(10), 4).tolist() == [0, 2, 5, 7]
+    assert spread_over(np.arange(3), 4).tolist() == [0, 1, 2]
 
 
 # --- the plan -----------------------------------------------------------------------------------------------------
@@ -145,6 +198,13 @@ def test_a_network_that_may_be_left_out_ends_without_a_judging_if_its_time_is_to
             machine.train(Pace(seconds, least=0.5, clock=machine.clock))
         assert machine.now - began < 0.5
     assert machine.train(Pace(4, least=0.5, clock=machine.clock))
+
+
+def test_the_first_network_makes_some_steps_if_the_budget_ended_before_it_began():
+    machine = Machine(0.02)  # the first slice takes 0.6 seconds
+    pace = Pace(-1.0, clock=machine.clock)
+    assert len(machine.train(pace)) == 30
+    assert pace.is_cut
 
 
 def test_the_end_by_the_user_leaves_no_network_without_a_judged_epoch_but_the_first_one():
@@ -238,8 +298,23 @@ class Planned(Quantity):
 
     errors: Iterator[int] = field(default_factory=lambda: iter(()))
 
-    def validation_error(self, *_):
-        return float(next(self.errors))
+    def validation_errors(self, *_):
+        return [float(next(self.errors))] * 3
+
+
+def test_the_best_number_of_epochs_is_unknown_if_the_budget_ended_a_network_at_its_best():
+    def member(epoch, n_epochs, *, is_cut):
+        errors = [0.0] * n_epochs
+        trained = Trained(None, epoch, np.zeros(0), errors, errors, None, np.zeros(0), is_cut=is_cut)
+        return Member(trained, np.zeros(0, int), True)
+
+    whole, past_its_best, at_its_best = (
+        member(3, 9, is_cut=False),
+        member(2, 4, is_cut=True),
+        member(4, 4, is_cut=True),
+    )
+    assert build._best_epochs([whole, past_its_best]) == 3
+    assert build._best_epochs([whole, at_its_best]) is None
 
 
 @pytest.mark.usefixtures("large_rows")

@@ -229,7 +229,7 @@ def test_activations_of_another_depth_are_an_error_and_change_nothing(n_hidden, 
     loss, message = loss_address(losses.squared_error, np.dtype(dtype)), "one piece for each hidden layer"
     operands = state.parameters, state.activations
     before = [array.copy() for array in (state.parameters.data, state.mean, state.random, state.counts)]
-    order, gradients = np.arange(table.rows), packing.zero_parameters((3, 5, 2), dtype)
+    order, sums = np.arange(table.rows), packing.gradient_sums((3, 5, 2), dtype)
     whole = packing.workspace_for((3, 5, 2), table.rows, dtype)
     alone_in_two = ThreadGroup(0, 2, new_barrier())  # for which no other thread comes
     for group in (ALONE, alone_in_two):
@@ -238,7 +238,7 @@ def test_activations_of_another_depth_are_an_error_and_change_nothing(n_hidden, 
     with pytest.raises(ValueError, match=message):
         training.evaluate(table, *operands, workspace, order, loss, 0.0)
     with pytest.raises(ValueError, match=message):
-        training.differentiate(table, *operands, gradients, whole, order, loss, 0.0, True)
+        training.differentiate(table, *operands, sums, whole, order, 0, loss, 0.0, True)
     after = state.parameters.data, state.mean, state.random, state.counts
     assert all(map(np.array_equal, before, after))
     denormal = np.float32(1e-30) * np.float32(1e-10)

@@ -15,7 +15,7 @@ from fastbp.command.terminal import visible
 
 _INSTALL = "the command needs more packages: pip install 'fastbp[tabular]'"
 _REPORT = "please report it with the traceback, which FASTBP_TRACEBACK=1 prints"
-_OPTIONAL_PACKAGES = ("matplotlib", "narwhals", "polars", "rich")
+_OPTIONAL_PACKAGES = ("matplotlib", "narwhals", "polars")
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 

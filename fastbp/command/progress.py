@@ -1,26 +1,41 @@
-"""The progress of a command on stderr: a bar on a terminal, a line every few seconds in a log.
+"""The progress of a command on stderr: a line on a terminal, or a line every few seconds in a log.
 
-It must not know how networks are trained or kernels are compiled.
+It must not know how tables are read or kernels are compiled.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
-
-from fastbp.report.words import validation_words
-from fastbp.results import Progress
+from fastbp._typing import Self
 from fastbp.runs import display
-from fastbp.runs.display import Display, Line, LogLines, TimeLeft
-
-_SECONDS_BETWEEN_UPDATES = 0.05
+from fastbp.runs.display import Line, showing
 
 
-class PhaseProgress:
+class _Phases:
+    """A context in which the latest `line` is shown. Nothing is left of the line on a terminal.
+
+    Parameters
+    ----------
+    is_quiet : bool
+        Whether nothing is shown.
+    """
+
+    def __init__(self, is_quiet: bool) -> None:
+        self._line = Line("")
+        self._shown = showing(lambda is_over: Line("") if is_over else self._line, verbose=not is_quiet)
+
+    def __enter__(self) -> Self:
+        self._shown.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._shown.__exit__(*error)
+
+
+class PhaseProgress(_Phases):
     """Shows which phase of a command is running, how much of it is done, and an estimate of the time that is left.
 
     Parameters
@@ -30,27 +45,9 @@ class PhaseProgress:
     """
 
     def __init__(self, is_quiet: bool) -> None:
-        console = Console(stderr=True)
-        self._log = None if is_quiet or console.is_terminal else _Log()
-        columns = [TextColumn("{task.fields[phase]}"), BarColumn(20), TextColumn("{task.description}")]
-        is_off = is_quiet or self._log is not None
-        self._bar = Bar(*columns, console=console, disable=is_off, transient=True)
-        self._task = self._bar.add_task("", total=None, phase="starting")
+        super().__init__(is_quiet)
         self._phase = ""
-        self._started = self._next_update = time.perf_counter()
-
-    def __enter__(self) -> PhaseProgress:
-        if self._log is not None:
-            self._log.start()
-        elif not self._bar.disable:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._log is not None:
-            self._log.stop(is_well=False)
-        elif not self._bar.disable:
-            self._bar.stop()
+        self._started = time.perf_counter()
 
     def of(self, phase: str, unit: str) -> Callable[[int, int], None]:
         """Return the function that is told how much of a phase is done, and how much there is."""
@@ -71,16 +68,11 @@ class PhaseProgress:
         """
         now = time.perf_counter()
         if phase != self._phase:
-            self._phase, self._started, self._next_update = phase, now, now
-        if now < self._next_update and done != total:
-            return
-        self._next_update = now + _SECONDS_BETWEEN_UPDATES
+            self._phase, self._started = phase, now
         text = _amount(unit, done, total)
         if 0 < done < total and now - self._started > display.SECONDS_TO_FIRST_LINE:
             text += f", {(now - self._started) / done * (total - done):,.0f} s left"
-        self._bar.update(self._task, total=total or None, completed=done, phase=phase, description=text)
-        if self._log is not None:
-            self._log.line = f"{phase} {text}" if text else phase
+        self._line = Line(f"{phase} {text}" if text else phase, done / total if total else None)
 
 
 def _amount(unit: str, done: int, total: int) -> str:
@@ -93,101 +85,8 @@ def _amount(unit: str, done: int, total: int) -> str:
     return f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
 
 
-class TrainingProgress:
-    """Shows networks, epoch, training loss and validation error; the callback of `training.build.build`.
-
-    Parameters
-    ----------
-    n_estimators : int
-        Number of networks.
-    epochs : int
-        Maximum number of epochs of each network.
-    metric : str
-        The metric that is optimised, such as "log_loss".
-    is_quiet : bool
-        Whether nothing is shown.
-    """
-
-    def __init__(self, n_estimators: int, epochs: int, metric: str, is_quiet: bool) -> None:
-        console = Console(stderr=True)
-        self._log = None if is_quiet or console.is_terminal else _Log()
-        columns = [TextColumn("network {task.fields[network]}"), BarColumn(20), TextColumn("{task.description}")]
-        self._bar = Bar(*columns, console=console, disable=is_quiet or self._log is not None)
-        self._task = self._bar.add_task("", total=n_estimators * epochs, network=f"0/{n_estimators}")
-        self._n_networks, self._max_epochs, self._metric = n_estimators, epochs, validation_words(metric)
-        self._n_finished = 0
-        self._text = ""
-        self._epochs_of: dict[int, int] = {}  # by network; the maximum once its training has ended
-        self._next_update = 0.0
-        self._time_left = TimeLeft()
-        self._started = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since this object was made."""
-        return time.perf_counter() - self._started
-
-    def __enter__(self) -> TrainingProgress:
-        if self._log is not None:
-            self._log.start()
-        else:
-            self._bar.start()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None and self._n_finished:
-            self._n_networks = self._n_finished  # a large table, or little time, may need fewer than was planned
-            self._show()
-        if self._log is not None:
-            self._log.stop(is_well=error is None)
-        if self._bar.disable:
-            return  # without a bar, some versions of rich print an empty line here
-        if error is not None:
-            self._bar.live.transient = True  # the bar of a failed training is removed, and only the error is left
-            self._bar.live.stop()
-        else:
-            self._bar.stop()
-
-    def say(self, what: str) -> None:
-        """Show what the command is doing before the first epoch."""
-        self._bar.update(self._task, description=what)
-        if self._log is not None:
-            self._log.line = what
-
-    def __call__(self, progress: Progress) -> None:
-        """Show the epoch that has just ended. The result is None, so the training goes on."""
-        self._n_finished += progress.is_over
-        # The ensemble trains one more network than was asked for, if one of the first two is dropped.
-        self._n_networks = max(self._n_networks, progress.network + 1)
-        self._epochs_of[progress.network] = self._max_epochs if progress.is_over else progress.epoch
-        now = time.perf_counter()
-        if now < self._next_update and not progress.is_over:
-            return
-        self._next_update = now + _SECONDS_BETWEEN_UPDATES
-        losses = f"training loss {progress.loss:.4f}  validation {self._metric} {progress.validation_loss:.4f}"
-        self._text = f"epoch {progress.epoch}  {losses}"
-        self._show()
-
-    def _show(self) -> None:
-        """Show the networks and the latest epoch, with the time that is left."""
-        done, total = sum(self._epochs_of.values()), self._n_networks * self._max_epochs
-        left = "" if self._n_finished == self._n_networks else self._time_left.in_words(done, total)
-        network = f"{self._n_finished}/{self._n_networks}"
-        self._bar.update(self._task, total=total, completed=done, network=network, description=self._text + left)
-        if self._log is not None:
-            self._log.line = f"network {network}  {self._text}{left}"
-
-
-class _Log(Display):
-    """Writes the latest `line`: in the first second, every few seconds, and at the end unless the command failed."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda _: Line(self.line), LogLines())
-        self.line = ""
-
-
-class WarmupProgress:
-    """A bar with the function that is being compiled; the callback of `startup.warmup`.
+class WarmupProgress(_Phases):
+    """Shows the function that is being compiled; the callback of `startup.warmup`.
 
     Parameters
     ----------
@@ -198,17 +97,11 @@ class WarmupProgress:
     """
 
     def __init__(self, n_functions: int, is_quiet: bool) -> None:
-        columns = [TextColumn("{task.completed}/{task.total}"), BarColumn(20), TextColumn("{task.description}")]
-        self._bar = Bar(*columns, console=Console(stderr=True), disable=is_quiet, transient=True)
-        self._task = self._bar.add_task("", total=n_functions, completed=-1)
-
-    def __enter__(self) -> WarmupProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        super().__init__(is_quiet)
+        self._n_begun, self._n_functions = 0, n_functions
 
     def __call__(self, dtype: str, name: str) -> None:
         """Show the function that is compiled next."""
-        self._bar.update(self._task, advance=1, description=f"{dtype} {name}")
+        n_done, n = self._n_begun, self._n_functions
+        self._n_begun += 1
+        self._line = Line(f"{n_done}/{n} compiling {dtype} {name}", n_done / n)

@@ -21,9 +21,9 @@ from fastbp.command.terminal import visible
 from fastbp.tabular.settings import PATIENCE, Settings
 
 if TYPE_CHECKING:
-    from fastbp.command.progress import TrainingProgress
     from fastbp.tabular.model import TableModel
     from fastbp.tabular.training.parts import Built, TrainingData
+    from fastbp.tabular.training.progress import TrainingProgress
 
 
 class InterruptedTrainingError(Exception):
@@ -75,10 +75,12 @@ def train(
     )
 
     from fastbp.command import texts
-    from fastbp.command.progress import PhaseProgress, TrainingProgress
+    from fastbp.command.progress import PhaseProgress
+    from fastbp.runs.display import showing
     from fastbp.tables.preparing import prepare
     from fastbp.tables.reading import read_table
     from fastbp.tabular.encoding.frames import frame_of
+    from fastbp.tabular.training.progress import TrainingProgress
 
     options.check_output("--model", model, [data])
     if report is not None:
@@ -99,17 +101,19 @@ def train(
     texts.print_notes([*table.notices, *typed.notices, *rows.notices], quiet)
     if not as_json:
         typer.echo(texts.table_text(name, table, rows))
-    most = settings.most_estimators, settings.most_epochs(len(rows.frame))
-    with TrainingProgress(*most, metric or rows.target.default_metric, quiet) as progress:
+    progress = TrainingProgress(settings, len(rows.frame), metric or rows.target.default_metric)
+    started = time.perf_counter()
+    with showing(progress.line, verbose=not quiet):
         built = _built(rows, settings, progress)
+    seconds = time.perf_counter() - started
     built.model.about["reading"] = typed.reading.to_dict()
     saved, failure = _saved(built.model, model)
     texts.print_notes(built.notices, quiet)
     if as_json:
         summary = texts.model_summary(built.model)
-        typer.echo(json.dumps({"model": str(saved), "seconds": round(progress.seconds, 3), **summary}))
+        typer.echo(json.dumps({"model": str(saved), "seconds": round(seconds, 3), **summary}))
     else:
-        typer.echo(texts.training_text(built.model, progress.seconds))
+        typer.echo(texts.training_text(built.model, seconds))
         typer.echo(visible(f"saved     {saved}"))
     if failure is not None:
         raise ValueError(f"--model: {failure}; the model is saved as {saved} instead")
@@ -149,9 +153,8 @@ def _built(rows: "TrainingData", settings: Settings, progress: "TrainingProgress
     from fastbp import DivergenceError
     from fastbp.tabular.training.build import build
 
-    progress.say("encoding the table, preparing the compiled code")
     try:
-        return build(rows, settings, progress)
+        return build(rows, settings, progress=progress)
     except KeyboardInterrupt:
         raise InterruptedTrainingError("interrupted; nothing is saved") from None
     except DivergenceError as error:

@@ -9,7 +9,8 @@ D and E stand for a layer's numbers of inputs and outputs, and n for the batch's
 networks, losses or optimizers other than plain SGD.
 """
 
-from fastbp.kernels.layout import Panels, element_at, rows_in_tiles, smaller
+from fastbp._typing import Floats
+from fastbp.kernels.layout import Panels, Slice, element_at, rows_in_tiles, smaller, tiles_at
 from fastbp.machine.arithmetic import fma, fma_along, fma_down, fma_pairs, relu, sum_rows, transpose, where_positive
 from fastbp.machine.jit import njit
 from fastbp.machine.line import (
@@ -201,6 +202,39 @@ def backward_parameters(
             d = _outer(zero_tile(g.data, TILE_ROWS), h, first, g, column)
             store(weights.data, weights_at + first * lanes, d)
         store(biases.data, biases.at + column, _column_sum(g, column))
+
+
+@njit
+def backward_parameters_by_slices(
+    g: Panels,  # (n, E): ∂L/∂f_i of a slice of the batch
+    h: Panels,  # (n, D): h_i of the slice
+    place: Slice,
+    tiles: Floats,  # Σ so far of ∂L/∂β_i, in TILE_ROWS lines; updated
+    weights: Panels,  # (D, E): Σ so far of ∂L/∂Ω_iᵀ, updated
+    biases: Panels,  # (1, E): ∂L/∂β_i, written in the last slice
+) -> None:
+    """Add a slice's part of `backward_parameters`, with the same bits after the last slice."""
+    lanes, tiled = line_length(g.data), rows_in_tiles(g.rows)
+    for column in range(0, g.columns, lanes):
+        weights_at = weights.at + column // lanes * weights.stride
+        for first in range(0, h.columns, TILE_ROWS):
+            d = zero_tile(g.data, TILE_ROWS)
+            if not place.is_first:
+                d = load_tile(weights.data, weights_at + first * lanes, TILE_ROWS)
+            store(weights.data, weights_at + first * lanes, _outer(d, h, first, g, column))
+        sums, at = zero_tile(g.data, TILE_ROWS), tiles_at(biases, column, lanes)
+        if not place.is_first:
+            sums = load_tile(tiles, at, TILE_ROWS)
+        g_at = g.at + column // lanes * g.stride
+        for row in range(0, tiled, TILE_ROWS):
+            sums = sums + load_tile(g.data, g_at + row * lanes, TILE_ROWS)
+        if place.is_last:
+            total = sum_rows(sums)
+            for row in range(tiled, g.rows):
+                total = total + load(g.data, g_at + row * lanes)
+            store(biases.data, biases.at + column, total)
+        else:
+            store(tiles, at, sums)
 
 
 @njit

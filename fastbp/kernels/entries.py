@@ -12,8 +12,10 @@ from fastbp.kernels.activations import LayerActivations, activation_addresses, c
 from fastbp.kernels.dropout import NO_DROPOUT, Dropout
 from fastbp.kernels.input_factors import input_factor_addresses
 from fastbp.kernels.layout import (
+    GradientSums,
     Parameters,
     RowRange,
+    Slice,
     Workspace,
     activations_of,
     addresses_of,
@@ -22,12 +24,12 @@ from fastbp.kernels.layout import (
     workspace_addresses,
 )
 from fastbp.kernels.propagation import (
+    Batch,
+    add_layer_gradient,
     backward_pass,
-    differentiate_layer,
     forward_pass,
     input_gradient,
     preactivations,
-    share_of_panels,
 )
 from fastbp.kernels.rows import (
     TrainingRowAddresses,
@@ -48,6 +50,7 @@ from fastbp.kernels.step import (
     penalty_of,
     step_parameters,
     total_loss,
+    total_loss_after,
 )
 from fastbp.kernels.steps import step_sizes_of
 from fastbp.machine.barrier import ThreadGroup, wait_for_all
@@ -175,29 +178,41 @@ def differentiate(
     rows: TrainingRows,
     parameters: Parameters,
     activations: LayerActivations,
-    gradients: Parameters,  # written
-    workspace: Workspace,  # with room for all rows; its gradients are written
+    sums: GradientSums,  # updated, with each of its numbers written by the first slice
+    workspace: Workspace,  # its gradients are written
     order: Integers,  # (n,): 0, …, n − 1
+    first: int,  # the first row of the slice, which fills the workspace or ends the batch
     loss: int,  # the address of a piece, from `custom_losses.loss_address`
     loss_parameter: float,
     of_input: bool,  # whether ∂L/∂x is written too
 ) -> float:
-    """Return the weighted mean loss of all rows, and write its gradient in every parameter and every f_i."""
+    """Differentiate the weighted mean loss of all rows, a slice of rows in each call, from the first slice to the last.
+
+    Write the slice's part of the gradient in every parameter, and its gradient in every f_i. Return the loss, which is
+    complete after the last slice.
+    """
     check_activations(activations, parameters.n_layers)
-    φ, workspace, by_φ = addresses_of(parameters), workspace_addresses(workspace), addresses_of(gradients)
-    activations = activation_addresses(activations)
-    batch = batch_for(order.size, workspace.lanes, 0, 1, NO_DROPOUT)
+    φ, workspace = addresses_of(parameters), workspace_addresses(workspace)
+    activations, n = activation_addresses(activations), order.size
+    by_φ, batch_sums = GradientSums(addresses_of(sums.gradients), pointer(sums.tiles), sums.batch), pointer(sums.batch)
+    slice_rows = RowRange(0, smaller(workspace.capacity, n - first))
+    place = Slice(first == 0, first + slice_rows.n == n)
+    whole = batch_for(n, workspace.lanes, 0, 1, NO_DROPOUT)
+    batch = Batch(slice_rows, slice_rows, whole.is_small_batch, 0, 1, NO_DROPOUT)
     order, source = pointer(order), training_row_addresses(rows)
-    load_batch(source, order, 0, batch.rows, workspace)
-    forward_pass(φ, activations, workspace, batch.rows, NO_DROPOUT, True)
-    weight = batch_weight(source, order, 0, batch.rows.n)
-    batch_loss(workspace, batch.rows, weight, loss, loss_parameter)
+    if place.is_first:
+        batch_sums[0], batch_sums[1] = batch_weight(source, order, 0, n), 0.0
+    weight = batch_sums[0]
+    load_batch(source, order, first, slice_rows, workspace)
+    forward_pass(φ, activations, workspace, slice_rows, NO_DROPOUT, True)
+    batch_loss(workspace, slice_rows, weight, loss, loss_parameter)
     backward_pass(φ, activations, workspace, batch)
     for i in range(φ.n_layers):
-        differentiate_layer(by_φ, workspace, i, share_of_panels(workspace, i, 0, 1), batch.rows)
+        add_layer_gradient(by_φ, workspace, i, slice_rows, place)
     if of_input:
-        input_gradient(φ, workspace, batch.rows)
-    return total_loss(workspace, batch.rows.n) / weight
+        input_gradient(φ, workspace, slice_rows)
+    batch_sums[1] = total_loss_after(batch_sums[1], workspace, slice_rows.n)
+    return batch_sums[1] / weight
 
 
 @entry_by_dtype

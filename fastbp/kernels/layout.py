@@ -50,6 +50,24 @@ class Parameters(NamedTuple):
     narrow_output: bool  # whether Ω_K is stored the other way round
 
 
+class GradientSums(NamedTuple):
+    """∂L/∂φ, summed over a batch one slice of rows after another. All slices but the last have whole lines of samples.
+
+    Each number is summed in the order in which it is summed over the whole batch at once.
+    """
+
+    gradients: Parameters  # complete after the last slice
+    tiles: Floats  # Σ so far of numbers that are summed in several lines at once: `lanes` lines for each line of φ
+    batch: npt.NDArray[np.float64]  # (2,): Σ w of the whole batch, and Σ w ℓ so far
+
+
+class Slice(NamedTuple):
+    """Where a slice of rows stands in its batch."""
+
+    is_first: bool
+    is_last: bool
+
+
 class RowRange(NamedTuple):
     """Some of a batch's rows, which one thread works on. The first of them begins a line of samples."""
 
@@ -210,6 +228,12 @@ def weights_span(parameters: Parameters, i: int) -> tuple[int, int]:
 def biases_of(parameters: Parameters, i: int) -> Panels:
     """Return β_i: (1, D_{i+1})."""
     return Panels(parameters.data, parameters.biases_at[i], 1, parameters.sizes[i + 1], parameters.lanes)
+
+
+@jitable
+def tiles_at(matrix: Panels, column: int, lanes: int) -> int:
+    """Return where `GradientSums.tiles` keeps the sums of the first line of a matrix at this column."""
+    return (matrix.at + column // lanes * matrix.stride) * lanes
 
 
 # --- the matrices of a batch --------------------------------------------------------------------------------

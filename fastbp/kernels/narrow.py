@@ -7,7 +7,8 @@ D stands for the last layer's number of inputs, C for its outputs and n for the 
 networks, losses or optimizers other than plain SGD.
 """
 
-from fastbp.kernels.layout import Panels, element_at, rows_in_tiles
+from fastbp._typing import Floats
+from fastbp.kernels.layout import Panels, Slice, element_at, rows_in_tiles, tiles_at
 from fastbp.machine.arithmetic import fma, fma_along, fma_pairs, sum_lanes, sum_rows, transpose, where_positive
 from fastbp.machine.jit import njit
 from fastbp.machine.line import TILE_ROWS, Line, Tile, line_length, load, load_tile, store, zero_line, zero_tile
@@ -136,6 +137,43 @@ def narrow_backward_parameters(
             store(weights.data, element_at(weights, o, column), _outer(g, o, h, column))
     for o in range(g.rows):
         biases.data[biases.at + o] = _row_sum(g, o)
+
+
+@njit
+def narrow_backward_parameters_by_slices(
+    g: Panels,  # (C, n): ∂L/∂f_K of a slice of the batch
+    h: Panels,  # (n, D): h_K of the slice
+    place: Slice,
+    tiles: Floats,  # Σ so far, in TILE_ROWS lines of each line of ∂L/∂Ω_K and one line of each ∂L/∂β_K; updated
+    weights: Panels,  # (C, D): ∂L/∂Ω_K, written in the last slice
+    biases: Panels,  # (1, C): ∂L/∂β_K, written in the last slice
+) -> None:
+    """Add a slice's part of `narrow_backward_parameters`, with the same bits after the last slice."""
+    lanes, tiled = line_length(g.data), rows_in_tiles(g.columns)
+    for column in range(0, h.columns, lanes):
+        for o in range(g.rows):
+            sums, at = zero_tile(g.data, TILE_ROWS), tiles_at(weights, column, lanes) + o * lanes * lanes
+            if not place.is_first:
+                sums = load_tile(tiles, at, TILE_ROWS)
+            for row in range(0, tiled, TILE_ROWS):
+                sums = fma_pairs(sums, g.data, element_at(g, o, row), h.data, element_at(h, row, column))
+            if place.is_last:
+                total = sum_rows(sums)
+                for row in range(tiled, g.columns):
+                    total = total + load(h.data, element_at(h, row, column)) * g.data[element_at(g, o, row)]
+                store(weights.data, element_at(weights, o, column), total)
+            else:
+                store(tiles, at, sums)
+    for o in range(g.rows):
+        line, at = zero_line(g.data), tiles_at(biases, 0, lanes) + o * lanes
+        if not place.is_first:
+            line = load(tiles, at)
+        for row in range(0, g.columns, lanes):
+            line = line + load(g.data, element_at(g, o, row))
+        if place.is_last:
+            biases.data[biases.at + o] = sum_lanes(line)
+        else:
+            store(tiles, at, line)
 
 
 @njit

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastbp._typing import Floats
 from fastbp.kernels.layout import (
+    GradientSums,
     Panels,
     Parameters,
     RowRange,
@@ -25,6 +26,8 @@ from fastbp.kernels.layout import (
     weights_of,
 )
 from fastbp.machine.line import LINE_BYTES, TILE_ROWS
+
+_COPIED_ROWS = 65_536  # rows that are copied at once, so that Ctrl-C need not wait for a whole table
 
 
 def lanes_of(dtype: npt.DTypeLike) -> int:
@@ -60,7 +63,9 @@ def padded_rows(matrix: npt.NDArray[Any], dtype: npt.DTypeLike) -> Floats:
     n, columns = matrix.shape
     width = round_up(columns, lanes_of(dtype))
     rows = aligned_zeros(n * width, dtype)
-    rows.reshape(n, width)[:, :columns] = matrix
+    padded = rows.reshape(n, width)
+    for first in range(0, n, _COPIED_ROWS):
+        padded[first : first + _COPIED_ROWS, :columns] = matrix[first : first + _COPIED_ROWS]
     return rows
 
 
@@ -121,6 +126,13 @@ def zero_parameters(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> Paramet
     sizes, *at = (np.array(numbers, np.int64) for numbers in (layer_sizes, weights_at, biases_at))
     narrow_output = _is_narrow(layer_sizes[-1], dtype)
     return Parameters(aligned_zeros(size, dtype), sizes.size - 1, sizes, at[0], at[1], lanes, narrow_output)
+
+
+def gradient_sums(layer_sizes: Sequence[int], dtype: npt.DTypeLike) -> GradientSums:
+    """Return the buffers of a gradient that is summed over slices of rows."""
+    gradients = zero_parameters(layer_sizes, dtype)
+    # Most of the tiles are never used, and take no memory where the system gives memory to a page at its first use.
+    return GradientSums(gradients, aligned_zeros(gradients.lanes * gradients.data.size, dtype), np.zeros(2))
 
 
 def weight_matrices(parameters: Parameters) -> tuple[Floats, ...]:

@@ -13,6 +13,7 @@ from fastbp.kernels.dense import (
     backward_input_small_batch,
     backward_linear_input,
     backward_parameters,
+    backward_parameters_by_slices,
     linear_forward,
     linear_relu_forward,
     sgd_update_biases,
@@ -22,9 +23,11 @@ from fastbp.kernels.dense import (
 )
 from fastbp.kernels.dropout import Dropout, drop
 from fastbp.kernels.layout import (
+    GradientSums,
     Panels,
     Parameters,
     RowRange,
+    Slice,
     Workspace,
     activations_of,
     biases_of,
@@ -39,6 +42,7 @@ from fastbp.kernels.narrow import (
     narrow_backward_input,
     narrow_backward_linear_input,
     narrow_backward_parameters,
+    narrow_backward_parameters_by_slices,
     narrow_forward,
     narrow_sgd_update,
 )
@@ -252,6 +256,17 @@ def differentiate_layer(
         weights = panels_of(weights, panels.first, panels.end, lanes)
         biases = panels_of(biases, panels.first, panels.end, lanes)
         backward_parameters(g, h, weights, biases)
+
+
+@inlined
+def add_layer_gradient(sums: GradientSums, workspace: Workspace, i: int, rows: RowRange, place: Slice) -> None:
+    """Add a slice's part of ∂L/∂Ω_i and ∂L/∂β_i to their sums, after a backward pass of the slice."""
+    g, h = gradients_of(workspace, i + 1, rows), activations_of(workspace, i, rows)
+    weights, biases = weights_of(sums.gradients, i), biases_of(sums.gradients, i)
+    if _is_narrow_layer(workspace, i):
+        narrow_backward_parameters_by_slices(g, h, place, sums.tiles, weights, biases)
+    else:
+        backward_parameters_by_slices(g, h, place, sums.tiles, weights, biases)
 
 
 @inlined

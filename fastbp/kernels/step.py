@@ -129,7 +129,12 @@ def batch_loss(
 @njit
 def total_loss(workspace: Workspace, count: int) -> float:
     """Σ w ℓ of a batch, line by line, so that the order of the sum does not depend on the number of threads."""
-    total = 0.0
+    return total_loss_after(0.0, workspace, count)
+
+
+@njit
+def total_loss_after(total: float, workspace: Workspace, count: int) -> float:
+    """Return a sum of losses with the lines of `count` more rows added, line by line."""
     for line in range((count + workspace.lanes - 1) // workspace.lanes):
         total += workspace.line_losses[line]
     return total

@@ -1,4 +1,4 @@
-"""Counts, metrics, scores and settings in words, such as "log loss" for `log_loss`, for the report and the command.
+"""Counts, scores and settings in words, for the report and the command.
 
 It must not know pages, the terminal, or how a score is computed.
 """
@@ -10,45 +10,12 @@ from typing import Any
 
 from fastbp import losses
 
-_WORDS = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "share_below": "share below prediction"}
 _AS_PERCENT = ("accuracy", "share_below")
 
 
 def counted(n: int, noun: str) -> str:
     """Return a number and a noun, such as "1 row" or "1,500 rows"."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
-
-
-def metric_words(metric: str) -> str:
-    """Return the usual name of a metric.
-
-    Parameters
-    ----------
-    metric : str
-        A key of a score, such as "log_loss", or a value of the setting `metric`.
-
-    Returns
-    -------
-    str
-        Such as "log loss", "AUC" or "R²".
-    """
-    return _WORDS.get(metric, metric.replace("_", " "))
-
-
-def validation_words(metric: str | dict[str, Any]) -> str:
-    """Return the name of the error that a training minimises on the held-out rows, for a value of the setting `metric`.
-
-    For the accuracy and the AUC, this error is their difference from 1. For a regression, it is the error of the
-    standardised target, except for a user's loss, which is the description of a `Loss`.
-    """
-    if isinstance(metric, dict):
-        loss = losses.from_description(metric)
-        return metric_words(loss.name) if loss.is_custom else f"standardised {metric_words(loss.name)}"
-    if metric in ("accuracy", "auc"):
-        return f"1 − {metric_words(metric)}"
-    if metric == "log_loss":
-        return metric_words(metric)
-    return f"standardised {'quantile loss' if metric == 'quantile' else metric_words(metric)}"
 
 
 def score_words(score: Mapping[str, Any], key: str = "value") -> str:

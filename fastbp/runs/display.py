@@ -6,15 +6,19 @@ know the task.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from html import escape
 from importlib import import_module
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
 SECONDS_TO_FIRST_LINE = 0.5
+_BAR_WIDTH = 20  # characters
+_WIDE = 100  # a terminal of fewer columns has no room for a bar beside the text
 
 
 class Line(NamedTuple):
@@ -56,22 +60,40 @@ class LogLines:
         if line.text != self._line:
             self.show(line)
 
+    def clear(self) -> None:
+        """Leave the lines as they are."""
+
 
 class TerminalLine:
-    """A line on stderr that the next line replaces."""
+    """A line on stderr that the next line replaces. It has a bar, and ends where the terminal ends."""
 
     seconds_between = 0.2
 
     def show(self, line: Line) -> None:
         """Write the line over the line before."""
         if line.text:
-            print(f"\r\x1b[K{line.text}", end="", file=sys.stderr, flush=True)
+            self._write(_fitted(line, shutil.get_terminal_size().columns - 1))
 
     def end(self, line: Line) -> None:
-        """Write the last line, and go to the next one."""
-        self.show(line)
-        if line.text:
-            print(file=sys.stderr, flush=True)
+        """Write the last line, and go to the next one. An empty line only removes the line before."""
+        self._write(f"{_fitted(line, shutil.get_terminal_size().columns - 1)}\n" if line.text else "")
+
+    def clear(self) -> None:
+        """Remove the line, so that an error message has a line of its own."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _fitted(line: Line, columns: int) -> str:
+    """Return a line of at most so many characters: a bar if there is room, and the text."""
+    text = line.text
+    if line.share is not None and columns >= _WIDE:
+        done, left = "━ " if (sys.stderr.encoding or "").lower().startswith("utf") else "#."
+        n = round(_BAR_WIDTH * line.share)
+        text = f"[{done * n}{left * (_BAR_WIDTH - n)}] {text}"
+    return text if len(text) <= columns else f"{text[: columns - 3]}..."
 
 
 class NotebookBar:
@@ -98,6 +120,9 @@ class NotebookBar:
         """Show the last line."""
         self.show(line)
 
+    def clear(self) -> None:
+        """Leave the bar as it is."""
+
 
 class TimeLeft:
     """The time that is left of a task, by the pace since the first call. A task may end early, and no later."""
@@ -106,7 +131,7 @@ class TimeLeft:
         self._first: tuple[float, int] | None = None
 
     def in_words(self, done: int, total: int) -> str:
-        """Return the seconds as the end of a line; nothing if nobody knows them, or all is done."""
+        """Return the seconds with two spaces before them; nothing if nobody knows them, or all is done."""
         now = time.perf_counter()
         self._first = self._first or (now, done)
         since, done_before = self._first
@@ -133,6 +158,20 @@ def _is_notebook() -> bool:
     """Tell whether this process runs the cells of a notebook."""
     kernel = sys.modules.get("ipykernel.kernelapp")
     return kernel is not None and bool(kernel.IPKernelApp.initialized())
+
+
+def showing(look: Callable[[bool], Line], verbose: bool | None) -> AbstractContextManager[object]:
+    """Return a context in which the progress of a task is shown, if `outlet_for(verbose)` is somewhere.
+
+    Parameters
+    ----------
+    look : callable
+        As for `Display`.
+    verbose : bool or None
+        As for `outlet_for`. With None, a task that ends before the first line is not shown.
+    """
+    outlet = outlet_for(verbose)
+    return nullcontext() if outlet is None else Display(look, outlet, is_brief_shown=verbose is True)
 
 
 class Display:
@@ -170,6 +209,8 @@ class Display:
         self._thread.join()
         if is_well and self._is_shown:
             self._outlet.end(self._look(True))
+        elif self._is_shown:
+            self._outlet.clear()
 
     def _show(self) -> None:
         """Show lines until the task is over."""

@@ -162,10 +162,11 @@ class NetworkAnswers(NetworkState):
         rows = checked_rows(X, y, sample_weight, self._sizes, resolved, self._dtype)
         n, parameters = rows.rows, self._checkpoint.parameters
         workspace = packing.workspace_for(self._sizes, n, self._dtype)
-        gradients = packing.zero_parameters(self._sizes, self._dtype)
+        sums = packing.gradient_sums(self._sizes, self._dtype)
         address = loss_address(resolved, self._dtype)
         value = entries.differentiate(
-            rows, parameters, self._between, gradients, workspace, np.arange(n), address, resolved.parameter, True
+            rows, parameters, self._between, sums, workspace, np.arange(n), 0, address, resolved.parameter, True
         )
         x, *f = packing.gradient_matrices(workspace, n)
+        gradients = sums.gradients
         return Gradients(value, packing.weight_matrices(gradients), packing.bias_vectors(gradients), tuple(f), x)

@@ -26,6 +26,8 @@ from fastbp.sklearn.descent import Objective, rows_of
 CoefPlaces = list[tuple[int, int, tuple[int, int]]]
 InterceptPlaces = list[tuple[int, int]]
 
+_SLICE_NUMBERS = 60_000  # activations of a slice of rows; with their gradients, half of a core's second cache
+_LEAST_SLICE_ROWS = 240  # with fewer, a slice loads and stores a wide layer's gradient for too few rows
 _STOPPED_BY_CALLBACK = 99  # the status that SciPy returns
 
 
@@ -92,13 +94,14 @@ class FullBatchLoss:
         alpha: float,
     ) -> None:
         dtype = np.dtype(np.float64)
-        self._parameters, self._gradients = (packing.zero_parameters(sizes, dtype) for _ in range(2))
+        self._parameters, self._sums = packing.zero_parameters(sizes, dtype), packing.gradient_sums(sizes, dtype)
         self._activations = layer_activations(activation, len(sizes) - 2, dtype)
         self._at = _addresses(sizes, self._parameters)
         self._n_weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
         self._rows = rows_of(X, y, sample_weight, dtype)
-        self._workspace = packing.workspace_for(sizes, len(X), dtype)
+        self._workspace = packing.workspace_for(sizes, _slice_rows(len(X), sizes), dtype)
         self._order, self._loss = np.arange(len(X)), objective.loss
+        self._slices = range(0, len(X), self._workspace.capacity)  # the first row of each
         self._address = loss_address(objective.loss, dtype)
         self._scale = objective.scale(y.shape[1])
         self._offset = objective.mean_offset(y, sample_weight)
@@ -107,11 +110,18 @@ class FullBatchLoss:
     def __call__(self, x: Array) -> tuple[float, Array]:
         """Return the loss at `x` and its gradient."""
         self._parameters.data[self._at] = x
-        operands = self._rows, self._parameters, self._activations, self._gradients, self._workspace, self._order
-        value = entries.differentiate(*operands, self._address, self._loss.parameter, False)
-        gradient, weights = self._gradients.data[self._at], x[: self._n_weights]
+        operands = self._rows, self._parameters, self._activations, self._sums, self._workspace, self._order
+        for first in self._slices:  # between two of them, Python handles Ctrl-C
+            value = entries.differentiate(*operands, first, self._address, self._loss.parameter, False)
+        gradient, weights = self._sums.gradients.data[self._at], x[: self._n_weights]
         gradient[: self._n_weights] += self._penalty * weights
         return value * self._scale + self._offset + 0.5 * self._penalty * float(weights @ weights), gradient
+
+
+def _slice_rows(n: int, sizes: Sequence[int]) -> int:
+    """Return how many of n rows one compiled call takes, so that all calls take about the same number."""
+    most = max(_LEAST_SLICE_ROWS, _SLICE_NUMBERS // sum(sizes))
+    return -(-n // -(-n // most))
 
 
 def _addresses(sizes: Sequence[int], parameters: Parameters) -> Array:

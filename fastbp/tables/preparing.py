@@ -16,7 +16,8 @@ from fastbp.tables.notation import known_of, numbers_of
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.columns import NumberColumn
 from fastbp.tabular.encoding.inputs import suggestion
-from fastbp.tabular.encoding.target import Classes, Quantity, clean_target
+from fastbp.tabular.encoding.target import Classes, Quantity
+from fastbp.tabular.encoding.target_cells import clean_target
 from fastbp.tabular.training.parts import TrainingData
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from sklearn.utils.validation import (
 from fastbp import checks
 from fastbp._typing import Floats, Integers, MethodDecorator, Self
 from fastbp.runs import portable
+from fastbp.runs.display import showing
 from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame, is_missing
 from fastbp.tabular.encoding.frames import column_of, frame_of, has_names, refuse_dask
@@ -37,6 +38,7 @@ from fastbp.tabular.settings import Settings
 from fastbp.tabular.training.build import build
 from fastbp.tabular.training.engines import active_engine
 from fastbp.tabular.training.parts import TrainingData
+from fastbp.tabular.training.progress import TrainingProgress
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -59,6 +61,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "callback": [callable, None],
+        "verbose": ["verbose", None],
     }
 
     _task: str
@@ -67,7 +70,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def _train(self, data: TrainingData, is_named: bool, executor: Executor | None, started: float) -> None:
         """Train, and set the attributes of a fitted estimator. The time budget began at the time `started`."""
-        built = build(data, self._settings(), self.callback, executor or active_engine(self.n_jobs), started)
+        settings = self._settings()
+        progress = TrainingProgress(settings, len(data.frame), settings.metric or data.target.default_metric)
+        with showing(progress.line, None if self.verbose is None else bool(self.verbose)):
+            engine = executor or active_engine(self.n_jobs)
+            built = build(data, settings, self.callback, engine, started, progress)
         if built.is_interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         built.model.about["has_names"] = is_named
@@ -104,6 +111,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self._columns = names
         self.notices_ = tuple(model.about["notices"])
         self.scores_ = {score["metric"]: score["value"] for score in model.about["scores"]}
+        self.leaderboard_ = model.leaderboard
 
     # --- prediction -----------------------------------------------------------------------------------------
 
@@ -179,7 +187,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
         The estimator predicts the same to the bit. Its parameters are those of the training. A learning rate, dropout
         rate, number of networks or number of epochs of None is replaced by what was used, `random_state` is the seed,
-        and `callback` is None.
+        and `callback` and `verbose` are None.
 
         Parameters
         ----------

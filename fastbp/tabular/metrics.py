@@ -1,20 +1,57 @@
-"""Metrics: how good predictions are, and the temperature that calibrates probabilities.
+"""Metrics: how good predictions are, their usual names, and the temperature that calibrates probabilities.
 
 It knows arrays of outputs, class numbers and values. It must not know targets, networks, columns or files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastbp._typing import Array, Floats
+from fastbp import losses
+from fastbp._typing import Array, Floats, Integers
 
+Parts = Sequence[Integers | slice]  # the places of some of the rows
+
+_WORDS = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "share_below": "share below prediction"}
 _NEWTON_STEPS = 30
 _PRIOR = 4.0  # precision of the prior on log T, in rows: the prior expects T = 1
 _LARGEST_LOG = 4.0  # bound of |log T|
 _BLOCK_ROWS = 16_384  # rows whose probabilities are computed at once, so that they fit the cache
+
+
+def metric_words(metric: str) -> str:
+    """Return the usual name of a metric.
+
+    Parameters
+    ----------
+    metric : str
+        A key of a score, such as "log_loss", or a value of the setting `metric`.
+
+    Returns
+    -------
+    str
+        Such as "log loss", "AUC" or "R²".
+    """
+    return _WORDS.get(metric, metric.replace("_", " "))
+
+
+def validation_words(metric: str | dict[str, Any]) -> str:
+    """Return the name of the error that a training minimises on the held-out rows, for a value of the setting `metric`.
+
+    For the accuracy and the AUC, this error is their difference from 1. For a regression, it is the error of the
+    standardised target, except for a user's loss, which is the description of a `Loss`.
+    """
+    if isinstance(metric, dict):
+        loss = losses.from_description(metric)
+        return metric_words(loss.name) if loss.is_custom else f"standardised {metric_words(loss.name)}"
+    if metric in ("accuracy", "auc"):
+        return f"1 − {metric_words(metric)}"
+    if metric == "log_loss":
+        return metric_words(metric)
+    return f"standardised {'quantile loss' if metric == 'quantile' else metric_words(metric)}"
 
 
 def softmax(logits: Array) -> Floats:
@@ -88,18 +125,27 @@ def temperature(logits: Array, classes: Array, weights: Array, prior: float = _P
     draws log T towards 0 with the strength of `prior` rows: without the prior, a few rows that are all classified
     correctly would give T = 0.
     """
-    n, all_z = len(classes), logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    n, is_large, s = len(classes), len(classes) > _BLOCK_ROWS, 0.0  # s = log(1 / T)
+    if is_large:  # the steps begin at the answer of some rows, which saves most of them
+        some = slice(None, None, -(-n // _BLOCK_ROWS))
+        s = -float(np.log(temperature(logits[some], classes[some], weights[some], prior)))
+    all_z = logits.astype(np.float64, order="F" if is_large else "C")  # sums over columns are faster than over rows
+    all_z -= all_z.max(axis=1, keepdims=True)
     own = all_z[np.arange(n), classes]
     excess, variance = np.empty(n), np.empty(n)  # of each row: Σ p z minus the z of its class, and Σ p z² − (Σ p z)²
-    s = 0.0  # s = log(1 / T)
+    room = np.empty_like(all_z[:_BLOCK_ROWS])
     for _ in range(_NEWTON_STEPS):
         t = np.exp(s)
         for start in range(0, n, _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             z = all_z[rows]
-            p = softmax(t * z)
-            mean = (p * z).sum(axis=1)
-            variance[rows] = (p * z * z).sum(axis=1) - mean**2
+            p = np.multiply(z, t, out=room[: len(z)])
+            np.exp(p, out=p)
+            p /= p.sum(axis=1, keepdims=True)
+            p *= z
+            mean = p.sum(axis=1)
+            p *= z
+            variance[rows] = p.sum(axis=1) - mean**2
             excess[rows] = mean - own[rows]
         first = t * float(weights @ excess)
         step = (first + prior * s) / (t * t * float(weights @ variance) + abs(first) + prior)
@@ -120,13 +166,23 @@ def refined_log_losses(logits: Array, classes: Array, weights: Array) -> Floats:
     return log_losses(probabilities, classes)
 
 
-def class_error(metric: str, logits: Array, classes: Array, weights: Array) -> float:
-    """Return the error that chooses the best epoch by a metric: 1 − accuracy, 1 − AUC or the refined log loss."""
+def class_errors(metric: str, logits: Array, classes: Array, weights: Array, parts: Parts) -> list[float]:
+    """Return the error of each part of the rows that chooses the best epoch by a metric.
+
+    The error is 1 − accuracy, 1 − AUC or the refined log loss. The parts share one temperature.
+    """
     if metric == "accuracy":
-        return 1 - accuracy(logits, classes, weights)
-    area = auc(softmax(logits), classes, weights) if metric == "auc" else np.nan
-    # If all rows are of one class, the AUC is undefined and the log loss is used.
-    return weighted_mean(refined_log_losses(logits, classes, weights), weights) if np.isnan(area) else 1 - area
+        return [1 - accuracy(logits[part], classes[part], weights[part]) for part in parts]
+    areas = [np.nan] * len(parts)
+    if metric == "auc":
+        probabilities = softmax(logits)
+        areas = [auc(probabilities[part], classes[part], weights[part]) for part in parts]
+    if not np.isnan(areas).any():
+        return [1 - area for area in areas]
+    # If all rows of a part are of one class, their AUC is undefined and the log loss is used.
+    losses = refined_log_losses(logits, classes, weights)
+    means = [weighted_mean(losses[part], weights[part]) for part in parts]
+    return [mean if np.isnan(area) else 1 - area for mean, area in zip(means, areas, strict=True)]
 
 
 # --- regression -------------------------------------------------------------------------------------------------

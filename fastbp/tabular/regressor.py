@@ -94,6 +94,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Called as `callback(progress)` with a `fastbp.tabular.Progress` after each epoch of each network, and once
         more when the training of a network has ended. If it returns True, the whole training ends, and every network
         keeps its best epoch.
+    verbose : bool, int or None, default None
+        Whether `fit` shows rows that are encoded, networks, epoch, rows, losses and the time that is left: a line on a
+        terminal, lines on stderr in a log, and a bar in a notebook. None shows the bar in a notebook, and nothing
+        elsewhere.
 
     Attributes
     ----------
@@ -101,11 +105,14 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         The `r2`, `rmse` and `mae` of the held-out rows, each predicted by the networks that did not see it. For the
         metric "quantile", the `quantile_loss` and `share_below`: the share of rows with a number at or below the
         prediction, which should be close to `quantile`. For a loss of your own, also the mean loss, under the name of
-        the function. RMSE, MAE and quantile loss are in the unit of y. The held-out
-        rows also chose the epochs, so the scores of new rows are a little worse, mostly for a few hundred rows or
-        fewer. A score that is not defined is None.
+        the function. RMSE, MAE and quantile loss are in the unit of y. No row chose
+        the epoch that it is scored after. The scores of new rows are about as good, and for a few hundred rows or fewer
+        a little better, because all networks predict them. A score that is not defined is None.
     notices_ : tuple of str
         What was left out of the table and why, one sentence each.
+    leaderboard_ : list of dict
+        The networks, the one with the smallest error on its held-out rows first; see `TableModel.leaderboard`.
+        `pandas.DataFrame(model.leaderboard_)` makes a table of it.
     model_ : TableModel
         The networks, and the encodings of the columns and the target.
     n_features_in_ : int
@@ -151,6 +158,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         n_jobs: int | None = -1,
         random_state: RandomState = 0,
         callback: Callable[[Progress], object] | None = None,
+        verbose: bool | int | None = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.metric = metric
@@ -165,6 +173,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.callback = callback
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(

@@ -7,7 +7,7 @@ knows metrics, settings and the names of losses. It must not know files, other c
 # ruff: noqa: ARG002 (each method takes what either kind of target needs)
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,8 +16,8 @@ from numpy import newaxis
 from fastbp import losses
 from fastbp._typing import Array, Floats, Integers
 from fastbp.tabular import metrics, own_loss
-from fastbp.tabular.encoding.cells import Cells, Value, spelled, texts, truth_of
-from fastbp.tabular.metrics import Score
+from fastbp.tabular.encoding.cells import Cells, Value, spelled, truth_of
+from fastbp.tabular.metrics import Parts, Score
 from fastbp.tabular.own_loss import Metric
 from fastbp.tabular.settings import CLASS_METRICS, DROPOUT, LEARNING_RATE, NUMBER_METRICS
 
@@ -114,9 +114,11 @@ class Classes:
         """Return the targets of the loss, (n, C): smoothed one-hot labels."""
         return metrics.smoothed(y, self.n_outputs, label_smoothing)
 
-    def validation_error(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> float:
-        """Return the error of held-out rows that chooses the best epoch; `output` is (n, C)."""
-        return metrics.class_error(str(metric), output, y, weights)
+    def validation_errors(
+        self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float, parts: Parts
+    ) -> list[float]:
+        """Return the error of each part of the held-out rows that chooses the best epoch; `output` is (n, C)."""
+        return metrics.class_errors(str(metric), output, y, weights, parts)
 
     def row_errors(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> Floats:
         """Return an error of each row, (n,), by which two networks are compared: the log loss for every metric."""
@@ -247,11 +249,15 @@ class Quantity:
         """Return the targets of the loss, (n, 1): the standardised numbers."""
         return y[:, newaxis]
 
-    def validation_error(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> float:
-        """Return the error of held-out rows that chooses the best epoch; `output` is (n, 1)."""
+    def validation_errors(
+        self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float, parts: Parts
+    ) -> list[float]:
+        """Return the error of each part of the held-out rows that chooses the best epoch; `output` is (n, 1)."""
         if isinstance(metric, losses.Loss):
-            return metrics.weighted_mean(self.row_errors(output, y, weights, metric, quantile), weights)
-        return metrics.number_error(metric, output[:, 0], y, weights, quantile)
+            errors = self.row_errors(output, y, weights, metric, quantile)
+            return [metrics.weighted_mean(errors[part], weights[part]) for part in parts]
+        values = output[:, 0]
+        return [metrics.number_error(metric, values[part], y[part], weights[part], quantile) for part in parts]
 
     def row_errors(self, output: Array, y: Array, weights: Floats, metric: Metric, quantile: float) -> Floats:
         """Return an error of each row, (n,), by which two networks are compared: the loss that the metric measures.
@@ -326,23 +332,3 @@ def target_from_dict(stored: dict[str, Any]) -> Target:
     if stored["task"] == Classes.task:
         return Classes(stored["name"], tuple(stored["labels"]))
     return Quantity(**{name: value for name, value in stored.items() if name != "task"})
-
-
-def clean_target(cells: Cells) -> Cells:
-    """Return the target with infinite numbers marked as missing, and with one spelling of truth values.
-
-    Raises
-    ------
-    ValueError
-        If the column holds neither numbers nor Booleans nor texts.
-    """
-    if cells.kind == "text":
-        levels = [str(level) for level in cells.distinct()[0]]
-        words = set(map(spelled, levels))
-        if cells.is_truth or len(words) == len(levels) or words - {"false", "true"}:
-            return cells
-        of_levels = [spelled(level) for level in cells.levels]
-        return texts(cells.name, [None if code < 0 else of_levels[code] for code in cells.codes()])
-    if cells.kind == "numbers":
-        return replace(cells, missing=cells.missing | ~np.isfinite(cells.values))
-    raise ValueError(f"the target {cells.name!r} holds {cells.kind}, neither classes nor numbers")

@@ -24,10 +24,21 @@ from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
 from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, Settings
 from fastbp.tabular.training.engines import Engine
-from fastbp.tabular.training.folds import folds
+from fastbp.tabular.training.folds import folds, halves
 from fastbp.tabular.training.judging import better_of, finished
-from fastbp.tabular.training.parts import Built, EncodedRows, Member, Recipe, Task, TrainingData, Workload
+from fastbp.tabular.training.parts import (
+    FEW_ROWS,
+    Built,
+    EncodedRows,
+    Member,
+    Recipe,
+    Task,
+    TrainingData,
+    Workload,
+    spread_over,
+)
 from fastbp.tabular.training.pool import train_all
+from fastbp.tabular.training.progress import TrainingProgress
 from fastbp.tabular.training.recipe import check_loss
 
 _FINISHING_SECONDS = 0.1  # of a small table
@@ -40,6 +51,7 @@ def build(
     callback: Callable[[Progress], object] | None = None,
     executor: Engine | None = None,
     started: float | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Built:
     """Train networks on a table and make a model of them.
 
@@ -59,6 +71,8 @@ def build(
         Trains the networks in place of threads; see `pool.train_all`.
     started : float, optional
         Time of `time.monotonic` at which the time budget begins. Default: now.
+    progress : TrainingProgress, optional
+        Is told what happens.
 
     Returns
     -------
@@ -84,12 +98,16 @@ def build(
     has_choice = n_networks > 1 and not encoding.is_not_bin.all()
     workload = _workload(data, encoding, recipe, n_networks, has_choice, settings.seed)
     check_loss(workload)
-    trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor)
+    progress = progress or TrainingProgress(settings, len(data.frame), recipe.metric)
+    progress.say("preparing the compiled code")
+    trainer = _Trainer(workload, settings, deadline - _finishing_seconds(workload), callback, executor, progress)
     members = trainer.train([(0, True), (0, False)][: 1 + has_choice], n_later=n_networks - 1)
+    if trainer.scores_few_rows:
+        members = [member.with_few_rows() for member in members]
     if len(members) == 2:
         members = better_of(members, workload)
     kinds = [member.sees_bins for member in members]
-    epochs = max(member.trained.epoch for member in members) if is_shortened else None
+    epochs = _best_epochs(members) if is_shortened else None
     if epochs is not None and settings.n_estimators is None:  # all networks take at most 4 times the recipe's epochs
         n_networks = min(n_networks, 2 + (LEAST_ESTIMATORS - 2) * recipe.epochs // epochs)
     left = range(1, 1 + n_networks - len(members))
@@ -97,8 +115,19 @@ def build(
     kept = {**asdict(settings), **asdict(recipe), "n_estimators": n_networks}
     kept["hidden_layer_sizes"] = list(recipe.hidden_layer_sizes)
     kept["metric"] = recipe.metric.describe() if isinstance(recipe.metric, Loss) else recipe.metric
+    if trainer.scores_few_rows:
+        members = [member.with_few_rows() for member in members]
+        trainer.notices += _few_rows_notices(workload)
     notices = [*notices, *trainer.notices, *_cut_notices(members, n_networks, recipe.epochs, settings.time_budget)]
     return finished(members, workload, encoding, kept, notices, trainer.is_interrupted)
+
+
+def _best_epochs(members: Sequence[Member]) -> int | None:
+    """Return the number of epochs after which the last network was at its best, or None if time ended one before."""
+    trained = [member.trained for member in members]
+    if any(network.is_cut and network.epoch == len(network.errors) for network in trained):
+        return None
+    return max(network.epoch for network in trained)
 
 
 def _finishing_seconds(workload: Workload) -> float:
@@ -121,6 +150,13 @@ def _cut_notices(members: Sequence[Member], n_networks: int, epochs: int, time_b
         f"{len(members)} of {n_networks} networks {verb} trained, {each}{passed} of {epochs} epochs: "
         f"time_budget={time_budget:g}"
     ]
+
+
+def _few_rows_notices(workload: Workload) -> list[str]:
+    """Return a sentence on the held-out rows that are not scored after Ctrl-C, if there are any."""
+    if all(len(fold) <= FEW_ROWS for fold in workload.folds):
+        return []
+    return [f"the training was interrupted: only {FEW_ROWS:,} held-out rows of each network are scored"]
 
 
 def recipe_for(settings: Settings, target: Target, n_rows: int) -> Recipe:
@@ -194,12 +230,14 @@ def _workload(
     """Return the encoded rows and the folds."""
     rows = _encoded(data.frame, data.column, data.weights, encoding, data.target)
     if data.validation is None:
-        validation, strata = None, data.target.strata(rows.y)
-        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, seed, strata, data.groups)
+        validation, groups, strata = None, data.groups, data.target.strata(rows.y)
+        held_out = folds(len(rows.y), n_networks - has_choice, n_networks, seed, strata, groups)
     else:
         validation = _encoded(*data.validation, encoding, data.target)
+        groups, strata = None, data.target.strata(validation.y)
         held_out = [np.arange(len(validation.y))] * n_networks
-    return Workload(rows, validation, tuple(held_out), data.target, recipe)
+    half_of = halves(held_out, len((rows if validation is None else validation).y), seed, strata, groups)
+    return Workload(rows, validation, tuple(held_out), half_of, data.target, recipe)
 
 
 def _encoded(frame: Frame, column: Cells, weights: Floats | None, encoding: Encoding, target: Target) -> EncodedRows:
@@ -217,11 +255,13 @@ class _Trainer:
         deadline: float,
         callback: Callable[[Progress], object] | None,
         executor: Engine | None,
+        progress: TrainingProgress,
     ) -> None:
         self.is_interrupted = False
+        self.scores_few_rows = False  # after Ctrl-C, which is to be answered soon
         self.notices: list[str] = []
         self._workload, self._settings, self._deadline = workload, settings, deadline
-        self._callback, self._executor = callback, executor
+        self._callback, self._executor, self._progress = callback, executor, progress
         self._is_ended = False
         self._n_begun = 0
 
@@ -245,8 +285,9 @@ class _Trainer:
                 n_threads=self._settings.n_threads,
                 time_budget=None if math.isinf(left) else left,
                 n_later=n_later,
-                callback=self._callback,
+                callback=self._report,
                 executor=self._executor,
+                count_rows=self._progress.count_rows,
             )
         except DivergenceError:
             if first == 0:
@@ -256,7 +297,7 @@ class _Trainer:
         except KeyboardInterrupt:  # while threads start, or a second time: the networks so far are a model
             if first == 0:
                 raise
-            self._is_ended = self.is_interrupted = True
+            self._is_ended = self.is_interrupted = self.scores_few_rows = True
             return []
         if n := ensemble.n_diverged:
             who = "1 network diverged in its" if n == 1 else f"{n} networks diverged in their"
@@ -265,10 +306,18 @@ class _Trainer:
         if ensemble.lost_executor:
             self._executor = None
         folds_of = self._workload.folds
-        return [
-            Member(trained, folds_of[task.fold], task.sees_bins)
+        members = [
+            Member(trained, spread_over(folds_of[task.fold], len(trained.output)), task.sees_bins)
             for trained, task in zip(ensemble.trained, ensemble.tasks, strict=True)
         ]
+        n_held_out = [len(folds_of[task.fold]) for task in ensemble.tasks]
+        self.scores_few_rows = self.is_interrupted or [len(m.held_out) for m in members] != n_held_out
+        return members
+
+    def _report(self, report: Progress) -> object:
+        """Pass a report on, and return what the callback returns."""
+        self._progress(report)
+        return None if self._callback is None else self._callback(report)
 
 
 def _seed_of_network(network: int, seed: int) -> int:

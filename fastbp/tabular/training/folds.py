@@ -5,6 +5,8 @@ It knows row numbers, class numbers and groups. It must not know networks or col
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fastbp._typing import Array, Integers
@@ -56,6 +58,33 @@ def folds(
         fold_of = _fold_of_rows(numbers, min(n, k), random) if groups is None else _fold_of_groups(groups, k, random)
         chosen += [np.flatnonzero(fold_of == fold) for fold in range(fold_of.max() + 1)]
     return chosen[:n_networks]
+
+
+def halves(held_out: Sequence[Integers], n: int, seed: int, classes: Integers | None, groups: Array | None) -> Integers:
+    """Return 0 or 1 for each of n rows: which half of its fold the row belongs to.
+
+    Parameters
+    ----------
+    held_out : sequence of ndarray
+        The folds. A row of several folds is split as in the first one of them.
+    n : int
+        Number of rows.
+    seed : int
+    classes : ndarray of shape (n,), optional
+        Class numbers. Each half has its share of each class.
+    groups : ndarray of shape (n,), optional
+        Rows of one group are in the same half, if the fold has several groups.
+    """
+    random, half_of = np.random.default_rng(seed), np.full(n, -1)
+    numbers = np.zeros(n, np.int64) if classes is None else classes
+    for rows in held_out:
+        left = rows[half_of[rows] < 0]
+        if groups is not None and len(np.unique(groups[left])) > 1:
+            half_of[left] = _fold_of_groups(groups[left], 2, random)
+        elif len(left):
+            order = random.permutation(len(left))
+            half_of[left[order[np.argsort(numbers[left[order]], kind="stable")]]] = np.arange(len(left)) % 2
+    return half_of
 
 
 def _fold_of_rows(classes: Integers, k: int, random: np.random.Generator) -> Integers:

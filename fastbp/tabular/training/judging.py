@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from fastbp._typing import Floats
+from fastbp._typing import Array, Floats, Integers
 from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Frame
 from fastbp.tabular.encoding.inputs import Encoding, suggestion
-from fastbp.tabular.encoding.target import clean_target
+from fastbp.tabular.encoding.target_cells import clean_target
 from fastbp.tabular.metrics import Score
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.training.parts import Built, Member, Workload
@@ -104,10 +104,9 @@ def finished(
     """
     target, recipe = workload.target, workload.recipe
     n_rows = len(workload.rows.y)
-    temperature = _temperature(members, workload)
-    mean_answers, count = _mean_answers(members, workload, temperature)
-    (rows,) = np.nonzero(count)
-    answers = target.combined(mean_answers if len(rows) == len(count) else mean_answers[rows], n_rows)
+    temperature, of_halves = _temperatures(members, workload)
+    rows, mean_answers = _mean_answers(members, workload, of_halves)
+    answers = target.combined(mean_answers, n_rows)
     del mean_answers  # a large array, which is not needed while the scores are computed
     y, weights = workload.scored_rows.targets(rows)
     truth = target.truth(y)
@@ -117,9 +116,7 @@ def finished(
         "scores": target.scores(answers, truth, weights, recipe.metric, recipe.quantile),
         "rows_held_out": len(rows),
         "notices": list(notices),
-        "networks": [
-            {"sees_bins": m.sees_bins, "epoch": m.trained.epoch, "epochs": len(m.trained.errors)} for m in members
-        ],
+        "networks": [_facts(member) for member in members],
     }
     networks = tuple(member.trained.network for member in members)
     residuals = target.residuals(answers, truth)
@@ -136,24 +133,47 @@ def finished(
     )
 
 
-def _temperature(members: Sequence[Member], workload: Workload) -> float:
-    """Return the temperature that fits the outputs of all networks for their held-out rows."""
+def _facts(member: Member) -> dict[str, Any]:
+    """Return what a model keeps about the training of one of its networks, as JSON can hold it."""
+    epoch, errors = member.trained.epoch, member.trained.errors
+    error = float(errors[epoch - 1])
+    known = error if np.isfinite(error) else None
+    return {"sees_bins": member.sees_bins, "epoch": epoch, "epochs": len(errors), "error": known}
+
+
+def _temperatures(members: Sequence[Member], workload: Workload) -> tuple[float, Floats]:
+    """Return the temperature that fits the outputs of all networks, and those that fit each half of the rows."""
+    rows = np.concatenate([member.held_out for member in members])
     output = np.concatenate([member.trained.output for member in members])
-    y, weights = workload.scored_rows.targets(np.concatenate([member.held_out for member in members]))
-    return workload.target.temperature(output, y, weights)
+    y, weights = workload.scored_rows.targets(rows)
+
+    def fitted(of: Array | slice) -> float:
+        return workload.target.temperature(output[of], y[of], weights[of])
+
+    half_of = workload.halves[rows]
+    return fitted(slice(None)), np.array([fitted(half_of == half) for half in (0, 1)])
 
 
-def _mean_answers(members: Sequence[Member], workload: Workload, temperature: float) -> tuple[Floats, Floats]:
-    """Return the mean answer for each scored row, (n, …), and how many networks gave one, (n,)."""
-    n = len(workload.scored_rows.y)
-    count = np.zeros(n)
-    one_row = workload.target.answers(members[0].trained.output[:1], temperature)
-    total = np.zeros((n, *one_row.shape[1:]))
+def _mean_answers(members: Sequence[Member], workload: Workload, temperatures: Floats) -> tuple[Integers, Floats]:
+    """Return the rows that a network did not see, (m,), and the mean answer of these networks for each row, (m, …).
+
+    A row of one half has the temperature of the other half.
+    """
+    is_answered = np.zeros(len(workload.scored_rows.y), bool)
     for member in members:
-        total[member.held_out] += workload.target.answers(member.trained.output, temperature)
-        count[member.held_out] += 1
-    total.T[...] /= np.maximum(count, 1)
-    return total, count
+        is_answered[member.held_out] = True
+    (rows,) = np.nonzero(is_answered)
+    one_row = workload.target.answers(members[0].trained.output[:1], 1.0)
+    count, total = np.zeros(len(rows)), np.zeros((len(rows), *one_row.shape[1:]))
+    for member in members:
+        places = member.held_out if is_answered.all() else np.searchsorted(rows, member.held_out)
+        half_of = workload.halves[member.held_out]
+        for half, temperature in enumerate(temperatures[::-1]):
+            output = member.trained.scored_output[half_of == half]
+            total[places[half_of == half]] += workload.target.answers(output, temperature)
+        count[places] += 1
+    total.T[...] /= count
+    return rows, total
 
 
 def _divergence_notices(members: Sequence[Member], learning_rate: float) -> list[str]:

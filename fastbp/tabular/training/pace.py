@@ -76,6 +76,8 @@ class Pace:
         The network is left out if it could train on a smaller share of `USEFUL_ROWS`. With 0.0, it is never left out.
     is_ended : callable, optional
         Returns whether the user has ended the training. Default: the user never ends the training.
+    count_rows : callable, optional
+        Is told between slices how many rows the network has seen, and how many it will see at most.
     clock : callable, default time.monotonic
         Returns seconds.
 
@@ -91,10 +93,13 @@ class Pace:
         n_rounds: int = 1,
         least: float = 0.0,
         is_ended: Callable[[], bool] = lambda: False,
+        count_rows: Callable[[int, int], object] = lambda seen, total: None,  # noqa: ARG005 (nobody counts)
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_cut = False
         self._clock, self._n_rounds, self._least, self._is_ended = clock, n_rounds, least, is_ended
+        self._count_rows = count_rows
+        self._planned_steps, self._batch_size = 0.0, 1  # until `plan` knows them
         self._begun = clock()
         self._end = self._begun + seconds
         self._network_end: float | None = None  # when this network ends, as soon as it is known
@@ -105,6 +110,7 @@ class Pace:
     ) -> Schedule:
         """Return the learning rates of a training of at most `epochs` epochs, after each of which rows are judged."""
         self._steps, self._steps_per_epoch = epochs * steps_per_epoch, steps_per_epoch
+        self._planned_steps, self._batch_size = float(self._steps), batch_size
         self._judged_steps = n_judged / batch_size
         self._useful_steps = min(self._steps, max(1, USEFUL_ROWS // batch_size))
         self._waves = FittedWaves(waves, self._steps)
@@ -118,6 +124,24 @@ class Pace:
         self._judging += self._last_judging
         return error
 
+    def count(self, step: int) -> None:
+        """Tell how many rows the network has seen before this step."""
+        self._count_rows(step * self._batch_size, int(self._planned_steps) * self._batch_size)
+
+    def has_ended(self) -> bool:
+        """Return whether the user has ended the training, but the network has yet to be judged once.
+
+        Raises
+        ------
+        EndedError
+            If the user has ended the training, and the network has been judged or may be left out.
+        """
+        if not self._is_ended():
+            return False
+        if self._least > 0 or self._judging > 0:
+            raise EndedError
+        return True
+
     def is_late(self, step: int) -> bool:
         """Return whether the training ends before this step with a last judging, and plan the rest of it anew.
 
@@ -127,9 +151,8 @@ class Pace:
             If the user has ended the training, or there is too little time for a network that may be left out. A
             network that may not be left out makes some steps and is judged once.
         """
-        if self._is_ended():
-            if self._least > 0 or self._judging > 0:
-                raise EndedError
+        self.count(step)
+        if self.has_ended():
             return step > 0
         if math.isinf(self._end):
             return False
@@ -146,7 +169,9 @@ class Pace:
             self._network_end = self._chosen_end(per_step)
         left, steps_left = self._network_end - now - judging, self._steps - step
         self.is_cut = left < steps_left * per_step
-        self._waves.lay_over(step, min(left / per_step, steps_left))
+        time_for = min(left / per_step, steps_left)
+        self._waves.lay_over(step, time_for)
+        self._planned_steps = step + max(time_for, 0)
         return left <= 0 and self._helps(step)
 
     def _chosen_end(self, per_step: float) -> float:
@@ -158,7 +183,7 @@ class Pace:
 
     def _helps(self, steps: float) -> bool:
         """Return True if a training of so many steps helps, and raise an error if it does not."""
-        if steps < self._least * self._useful_steps:
+        if steps < self._least * self._useful_steps and self._least > 0:  # a late network has less than no time
             raise EndedError
         return True
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastbp._typing import Array, Floats, Integers
 from fastbp.tabular.encoding.cells import Cells, Frame
@@ -20,6 +23,16 @@ if TYPE_CHECKING:
     from fastbp.network import Network
     from fastbp.results import DivergenceError
     from fastbp.tabular.model import TableModel
+
+T = TypeVar("T", bound=np.generic)
+
+
+FEW_ROWS = 10_000  # of a network's held-out rows, which judge and score it after Ctrl-C
+
+
+def spread_over(rows: NDArray[T], n: int) -> NDArray[T]:
+    """Return n of the rows, in order and at even distances, or all rows if there are not so many."""
+    return rows if len(rows) <= n else rows[np.arange(n) * len(rows) // n]
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,9 @@ class Workload:
     folds : tuple of ndarray of shape (n_held_out,)
         Numbers of the rows that are held out together: of the validation rows if there are any, otherwise of the
         training rows.
+    halves : ndarray of shape (n_scored,)
+        Which half of its fold each of these rows belongs to, 0 or 1. The epoch that is best for one half gives the
+        outputs that the other half is scored by.
     target : Classes or Quantity
     recipe : Recipe
     packed : dict of bool to TrainingRows
@@ -131,6 +147,7 @@ class Workload:
     rows: EncodedRows
     validation: EncodedRows | None
     folds: tuple[Integers, ...]
+    halves: Integers
     target: Target
     recipe: Recipe
     packed: dict[bool, TrainingRows] = field(default_factory=dict, init=False, repr=False)
@@ -181,15 +198,20 @@ class Trained(NamedTuple):
     epoch : int
         The best epoch, counted from 1.
     output : ndarray of shape (n_held_out, n_outputs)
-        The network's output for its held-out rows.
+        The network's output for its held-out rows, or for `spread_over` them if the user ended the first epoch.
     losses, errors : list of float
         The training loss and the error of the held-out rows after each epoch.
     divergence : DivergenceError or None
         The error that ended the training, if a loss or a parameter became infinite or NaN.
+    scored_output : ndarray of shape (n_held_out, n_outputs)
+        The output for each half of the held-out rows, after the epoch that was best for the other half. So no row has
+        chosen the epoch that it is scored by.
     passes : float
         Number of passes over the training rows.
     is_cut : bool
         Whether the time budget was too short for all epochs.
+    seconds : float
+        Wall time of the training, with the judging of the epochs.
     """
 
     network: Network
@@ -198,8 +220,10 @@ class Trained(NamedTuple):
     losses: list[float]
     errors: list[float]
     divergence: DivergenceError | None
+    scored_output: Array
     passes: float = 0.0
     is_cut: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -218,6 +242,15 @@ class Member:
     trained: Trained
     held_out: Integers
     sees_bins: bool
+
+    def with_few_rows(self) -> Member:
+        """Return the member with at most `FEW_ROWS` of its held-out rows, the same ones for each output of a fold."""
+        rows = spread_over(self.held_out, FEW_ROWS)
+        trained = self.trained._replace(
+            output=spread_over(self.trained.output, FEW_ROWS),
+            scored_output=spread_over(self.trained.scored_output, FEW_ROWS),
+        )
+        return Member(trained, rows, self.sees_bins)
 
 
 @dataclass(frozen=True)

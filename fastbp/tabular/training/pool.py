@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -59,6 +60,7 @@ def train_all(
     n_later: int = 0,
     callback: Callable[[Progress], object] | None = None,
     executor: Engine | None = None,
+    count_rows: Callable[[int, int, int], object] = lambda network, seen, total: None,  # noqa: ARG005 (nobody counts)
 ) -> Ensemble:
     """Train a network for each task.
 
@@ -86,6 +88,10 @@ def train_all(
         this machine, and a worker of Dask, gets the workload once; another executor gets it with every task. If worker
         processes die, their tasks are trained again.
 
+    count_rows : callable, optional
+        Is told by the threads, between two slices, the number of a network, how many rows the network has seen, and how
+        many it will see at most. An executor tells nothing.
+
     Returns
     -------
     Ensemble
@@ -100,7 +106,7 @@ def train_all(
         If worker processes of joblib die again and again.
     """
     reports = _Reports(tasks)
-    threads = _Threads(reports, n_threads or available_to_jobs())
+    threads = _Threads(reports, n_threads or available_to_jobs(), count_rows)
     trainer: Trainer = threads if executor is None else trainer_in(executor, reports.finish, threads)
     deadline = time.monotonic() + (math.inf if time_budget is None else time_budget)
     left: Sequence[int] = range(len(tasks))
@@ -224,8 +230,8 @@ class _Threads(Trainer):
     The class starts its own threads, because Ctrl-C can leave the locks of a `ThreadPoolExecutor` held for ever.
     """
 
-    def __init__(self, reports: _Reports, n_threads: int) -> None:
-        self._reports, self._n_threads = reports, n_threads
+    def __init__(self, reports: _Reports, n_threads: int, count_rows: Callable[[int, int, int], object]) -> None:
+        self._reports, self._n_threads, self._count_rows = reports, n_threads, count_rows
         self._is_ended = threading.Event()
 
     def start(
@@ -244,7 +250,8 @@ class _Threads(Trainer):
                 return None
             n_left = len(numbers) + n_later - numbers.index(k) // self._n_threads * self._n_threads
             least = least_share(tasks[k].network, self._n_threads)
-            pace = Pace(left, -(-n_left // self._n_threads), least, self._is_ended.is_set)
+            count_rows = partial(self._count_rows, tasks[k].network)
+            pace = Pace(left, -(-n_left // self._n_threads), least, self._is_ended.is_set, count_rows)
             return train_task(workload, tasks[k], watch, pace)
 
         def report_one(k: int) -> None:

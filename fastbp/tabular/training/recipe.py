@@ -7,6 +7,7 @@ must not know frames, encodings, or how many networks there are.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -31,10 +32,14 @@ from fastbp.runs.prediction import Predictor
 from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.encoding.coded import CodedRows, SeenRows
+from fastbp.tabular.metrics import Parts
+from fastbp.tabular.training.halves import Halves
 from fastbp.tabular.training.pace import EndedError, Pace
-from fastbp.tabular.training.parts import Recipe, Task, Trained, Workload
+from fastbp.tabular.training.parts import FEW_ROWS, Recipe, Task, Trained, Workload, spread_over
 
 Watch = Callable[[int, float, float], bool]  # takes the epoch, the training loss and the error of the held-out rows
+
+ErrorsOf = Callable[[Array, Parts], list[float]]
 
 DTYPE = np.dtype(np.float32)
 SCALE_RATE = 6.0  # factor of the learning rate for the inputs' factors
@@ -86,7 +91,8 @@ def train(
     rows: TrainingRows,
     chosen: Integers,
     held_out: SeenRows,
-    error_of: Callable[[Array], float],
+    half_of: Integers,
+    errors_of: ErrorsOf,
     n_outputs: int,
     recipe: Recipe,
     loss: Loss,
@@ -104,8 +110,12 @@ def train(
         Numbers of the rows that the network is trained on.
     held_out : SeenRows
         The held-out rows.
-    error_of : callable
-        Takes the network's output for the held-out rows, (n_held_out, n_outputs), and returns their error.
+    half_of : ndarray of shape (n_held_out,)
+        Which half each held-out row belongs to, 0 or 1; see `parts.Trained.scored_output`.
+    errors_of : callable
+        Takes the network's output for the held-out rows, (n_held_out, n_outputs), and parts of these rows, and returns
+        the error of each part. If the user ends the training before an epoch is judged, the output is of `FEW_ROWS`
+        rows, `spread_over` the held-out rows.
     n_outputs : int
         Number of the network's outputs.
     recipe : Recipe
@@ -144,19 +154,30 @@ def train(
     predictor, history = Predictor(sizes, DTYPE), History()
 
     def output() -> Array:
-        return np.concatenate([predictor.predict(run.parameters, block, 1) for block in held_out.blocks()])
+        blocks = []
+        for block in held_out.blocks():
+            if pace.has_ended():
+                few = held_out._replace(rows=spread_over(held_out.rows, FEW_ROWS))
+                return np.concatenate([predictor.predict(run.parameters, block, None) for block in few.blocks()])
+            blocks.append(predictor.predict(run.parameters, block, 1))
+        return np.concatenate(blocks)
 
     def judge() -> float:
         outputs.append(output())
-        return error_of(outputs[-1])
+        are_few = len(outputs[-1]) < len(half_of)  # after the end by the user, for the only judging
+        error, *of_halves = errors_of(outputs[-1], [slice(None), *([] if are_few else halves.places)])
+        if of_halves:
+            halves.judge(outputs[-1], of_halves)
+        return error
 
     def after_epoch(progress: Progress) -> bool:
         outputs[:] = outputs[-1:] if patience.count == 0 else outputs[:1]
         return watch(progress.epoch, progress.loss, progress.validation_loss)
 
+    halves = Halves(half_of)
     outputs: list[Array] = []  # of the best epoch, and behind it, of an epoch that is being judged
     patience = Patience(np.inf if recipe.patience is None else recipe.patience)
-    divergence = None
+    divergence, began = None, time.perf_counter()
     try:
         run.fit(
             recipe.epochs,
@@ -175,14 +196,16 @@ def train(
     except EndedError:
         if not outputs:
             raise
+        del history.loss[len(history.validation_loss) :]  # of an epoch whose judging was broken off
+    pace.count(run.step)
     run.restore_best()
     # A user's function is left out: the network's own one sees standardised numbers, and cannot be pickled.
     network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None)))
     best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
     passes = run.step / run.steps_per_epoch
-    return Trained(
-        network, best_epoch, outputs[0], history.loss, history.validation_loss, divergence, passes, pace.is_cut
-    )
+    losses, errors, scored = history.loss, history.validation_loss, halves.scored_output(outputs[0])
+    seconds = time.perf_counter() - began
+    return Trained(network, best_epoch, outputs[0], losses, errors, divergence, scored, passes, pace.is_cut, seconds)
 
 
 def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, pace: Pace | None = None) -> Trained:
@@ -209,13 +232,15 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, 
     if workload.validation is None:
         chosen = np.delete(chosen, held_out)
 
-    def error_of(output: Floats) -> float:
-        return target.validation_error(output, y, weights, recipe.metric, recipe.quantile)
+    def errors_of(output: Floats, parts: Parts) -> list[float]:
+        of_rows = spread_over(y, len(output)), spread_over(weights, len(output))
+        return target.validation_errors(output, *of_rows, recipe.metric, recipe.quantile, parts)
 
     loss = target.loss(recipe.metric, recipe.quantile, workload.rows.y)
     inputs = SeenRows(workload.scored_rows.X, held_out, task.sees_bins)
     rows = _training_rows(workload, task.sees_bins)
-    return train(rows, chosen, inputs, error_of, target.n_outputs, recipe, loss, task.seed, watch, pace)
+    half_of = workload.halves[held_out]
+    return train(rows, chosen, inputs, half_of, errors_of, target.n_outputs, recipe, loss, task.seed, watch, pace)
 
 
 def check_loss(workload: Workload) -> None:
