@@ -180,6 +180,8 @@ class Task(NamedTuple):
         Seed of the initial weights, the order of the rows and the dropout.
     epochs : int or None
         Maximum number of epochs. None means the recipe's number.
+    activation : str
+        Name of the activation of the hidden units.
     """
 
     network: int
@@ -187,6 +189,7 @@ class Task(NamedTuple):
     sees_bins: bool
     seed: int
     epochs: int | None = None
+    activation: str = "relu"
 
 
 class Trained(NamedTuple):
