@@ -13,12 +13,12 @@ from fastbp.runs import fitting
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular import TabularClassifier, TabularRegressor, settings
 from fastbp.tabular.encoding import coded
-from fastbp.tabular.encoding.target import Quantity
+from fastbp.tabular.encoding.target import Classes, Quantity
 from fastbp.tabular.settings import Settings, epochs_for
 from fastbp.tabular.training import build, pool, recipe
 from fastbp.tabular.training.build import recipe_for
 from fastbp.tabular.training.pace import USEFUL_ROWS, EndedError, Pace
-from fastbp.tabular.training.parts import spread_over
+from fastbp.tabular.training.parts import Member, Trained, spread_over
 
 # --- the end of a training ----------------------------------------------------------------------------------------
 
@@ -275,6 +275,32 @@ def test_large_tables_are_trained_for_fewer_epochs():
     assert recipe_for(Settings(), Quantity("y", 0.0, 1.0, -9.0, 9.0), 100_000).epochs == epochs[4]
 
 
+def test_few_rows_with_few_classes_have_narrow_networks():
+    number, nine, ten = Quantity("y", 0.0, 1.0, -9.0, 9.0), *(Classes("y", tuple(range(n))) for n in (9, 10))
+    narrow, wide = (128,) * 3, (256,) * 3
+    wanted = {(number, 20_000): narrow, (nine, 2): narrow, (ten, 2): wide, (number, 20_001): wide, (nine, 10**6): wide}
+    for (target, n), widths in wanted.items():
+        assert recipe_for(Settings(), target, n).hidden_layer_sizes == widths
+        assert recipe_for(Settings(hidden_layer_sizes=(7,)), target, n).hidden_layer_sizes == (7,)
+        assert recipe_for(Settings(hidden_layer_sizes=()), target, n).hidden_layer_sizes == ()
+
+
+def activations_of(model):
+    return [network.activation for network in model.model_.networks]
+
+
+def test_pairs_of_networks_take_the_activations_in_turn(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "better_of", lambda pair, _: pair)
+    X, y = large_table(200)
+    model = TabularRegressor(hidden_layer_sizes=(4, 3), epochs=2).fit(X, y)
+    assert activations_of(model) == ["relu", "relu", "mish", "mish", "relu", "relu"]
+    model.save(tmp_path / "model")
+    again = TabularRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert activations_of(again) == activations_of(model)
+    assert activations_of(TabularRegressor(n_estimators=1, epochs=1).fit(X, y)) == ["relu"]
+
+
 def test_the_number_of_epochs_can_be_given_and_is_kept_by_the_model():
     X, y = large_table(200)
     options = {"n_estimators": 1, "hidden_layer_sizes": (4,), "patience": None}
@@ -302,6 +328,21 @@ class Planned(Quantity):
         return [float(next(self.errors))] * 3
 
 
+def test_the_best_number_of_epochs_is_unknown_if_the_budget_ended_a_network_at_its_best():
+    def member(epoch, n_epochs, *, is_cut):
+        errors = [0.0] * n_epochs
+        trained = Trained(None, epoch, np.zeros(0), errors, errors, None, np.zeros(0), is_cut=is_cut)
+        return Member(trained, np.zeros(0, int), True)
+
+    whole, past_its_best, at_its_best = (
+        member(3, 9, is_cut=False),
+        member(2, 4, is_cut=True),
+        member(4, 4, is_cut=True),
+    )
+    assert build._best_epochs([whole, past_its_best]) == 3
+    assert build._best_epochs([whole, at_its_best]) is None
+
+
 @pytest.mark.usefixtures("large_rows")
 @pytest.mark.parametrize(("best", "n_networks"), [(1, 6), (7, 6), (8, 5), (11, 4), (15, 4)])
 def test_later_networks_of_a_large_table_take_the_best_number_of_epochs_of_the_first_ones(
@@ -317,6 +358,7 @@ def test_later_networks_of_a_large_table_take_the_best_number_of_epochs_of_the_f
     monkeypatch.setattr(pool, "train_task", judged_by_plan)
     X, y = large_table(500)
     model = TabularRegressor(hidden_layer_sizes=(4,), batch_size=32, n_jobs=1).fit(X, y)
+    assert activations_of(model) == ["relu"] * n_networks
     assert model.model_.about["settings"]["epochs"] == epochs_for(500) == 15
     epochs = [network["epochs"] for network in model.model_.about["networks"]]
     assert len(epochs) == n_networks

@@ -22,7 +22,13 @@ from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
-from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, Settings
+from fastbp.tabular.settings import (
+    LARGE_ROWS,
+    LEAST_ESTIMATORS,
+    Settings,
+    activation_for,
+    hidden_layer_sizes_for,
+)
 from fastbp.tabular.training.engines import Engine
 from fastbp.tabular.training.folds import folds, halves
 from fastbp.tabular.training.judging import better_of, finished
@@ -107,7 +113,7 @@ def build(
     if len(members) == 2:
         members = better_of(members, workload)
     kinds = [member.sees_bins for member in members]
-    epochs = max(member.trained.epoch for member in members) if is_shortened else None
+    epochs = _best_epochs(members) if is_shortened else None
     if epochs is not None and settings.n_estimators is None:  # all networks take at most 4 times the recipe's epochs
         n_networks = min(n_networks, 2 + (LEAST_ESTIMATORS - 2) * recipe.epochs // epochs)
     left = range(1, 1 + n_networks - len(members))
@@ -120,6 +126,14 @@ def build(
         trainer.notices += _few_rows_notices(workload)
     notices = [*notices, *trainer.notices, *_cut_notices(members, n_networks, recipe.epochs, settings.time_budget)]
     return finished(members, workload, encoding, kept, notices, trainer.is_interrupted)
+
+
+def _best_epochs(members: Sequence[Member]) -> int | None:
+    """Return the number of epochs after which the last network was at its best, or None if time ended one before."""
+    trained = [member.trained for member in members]
+    if any(network.is_cut and network.epoch == len(network.errors) for network in trained):
+        return None
+    return max(network.epoch for network in trained)
 
 
 def _finishing_seconds(workload: Workload) -> float:
@@ -162,14 +176,16 @@ def recipe_for(settings: Settings, target: Target, n_rows: int) -> Recipe:
     metric = settings.metric or target.default_metric
     if not isinstance(metric, Loss) and metric not in target.metric_names:
         raise ValueError(f"the metric of {target.task} must be one of {', '.join(target.metric_names)}, not {metric}")
-    for i, width in enumerate(settings.hidden_layer_sizes):
+    widths = settings.hidden_layer_sizes
+    widths = hidden_layer_sizes_for(n_rows, target.n_outputs) if widths is None else widths
+    for i, width in enumerate(widths):
         checks.whole_number(f"hidden_layer_sizes[{i}]", width, 1)
-    checks.layer_sizes([1, *settings.hidden_layer_sizes, target.n_outputs])
+    checks.layer_sizes([1, *widths, target.n_outputs])
     rate, dropout = settings.learning_rate, settings.dropout
     return Recipe(
         metric=metric,
         quantile=settings.quantile,
-        hidden_layer_sizes=settings.hidden_layer_sizes,
+        hidden_layer_sizes=widths,
         epochs=settings.most_epochs(n_rows),
         batch_size=settings.batch_size,
         learning_rate=target.default_learning_rate if rate is None else rate,
@@ -266,7 +282,14 @@ class _Trainer:
         if not wanted or self._is_ended or (first and left <= 0):
             return []
         tasks = [
-            Task(network, fold, sees_bins, _seed_of_network(network, self._settings.seed), epochs)
+            Task(
+                network,
+                fold,
+                sees_bins,
+                _seed_of_network(network, self._settings.seed),
+                epochs,
+                activation_for(network, len(self._workload.rows.y)),
+            )
             for network, (fold, sees_bins) in enumerate(wanted, first)
         ]
         self._n_begun += len(tasks)
