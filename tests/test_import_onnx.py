@@ -96,6 +96,8 @@ def test_graphs_of_other_programs_answer_the_same(tmp_path, name, nodes):
     np.testing.assert_allclose(network.predict(X), answers_of(path, X), rtol=1e-5, atol=1e-5)
 
 
+DOUBLED = [("Gemm", ["x", "W"], "x0"), *(("Add", [f"x{i}"] * 2, f"x{i + 1}") for i in range(60))]
+DOUBLED += [("Gemm", ["x60", "V"], "y")]
 TWO = [("MatMul", ["x", "W"], "f"), ("Gemm", ["x", "W"], "g")]
 
 
@@ -112,9 +114,8 @@ TWO = [("MatMul", ["x", "W"], "f"), ("Gemm", ["x", "W"], "g")]
         ([("MatMul", ["x", "x"], "y")], "the y.*MatMul"),
         ([("MatMul", ["x", "W"], "f"), ("Add", ["f", "column"], "y")], "the y.*Add"),
         ([("Relu", ["x"], "h"), ("MatMul", ["h", "V"], "y")], "the h.*Relu"),
-        ([*TWO, ("Mul", ["f", "g"], "h"), ("Gemm", ["h", "V"], "y")], "the h.*Mul"),
-        ([("Add", ["x", "x"], f"x{i}") if i == 0 else ("Add", [f"x{i - 1}"] * 2, f"x{i}") for i in range(60)]
-         + [("Gemm", ["x59", "V"], "y")], "the x59"),
+        ([*TWO, ("Sigmoid", ["g"], "s"), ("Mul", ["f", "s"], "h"), ("Gemm", ["h", "V"], "y")], "the h.*Mul"),
+        (DOUBLED, "the x60"),
     ],
 )  # fmt: skip
 def test_what_has_no_counterpart_is_refused_by_name(tmp_path, nodes, told):
