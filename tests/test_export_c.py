@@ -154,21 +154,48 @@ def test_a_users_activation_is_refused_by_name(tmp_path):
         network.to_c(tmp_path / "model.h")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_8_bits_lose_as_much_as_is_told(tmp_path, dtype):
+    network = fastbp.Network([4, 16, 16, 2], dtype=dtype, seed=0, activation="tanh")
+    weights = [*network.weights]
+    weights[1][3] = 0  # a unit without inputs
+    network.set_parameters(weights, [biases + 0.1 for biases in network.biases])
+    X = np.random.default_rng(0).normal(size=(N, 4)).astype(dtype)
+    assert network.to_c(tmp_path / "model.h") == 0
+    size = (tmp_path / "model.h").stat().st_size
+    lost = network.to_c(tmp_path / "model.h", int8_rows=X)
+    assert (tmp_path / "model.h").stat().st_size < 0.7 * size
+    found, _ = run(compiled(tmp_path, dtype=dtype), X, 2)
+    wanted = network.predict(X)
+    change = np.sqrt(np.mean((found - wanted) ** 2)) / np.sqrt(np.mean((wanted - wanted.mean(axis=0)) ** 2))
+    assert 0.0005 < lost < 0.02
+    assert lost == pytest.approx(change, rel=1e-3)
+    with pytest.raises(ValueError, match="int8_rows"):
+        network.to_c(tmp_path / "model.h", int8_rows=X[:, :3])
+    with pytest.raises(ValueError, match="int8_rows"):
+        network.to_c(tmp_path / "model.h", int8_rows=X[:0])
+
+
 @pytest.mark.skipif(shutil.which("size") is None, reason="no size")
 def test_a_header_takes_little_more_than_its_weights(tmp_path, capsys):
     """The sizes are shown by `pytest -s`."""
-    for widths in ((16, 16), (64, 64)):
+    X = np.random.default_rng(0).normal(size=(500, 4))
+    for widths, rows in (((16, 16), None), ((64, 64), None), ((64, 64), X)):
         network = fastbp.Network([4, *widths, 1], seed=0)
-        network.to_c(tmp_path / "model.h")
+        lost = network.to_c(tmp_path / "model.h", int8_rows=rows)
         own = '#include "model.h"\nint answer(const float *x, float *out) { return fastbp_predict(x, out); }\n'
         (tmp_path / "one.c").write_text(own)
         subprocess.run([GCC, "-std=c99", "-Os", "-c", "one.c"], cwd=tmp_path, check=True)
         printed = subprocess.run(["size", "one.o"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
         text, data, bss, *_ = map(int, printed.splitlines()[1].split()[:3])
+        held = 4 * network.n_parameters
+        if rows is not None:  # a byte for a weight, and two floats for a unit
+            held = sum(w.size + 8 * len(w) for w in network.weights)
         with capsys.disabled():
-            print(f"{widths}: {text} bytes of code and constants, of which {4 * network.n_parameters} are weights")
+            kind = "exact" if rows is None else f"8 bits, which changes the outputs by {lost:.2%}"
+            print(f"{widths}: {text} bytes of code and constants, of which {held} are weights ({kind})")
         assert data == bss == 0
-        assert text < 4 * network.n_parameters + 1500
+        assert text < held + 1500
 
 
 # --- the drop-in ------------------------------------------------------------------------------------------------

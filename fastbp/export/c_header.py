@@ -43,7 +43,12 @@ _PAIR = "  out[1] = P_logistic(out[1]);\n  out[0] = 1 - out[1];\n"
 
 
 def write_network(
-    path: str | os.PathLike[str], network: Layers, outputs: Outputs, facts: dict[str, Any], prefix: str
+    path: str | os.PathLike[str],
+    network: Layers,
+    outputs: Outputs,
+    facts: dict[str, Any],
+    prefix: str,
+    is_int8: bool = False,
 ) -> None:
     """Write one network.
 
@@ -57,6 +62,8 @@ def write_network(
         Facts about the model, for a comment.
     prefix : str
         What the names of all functions, arrays and macros begin with.
+    is_int8 : bool, default False
+        Whether weights are rounded to 8 bits.
 
     Raises
     ------
@@ -69,7 +76,7 @@ def write_network(
     is_pair = outputs.is_probability and width == 1 and not outputs.is_multilabel
     n_answers = 2 if is_pair else width
     also = ["logistic"] if has_link and outputs.link == "logistic" else []
-    code = [c_layers.networks(prefix, [network], also), in_c(_FINITE, prefix, dtype)]
+    code = [c_layers.networks(prefix, [network], also, is_int8), in_c(_FINITE, prefix, dtype)]
     about, sizes = [], {"N_INPUTS": network.weights[0].shape[1], "N_OUTPUTS": width if outputs.raw else n_answers}
     if outputs.raw:
         code.append(_predicting(prefix, "predict", dtype, width))
@@ -89,7 +96,7 @@ def write_network(
         about += [f"{prefix}_labels has the names of the classes, in the order of the probabilities.", ""]
         code.insert(0, f"\n{c_text.names(f'{prefix}_labels', map(_label, outputs.labels.tolist()))}")
     about[-1:] = ["A result of -1 means that a number of x is not finite. Then out is unchanged."]
-    _save(path, prefix, [*_facts([network], facts), "", *about], [], sizes, code)
+    _save(path, prefix, [*_facts([network], facts), "", *about], ["stdint.h"] * is_int8, sizes, code)
 
 
 def write_table(path: str | os.PathLike[str], table: Table, prefix: str) -> None:

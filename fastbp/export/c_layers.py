@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp._typing import Array
 from fastbp.activations import Activation
 from fastbp.export import c_text
 from fastbp.export.parts import Layers
@@ -41,6 +42,18 @@ static inline void P_dense(const T *weights, const T *biases, int n_inputs, int 
 }
 """
 
+_DENSE_INT8 = """
+/* f = biases + scales * (weights x), with the order of weights in which compilers use vectors. */
+static inline void P_dense(
+    const int8_t *weights, const T *scales, const T *biases, int n_inputs, int n_outputs, const T *x, T *f) {
+  int i, j;
+  for (i = 0; i < n_outputs; i++) f[i] = 0;
+  for (j = 0; j < n_inputs; j++)
+    for (i = 0; i < n_outputs; i++) f[i] += (T)*weights++ * x[j];
+  for (i = 0; i < n_outputs; i++) f[i] = biases[i] + scales[i] * f[i];
+}
+"""
+
 _SOFTMAX = """
 static inline void P_softmax(T *f, int n) {
   T largest = f[0], sum = 0;
@@ -70,7 +83,14 @@ def activation(name: str, prefix: str, dtype: Any) -> str:
     return in_c(f"\nstatic inline T P_{name}(T f{parameter}) {{\n  {_BODIES[name]}\n}}\n", prefix, dtype)
 
 
-def networks(prefix: str, of_all: list[Layers], also: Iterable[str] = ()) -> str:
+def rounded_to_int8(weights: Array) -> tuple[Array, Array]:
+    """Return whole numbers from −127 to 127, (D_{i+1}, D_i), and what they are to be multiplied by, (D_{i+1},)."""
+    largest = np.abs(weights).max(axis=1)
+    scales = np.where(largest > 0, largest / 127, 1).astype(weights.dtype)
+    return np.rint(weights / scales[:, np.newaxis]).astype(np.int8), scales
+
+
+def networks(prefix: str, of_all: list[Layers], also: Iterable[str] = (), is_int8: bool = False) -> str:
     """Return functions `PREFIX_network_0(x, f)`, … of networks of one dtype, with their weights.
 
     Parameters
@@ -79,6 +99,8 @@ def networks(prefix: str, of_all: list[Layers], also: Iterable[str] = ()) -> str
     of_all : list of Layers
     also : iterable of str
         Names of activations whose functions are needed besides those of the networks.
+    is_int8 : bool, default False
+        Whether weights are rounded to 8 bits.
 
     Raises
     ------
@@ -91,22 +113,30 @@ def networks(prefix: str, of_all: list[Layers], also: Iterable[str] = ()) -> str
         if one.is_custom:
             raise ValueError(f"the activation {one.name} is a user's function, which cannot be converted to C")
     used = sorted({*also, *(one.name for one in between)} - {"identity"})
-    code = [in_c(_DENSE, prefix, dtype), *(activation(name, prefix, dtype) for name in used)]
+    code = [
+        in_c(_DENSE_INT8 if is_int8 else _DENSE, prefix, dtype),
+        *(activation(name, prefix, dtype) for name in used),
+    ]
     for k, layers in enumerate(of_all):
-        code += [_network(prefix, k, layers)]
+        code += [_network(prefix, k, layers, is_int8)]
     return "".join(code)
 
 
-def _network(prefix: str, k: int, layers: Layers) -> str:
+def _network(prefix: str, k: int, layers: Layers, is_int8: bool) -> str:
     kept, steps, source = ["\n"], [], "x"
     type_name = c_text.type_of(layers.dtype)
     n_hidden = len(layers.between)
     for i, (weights, biases) in enumerate(zip(layers.weights, layers.biases, strict=True)):
-        own = [f"{prefix}_{what}_{k}_{i}" for what in ("weights", "biases")]
-        kept += [c_text.array(name, values, type_name) for name, values in zip(own, (weights.T, biases), strict=True)]
+        arrays: dict[str, Array] = {"weights": weights.T, "biases": biases}
+        if is_int8:
+            whole, scales = rounded_to_int8(weights)
+            arrays = {"weights": whole.T, "scales": scales, "biases": biases}
+        own = [f"{prefix}_{what}_{k}_{i}" for what in arrays]
+        for name, values in zip(own, arrays.values(), strict=True):
+            kept.append(c_text.array(name, values, "int8_t" if values.dtype == np.int8 else type_name))
         f = "f" if i == n_hidden else "ab"[i % 2]
         n_outputs, n_inputs = weights.shape
-        steps.append(f"  {prefix}_dense({own[0]}, {own[1]}, {n_inputs}, {n_outputs}, {source}, {f});")
+        steps.append(f"  {prefix}_dense({', '.join(own)}, {n_inputs}, {n_outputs}, {source}, {f});")
         if i < n_hidden and layers.between[i].name != "identity":
             applied = _applied(prefix, layers.between[i], f, layers.dtype)
             steps.append(f"  for (i = 0; i < {n_outputs}; i++) {f}[i] = {applied};")

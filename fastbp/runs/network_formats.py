@@ -1,14 +1,17 @@
 """The part of `Network` that converts a network to the formats of other programs, and back.
 
-This file must not know how a network predicts or trains, or what a format looks like.
+This file must not know how a network trains, or what a format looks like.
 """
 
 import os
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fastbp import activations, checks
 from fastbp._typing import Self
-from fastbp.export import c_header, numpy_source, onnx_layers, torch_layers
+from fastbp.export import c_header, c_layers, numpy_source, onnx_layers, torch_layers
 from fastbp.export.model import write_network
 from fastbp.export.parts import Layers, Outputs
 from fastbp.runs import checkpoint
@@ -38,7 +41,9 @@ class NetworkFormats(NetworkState):
         """
         write_network(checks.path(path), *self._exported())
 
-    def to_c(self, path: str | os.PathLike[str], *, prefix: str = "fastbp") -> None:
+    def to_c(
+        self, path: str | os.PathLike[str], *, prefix: str = "fastbp", int8_rows: npt.ArrayLike | None = None
+    ) -> float:
         """Write the network as one C99 header, which allocates no memory and needs no library but that of C.
 
         `int fastbp_predict(const float *x, float *out)` computes ŷ of one row, as `predict` does. The type is double
@@ -51,13 +56,36 @@ class NetworkFormats(NetworkState):
             An existing file is replaced completely or not at all.
         prefix : str, default "fastbp"
             What all names begin with, so that a program can hold several networks. Macros begin with its capitals.
+        int8_rows : array-like of shape (n, D_0), optional
+            Rounds each weight to 8 bits, with one scale for the weights of each unit, and measures on these rows what
+            this changes. Default: the exact weights.
+
+        Returns
+        -------
+        float
+            The root mean square of the change of ŷ that rounding brings, over all rows and outputs, divided by that of
+            ŷ minus its mean. 0 for exact weights.
 
         Raises
         ------
-        ValueError
-            If `prefix` is no name in C, or an activation is a user's function.
+        TypeError, ValueError
+            If `prefix` is no name in C, an activation is a user's function, or `int8_rows` are invalid.
         """
-        c_header.write_network(checks.path(path), *self._exported(), prefix)
+        is_int8 = int8_rows is not None
+        lost = self._lost_in_int8(int8_rows) if int8_rows is not None else 0.0
+        c_header.write_network(checks.path(path), *self._exported(), prefix, is_int8)
+        return lost
+
+    def _lost_in_int8(self, rows: npt.ArrayLike) -> float:
+        weights = [whole * scales[:, np.newaxis] for whole, scales in map(c_layers.rounded_to_int8, self.weights)]
+        rounded = self._of_layers(self._layers._replace(weights=weights))
+        x = checks.matrix("int8_rows", rows, self._sizes[0], self._dtype)
+        if not len(x):
+            raise ValueError("int8_rows must hold at least one row")
+        both = (self, rounded)
+        own, other = (one._predictor.predict(one._checkpoint.parameters, x, None) for one in both)
+        change, spread = np.sqrt(np.mean((other - own) ** 2)), np.sqrt(np.mean((own - own.mean(axis=0)) ** 2))
+        return float(change / spread) if spread > 0 else float(change > 0)
 
     def _exported(self) -> tuple[Layers, Outputs, dict[str, Any]]:
         """Return the network, what it gives to a user, and facts about it."""
