@@ -12,6 +12,7 @@ import pytest
 
 import fastbp
 from fastbp import activations
+from fastbp.export.c_layers import rounded_to_int8
 from fastbp.tabular import TabularClassifier, TabularRegressor
 
 GCC = shutil.which("gcc")
@@ -168,6 +169,9 @@ def test_weights_of_8_bits_lose_as_much_as_is_told(tmp_path, dtype):
     found, _ = run(compiled(tmp_path, dtype=dtype), X, 2)
     wanted = network.predict(X)
     change = np.sqrt(np.mean((found - wanted) ** 2)) / np.sqrt(np.mean((wanted - wanted.mean(axis=0)) ** 2))
+    for own in weights:
+        whole, scales = rounded_to_int8(own)
+        assert (np.abs(whole * scales[:, None] - own) <= 0.51 * scales[:, None]).all()
     assert 0.0005 < lost < 0.02
     assert lost == pytest.approx(change, rel=1e-3)
     with pytest.raises(ValueError, match="int8_rows"):
