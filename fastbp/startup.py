@@ -23,6 +23,7 @@ from fastbp.kernels import (
     custom_losses,
     dropout,
     expansion,
+    frozen,
     input_factors,
     losses,
     shuffling,
@@ -43,9 +44,11 @@ PIECES = (
     *steps.PIECES.values(),
     clipping.GRADIENT_SCALE,
     *shuffling.PIECES,
+    *(frozen.PREDICT, frozen.JACOBIAN),
 )
+CALLS = ("call_predict", "call_jacobian")  # of `frozen`, for Python
 # What is compiled by itself: entries, and pieces that they call.
-FUNCTIONS = (*ENTRIES, *(str(piece.name) for piece in PIECES))
+FUNCTIONS = (*ENTRIES, *(str(piece.name) for piece in PIECES), *CALLS)
 
 
 def warmup(
@@ -91,6 +94,9 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
     yield "trace", lambda: net.forward(X)
     for piece in PIECES:
         yield str(piece.name), functools.partial(piece.address, dtype)
+    x = X.astype(dtype)
+    yield "call_predict", lambda: net.compile().predict(x, x.copy())
+    yield "call_jacobian", lambda: net.jacobian(x)
 
 
 class SelfTest(NamedTuple):
