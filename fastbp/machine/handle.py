@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_constant
-from numba.extending import NativeValue, intrinsic, models, overload_method, register_model, typeof_impl, unbox
+from numba.extending import NativeValue, intrinsic, models, overload_method, register_model, unbox
 from numba.np import numpy_support
 
 from fastbp.machine import jit
@@ -91,16 +91,14 @@ def _lower_constant(context: Any, builder: ir.IRBuilder, handle: Handle, value: 
     return native._getvalue()
 
 
-def register(python_class: type[Any], methods: Mapping[str, Method]) -> None:
-    """Let compiled functions take objects of a class, and call these methods.
+@functools.cache
+def type_of_handles(dtype: np.dtype[Any]) -> Handle:
+    """Return the Numba type of the handles that compute with a dtype. A handle has it as `_numba_type_`."""
+    return Handle(dtype)
 
-    The objects have the attributes `dtype` and `_table`, an array of int64.
-    """
 
-    @typeof_impl.register(python_class)
-    def typeof(value: Any, _context: Any) -> Handle:
-        return Handle(value.dtype)
-
+def register(methods: Mapping[str, Method]) -> None:
+    """Let compiled functions call these methods of handles."""
     for name, method in methods.items():
         overload_method(Handle, name)(_overload(name, method))
 

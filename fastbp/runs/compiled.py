@@ -54,6 +54,7 @@ class CompiledNetwork:
         self.dtype = weights[0].dtype
         self.layer_sizes = (weights[0].shape[1], *map(len, weights))
         self._state = tuple(weights), tuple(biases), activation
+        self._numba_type_ = handle.type_of_handles(self.dtype)
         # Compiled functions read this array, and keep it in memory while they hold the network.
         self._table = frozen.freeze(weights, biases, layer_activations(activation, len(weights) - 1, self.dtype))
 
@@ -142,4 +143,4 @@ def _compiled(weights: Sequence[Floats], biases: Sequence[Floats], activation: A
     return CompiledNetwork(weights, biases, plain(activation))
 
 
-handle.register(CompiledNetwork, frozen.METHODS)
+handle.register(frozen.METHODS)
