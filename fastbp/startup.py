@@ -62,7 +62,8 @@ def warmup(
     ----------
     dtypes : str or sequence of dtypes, default ("float32", "float64")
         Dtypes of the networks: a name such as "float32", or a sequence of dtypes. Each dtype has five functions,
-        and some for each loss, activation, kind of step and shuffle.
+        some for each loss, activation, kind of step and shuffle, and four for `Network.compile` and
+        `Network.jacobian`.
     progress : callable, optional
         Called before each function with the names of the dtype and the function, such as "float32" and "train".
 

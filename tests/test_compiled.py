@@ -412,6 +412,11 @@ def test_a_second_process_compiles_nothing_and_after_an_upgrade_nothing_is_stale
     edited = source.replace("β = biases.data[biases.at + o]", "β = biases.data[biases.at + o] + 1")
     assert edited != source
     kernels.write_text(edited, encoding="utf-8")
+    tables = tmp_path / "site" / "fastbp" / "kernels" / "frozen.py"
+    source = tables.read_text(encoding="utf-8")
+    edited = source.replace("_PREDICT, _JACOBIAN = 0, 1", "_PREDICT, _JACOBIAN = 1, 0")  # old code would call the other
+    assert edited != source
+    tables.write_text(edited, encoding="utf-8")
     after, compiled, hits = users()
     assert after == pytest.approx(first + 1)
     assert (compiled > 0, hits) == (True, 0)
