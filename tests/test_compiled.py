@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pathlib
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -194,6 +195,15 @@ def test_copies_and_pickles_predict_the_same(through):
     assert repr(copied) == "CompiledNetwork([5, 8, 1], dtype='float32')"
 
 
+def test_a_loop_counts_no_references():
+    """Counting took more than half of the time of a row, and threads would wait for one another."""
+    outputs(network(5, 8, 1), X)
+    code = predict_each.inspect_llvm(predict_each.signatures[0])
+    (body,) = re.findall(r"^define [^\n]* i32 @[^\n]*predict_each[^\n]*\n(.*?)^}", code, re.M | re.S)
+    assert "call i32" in body
+    assert "NRT_incref" not in body
+
+
 def test_networks_of_one_dtype_need_one_compilation():
     before = len(predict_each.signatures)
     for sizes in ((5, 2), (5, 3, 1)):
@@ -341,6 +351,15 @@ def test_another_array_is_an_error_when_the_users_code_is_compiled(x, out, messa
             call(NET.compile(), x, out)
     with pytest.raises((TypeError, ValueError), match="must be"):
         NET.compile().predict(x, out)
+
+
+def test_named_arguments_are_an_error_in_compiled_code():
+    @numba.njit
+    def call(net, x, out):
+        net.predict(x, out=out)
+
+    with pytest.raises((numba.TypingError, NotImplementedError), match=r"not named|unsupported keyword"):
+        call(NET.compile(), ROW, ŷ)
 
 
 def test_an_array_that_is_read_only_is_not_overwritten():

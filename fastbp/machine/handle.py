@@ -21,7 +21,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_constant
-from numba.extending import NativeValue, intrinsic, models, overload_method, register_model, unbox
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, signature
+from numba.extending import NativeValue, infer_getattr, lower_builtin, models, register_model, unbox
 from numba.np import numpy_support
 
 from fastbp.machine import jit
@@ -98,31 +99,45 @@ def type_of_handles(dtype: np.dtype[Any]) -> Handle:
 
 
 def register(methods: Mapping[str, Method]) -> None:
-    """Let compiled functions call these methods of handles."""
+    """Let compiled functions call these methods of handles.
+
+    The code of a call becomes a part of the caller. As a function of its own, the call would count references to all of
+    its arguments, which took half of the time of a small network, and more in several threads.
+    """
+
+    @infer_getattr
+    class Methods(AttributeTemplate):
+        key = Handle
+
+        def generic_resolve(self, handle: Handle, name: str) -> Any:
+            return types.BoundFunction(_template(name, methods[name]), handle) if name in methods else None
+
     for name, method in methods.items():
-        overload_method(Handle, name)(_overload(name, method))
+        lower_builtin(_key(name), Handle, types.Array, types.Array)(_caller(name, method))
 
 
-def _overload(name: str, method: Method) -> Any:
-    """Return what Numba asks for the code of a method."""
+def _key(name: str) -> str:
+    """Return what Numba finds the code of a method by."""
+    return f"fastbp.Handle.{name}"
 
-    @intrinsic
-    def call(_context: Any, handle: Handle, x: Any, out: Any) -> Any:
-        return types.none(handle, x, out), _caller(name, method)
 
-    def overload(handle: Handle, x: Any, out: Any) -> Any:
-        _check_array(f"{name}: x", handle, x, (1, 2))
-        _check_array(f"{name}: out", handle, out, (x.ndim - 1 + len(method.shape),))
-        if not out.mutable:
-            raise TypingError(f"{name}: out is read-only")
+def _template(name: str, method: Method) -> type[Any]:
+    """Return what Numba asks for the types of a method's call."""
 
-        def implementation(handle: Handle, x: Any, out: Any) -> Any:  # Numba compares the annotations, too
-            return call(handle, x, out)
+    class Template(AbstractTemplate):
+        key = _key(name)
 
-        return implementation
+        def generic(self, arguments: Any, keywords: Any) -> Any:
+            if keywords or len(arguments) != 2:
+                raise TypingError(f"{name} takes two arguments, x and out, which are not named in compiled code")
+            x, out = arguments
+            _check_array(f"{name}: x", self.this, x, (1, 2))
+            _check_array(f"{name}: out", self.this, out, (x.ndim - 1 + len(method.shape),))
+            if not out.mutable:
+                raise TypingError(f"{name}: out is read-only")
+            return signature(types.none, x, out, recvr=self.this)
 
-    overload.__name__ = overload.__qualname__ = name  # for Numba's messages
-    return overload
+    return Template
 
 
 def _check_array(name: str, handle: Handle, array: Any, dimensions: tuple[int, ...]) -> None:
@@ -141,8 +156,8 @@ def _check_array(name: str, handle: Handle, array: Any, dimensions: tuple[int, .
 def _caller(name: str, method: Method) -> Any:
     """Return the generator of the code that checks the shapes and calls a piece by its address."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        handle, *kinds = signature.args
+    def generate(context: Any, builder: ir.IRBuilder, call: Any, values: Any) -> Any:
+        handle, *kinds = call.args
         table = cgutils.create_struct_proxy(handle)(context, builder, values[0]).table
         x, out = (context.make_array(k)(context, builder, v) for k, v in zip(kinds, values[1:], strict=True))
         of_x, of_out = (cgutils.unpack_tuple(builder, array.shape) for array in (x, out))
@@ -163,7 +178,8 @@ def _caller(name: str, method: Method) -> Any:
         given = x.data, rows, out.data, table
         status, _ = convention.call_function(builder, piece, types.none, arguments, given)
         with cgutils.if_unlikely(builder, status.is_error):
-            convention.return_status_propagate(builder, status)
+            # An exception that is passed on would keep Numba from leaving out counts of references around the call.
+            convention.return_user_exc(builder, MemoryError, (f"{name}: no memory for the units of the network",))
         return context.get_dummy_value()
 
     return generate
