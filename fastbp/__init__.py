@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fastbp import sklearn as sklearn
     from fastbp import tabular as tabular
     from fastbp.gradient_check import check_gradients
+    from fastbp.halving import Halving
+    from fastbp.many import train_many
     from fastbp.network import Network
     from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
     from fastbp.results import DivergenceError, Gradients, History, Progress, Trace
@@ -27,6 +29,7 @@ _PLACES = {
     "AdamW": "fastbp.optimizers",
     "DivergenceError": "fastbp.results",
     "Gradients": "fastbp.results",
+    "Halving": "fastbp.halving",
     "History": "fastbp.results",
     "Lion": "fastbp.optimizers",
     "Network": "fastbp.network",
@@ -34,6 +37,7 @@ _PLACES = {
     "RMSprop": "fastbp.optimizers",
     "Trace": "fastbp.results",
     "check_gradients": "fastbp.gradient_check",
+    "train_many": "fastbp.many",
     "warmup": "fastbp.startup",
 }
 _MODULES = ("activations", "losses", "schedules", "sklearn", "tabular", "toy")
@@ -45,6 +49,7 @@ __all__ = [
     "AdamW",
     "DivergenceError",
     "Gradients",
+    "Halving",
     "History",
     "Lion",
     "Network",
@@ -55,6 +60,7 @@ __all__ = [
     "losses",
     "schedules",
     "toy",
+    "train_many",
     "warmup",
 ]
 

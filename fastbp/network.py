@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, overload
 
 import numpy.typing as npt
 
-from fastbp import activations, checks, losses, optimizers
+from fastbp import activations, checks
 from fastbp._typing import FloatDType, HeldOut, LayerSizes, MaybeArray
 from fastbp.kernels.rows import TrainingRows
 from fastbp.losses import Loss, LossName
@@ -17,6 +16,7 @@ from fastbp.results import History, Progress
 from fastbp.runs import checkpoint
 from fastbp.runs.chunked_run import ChunkedRun
 from fastbp.runs.chunks import ChunkedRows, Chunks, are_chunks, checked_chunks
+from fastbp.runs.fit_settings import begin, checked_settings
 from fastbp.runs.network_answers import NetworkAnswers
 from fastbp.runs.run import Patience, Run
 from fastbp.runs.run_progress import shown
@@ -183,23 +183,30 @@ class Network(NetworkAnswers):
         RuntimeError
             If another fit of this network is running. The network is unchanged by this call.
         """
-        resolved = losses.resolve_or_trained(loss, self.trained_loss)
-        optimizer = optimizers.checked(optimizer, self._dtype)
-        batch_size = checks.whole_number("batch_size", batch_size, 1, math.inf)
-        epochs = checks.whole_number("epochs", epochs, 1, 2**31)
-        shuffle, drop_last = checks.flag("shuffle", shuffle), checks.flag("drop_last", drop_last)
-        seed = checks.seed(seed)
+        settings = checked_settings(
+            self.trained_loss,
+            self._dtype,
+            loss,
+            optimizer,
+            batch_size,
+            epochs,
+            shuffle,
+            drop_last,
+            seed,
+            dropout,
+            l2_penalty,
+            patience,
+            restore_best,
+        )
         checks.function("callback", callback)
         n_threads = checks.thread_count(n_threads)
-        dropout, penalty = checks.fraction("dropout", dropout), checks.not_negative("l2_penalty", l2_penalty)
-        limit = None if patience is None else checks.whole_number("patience", patience, 1)
-        restore_best = checks.flag("restore_best", restore_best)
         verbose = None if verbose is None else checks.flag("verbose", verbose)
+        resolved, epochs, learning_rate = settings.loss, settings.epochs, settings.optimizer.learning_rate
         rows: TrainingRows | ChunkedRows
-        run_over: Callable[..., Run] = Run
+        run_over: type[Run] = Run
         shape = self._sizes, resolved, self._dtype
         if are_chunks(X):
-            rows, run_over = checked_chunks(X, y, sample_weight, *shape, epochs, optimizer.learning_rate), ChunkedRun
+            rows, run_over = checked_chunks(X, y, sample_weight, *shape, epochs, learning_rate), ChunkedRun
         else:
             rows = checked_rows(X, y, sample_weight, *shape)
         validate = None
@@ -208,23 +215,8 @@ class Network(NetworkAnswers):
             held_out_rows = checked_rows(*held_out, *shape, of="validation ")
             validate = self._evaluator(held_out_rows, resolved)
 
-        with self._only_fit():
-            begun = self._checkpoint.for_fit(optimizer, resolved, seed)
-            run = run_over(
-                begun.parameters,
-                rows,
-                activation=begun.activation,
-                loss=resolved,
-                rule=optimizer.rule._replace(penalty=penalty) if penalty > 0 else optimizer.rule,
-                batch_size=batch_size,
-                random=begun.random,
-                shuffle=shuffle,
-                drop_last=drop_last,
-                step=begun.step,
-                mean=begun.mean,
-                square=begun.square,
-                dropout=dropout,
-            )
+        with self._only_fit:
+            begun, run = begin(settings, self._checkpoint, rows, run_over)
 
             def keep() -> None:
                 """Store the state of the optimizer and of the random numbers if a step has changed the parameters."""
@@ -241,14 +233,14 @@ class Network(NetworkAnswers):
                 with shown(run, epochs, history, verbose):
                     return run.fit(
                         epochs,
-                        optimizer.learning_rate,
+                        learning_rate,
                         validate=validate,
-                        patience=None if limit is None else Patience(limit),
+                        patience=None if settings.patience is None else Patience(settings.patience),
                         callback=None if callback is None else after_epoch,
                         n_threads=n_threads,
                         history=history,
                     )
             finally:
                 keep()
-                if restore_best:
+                if settings.restore_best:
                     run.restore_best()

@@ -4,9 +4,11 @@ This file must not know how any of these is computed.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastbp._typing import Floats
+
+EndReason = Literal["epochs", "patience", "callback", "halving", "divergence"]
 
 
 class Progress(NamedTuple):
@@ -22,7 +24,7 @@ class Progress(NamedTuple):
         Loss of the held-out rows after the epoch. In a fit of `fastbp.tabular`, their error by the metric. NaN if no
         rows are held out.
     network : int, default 0
-        Number of the network in an ensemble, from 0.
+        Number of the network in an ensemble, or of those that `fastbp.train_many` trains, from 0.
     is_over : bool, default False
         Whether the training of this network is over. Only fits of `fastbp.tabular` make this additional call.
     model : Network, MLPClassifier, MLPRegressor or None
@@ -97,12 +99,16 @@ class History:
     seconds : list of float
         Training time of the epoch in seconds, without the time to load or compile code. Epochs that ran in one compiled
         call share its time evenly.
+    ended_by : {"epochs", "patience", "callback", "halving", "divergence"}
+        Why the training ended: all epochs were made, the patience was over, the callback returned True, `Halving` took
+        other networks, or a number was not finite.
     """
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    ended_by: EndReason = "epochs"
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the losses against the epoch.

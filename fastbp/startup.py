@@ -1,6 +1,6 @@
 """Compile all kernels ahead of time, test them against NumPy, and report the state of the cache of compiled code.
 
-May import `network`, `runs`, `kernels` and `machine`. It must not know the terminal.
+May import `many`, `network`, `runs`, `kernels` and `machine`. It must not know the terminal.
 """
 
 import functools
@@ -31,6 +31,7 @@ from fastbp.kernels import (
     strided,
 )
 from fastbp.machine import cache, host, jit
+from fastbp.many import train_many
 from fastbp.network import Network
 from fastbp.runs.threads import cores
 
@@ -48,7 +49,7 @@ PIECES = (
 )
 CALLS = ("call_predict", "call_jacobian")  # of `frozen`, for Python
 # What is compiled by itself: entries, and pieces that they call.
-FUNCTIONS = (*ENTRIES, *(str(piece.name) for piece in PIECES), *CALLS)
+FUNCTIONS = (*ENTRIES, "train_epochs", *(str(piece.name) for piece in PIECES), *CALLS)
 
 
 def warmup(
@@ -61,7 +62,7 @@ def warmup(
     Parameters
     ----------
     dtypes : str or sequence of dtypes, default ("float32", "float64")
-        Dtypes of the networks: a name such as "float32", or a sequence of dtypes. Each dtype has five functions,
+        Dtypes of the networks: a name such as "float32", or a sequence of dtypes. Each dtype has six functions,
         some for each loss, activation, kind of step and shuffle, and four for `Network.compile` and
         `Network.jacobian`.
     progress : callable, optional
@@ -93,6 +94,7 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
     yield "evaluate", lambda: net.loss(X, y)
     yield "differentiate", lambda: net.gradients(X, y)
     yield "trace", lambda: net.forward(X)
+    yield "train_epochs", lambda: train_many([net], X, y, epochs=1, patience=1)
     for piece in PIECES:
         yield str(piece.name), functools.partial(piece.address, dtype)
     x = X.astype(dtype)

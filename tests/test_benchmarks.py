@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import fastbp
-from benchmarks import bench_short_calls, bench_training, drill, first_fit
+from benchmarks import bench_short_calls, bench_training, drill, first_fit, many
 from benchmarks.common import (
     BATCH_SIZES,
     HIDDEN_LAYERS,
@@ -251,3 +251,15 @@ def test_a_first_fit_that_crept_up_is_an_error(fit, fails, monkeypatch, capsys):
     else:
         first_fit.main()
     assert "| train | 2.90 |" in capsys.readouterr().out
+
+
+def test_ways_to_train_many_networks_are_compared(monkeypatch, capsys):
+    monkeypatch.setattr(many, "WIDTHS", (32,))
+    monkeypatch.setattr(many, "LEARNING_RATES", (1e-2,))
+    monkeypatch.setattr(many, "cores", lambda: 1)  # no worker processes
+    many.main(["--rounds", "1", "--epochs", "4", "--batch-size", "32"])
+    _, _, title, _, *lines = capsys.readouterr().out.strip().splitlines()
+    assert title.startswith("| 2 networks, 4 epochs, batch size 32 | seconds |")
+    best = {line.split(" | ")[0]: float(line.split(" | ")[3]) for line in lines if line.startswith("|")}
+    assert len(best) >= 3
+    assert max(best.values()) < 0.6  # the variance of y is about 1.5, so a network that predicts the mean has 0.75

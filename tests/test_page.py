@@ -60,6 +60,7 @@ def test_the_page_holds_every_part_and_is_well_formed(target: str, sections: lis
         *sections,
         "Learning curves",
         "Permutation importance",
+        "best epoch",
         "width cm",
         "colour",
         "learning rate",

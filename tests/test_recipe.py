@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 
-from fastbp import losses
+from fastbp import activations, losses
 from fastbp.kernels.packing import bias_vectors, target_rows, weight_matrices
 from fastbp.results import DivergenceError
 from fastbp.schedules import LogarithmicCosine
@@ -29,7 +29,9 @@ def table(n: int = 75, inputs: int = 4, classes: int = 3):
 HALF_OF = np.arange(15) % 2
 
 
-def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of=None, pace=None):
+def trained_on(
+    X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of=None, pace=None, activation=activations.relu
+):
     """Train with the first 15 rows held out."""
     truth = y[:15].argmax(axis=1)
 
@@ -43,7 +45,8 @@ def trained_on(X, y, weights, recipe=RECIPE, loss=losses.cross_entropy, error_of
     coded, targets = CodedRows.of_inputs(X), target_rows(y, "float32")
     held_out = SeenRows(coded, np.arange(15), True)
     shape = errors_of, y.shape[1], recipe, loss
-    return train(packed(coded, targets, weights), rows, held_out, HALF_OF, *shape, seed=3, pace=pace)
+    chosen = packed(coded, targets, weights), rows, held_out, HALF_OF
+    return train(*chosen, *shape, seed=3, pace=pace, activation=activation)
 
 
 def test_first_weights_are_normal_by_fan_in_biases_normal_and_the_last_layer_zero():
@@ -60,7 +63,16 @@ def test_learning_rates_are_those_of_the_neural_tangent_parametrisation():
     np.testing.assert_allclose(rate_factors([9, 16, 4, 2]), [1 / 3, 0.1, 1 / 4, 0.1, 1 / 2, 0.1])
 
 
-def twin(X, y, weights, recipe, seed, n_steps=None):
+def relu(f):
+    return np.maximum(f, 0), np.heaviside(f, 0)
+
+
+def mish(f):
+    t, σ = np.tanh(np.logaddexp(0, f)), 1 / (1 + np.exp(-f))
+    return f * t, t + f * σ * (1 - t**2)
+
+
+def twin(X, y, weights, recipe, seed, n_steps=None, activated=relu):
     """Train in plain NumPy; return the weights, the biases and the mean loss after each epoch, or part of an epoch."""
     arrays = draw([X.shape[1], *recipe.hidden_layer_sizes, y.shape[1]], seed)
     Ω, β = list(weight_matrices(arrays)), list(bias_vectors(arrays))
@@ -79,10 +91,18 @@ def twin(X, y, weights, recipe, seed, n_steps=None):
             total = total_weight = 0.0
         rows = order[batch * recipe.batch_size :][: recipe.batch_size]
         Ω, β, s = arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
-        f, h = reference.forward(Ω, β, X[rows] * s)
-        loss, weight, g = reference.loss_and_gradient("cross_entropy", f[-1], y[rows], weights[rows])
+        h, slopes = [X[rows] * s], []
+        for i in range(n_layers - 1):
+            for made, held in zip(activated(h[i] @ Ω[i].T + β[i]), (h, slopes), strict=True):
+                held.append(made)
+        loss, weight, g = reference.loss_and_gradient("cross_entropy", h[-1] @ Ω[-1].T + β[-1], y[rows], weights[rows])
         total, total_weight = total + loss, total_weight + weight
-        by_Ω, by_β, (of_scaled, *_) = reference.backward(Ω, h, g)
+        by_Ω, by_β = [g.T @ h[-1]], [g.sum(axis=0)]
+        for i in reversed(range(n_layers - 1)):
+            g = (g @ Ω[i + 1]) * slopes[i]
+            by_Ω.insert(0, g.T @ h[i])
+            by_β.insert(0, g.sum(axis=0))
+        of_scaled = g @ Ω[0]
         η = float(schedule(step))
         for i, gradient in enumerate([*by_Ω, *by_β, (of_scaled * X[rows]).sum(axis=0)]):
             stepped = reference.adam_step(
@@ -95,12 +115,14 @@ def twin(X, y, weights, recipe, seed, n_steps=None):
     return after
 
 
+@pytest.mark.parametrize("activated", [relu, mish])
 @pytest.mark.parametrize("hidden", [(7, 5), (20,), ()], ids=str)
-def test_a_training_agrees_with_its_numpy_twin(hidden):
+def test_a_training_agrees_with_its_numpy_twin(hidden, activated):
     recipe = replace(RECIPE, hidden_layer_sizes=hidden)
     X, y, weights = table()
-    wanted = twin(X[15:].astype(float), y[15:], weights[15:], recipe, 3)
-    trained = trained_on(X, y, weights, recipe)
+    wanted = twin(X[15:].astype(float), y[15:], weights[15:], recipe, 3, activated=activated)
+    trained = trained_on(X, y, weights, recipe, activation=activations.resolve(activated.__name__))
+    np.testing.assert_array_equal(trained.network.predict(X[:15]), trained.output)
     Ω, β, _ = wanted[trained.epoch - 1]
     for got, expected in zip((*trained.network.weights, *trained.network.biases), (*Ω, *β), strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)

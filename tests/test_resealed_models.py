@@ -240,6 +240,7 @@ WRONG = [
     ("regressor", (*SCORE, "value"), "good", "scores"),
     ("regressor", ("table", "about", "notices"), "none", "notices"),
     ("regressor", ("table", "about", "networks"), [], "about.networks"),
+    ("regressor", ("table", "about", "networks", 0, "error"), "small", "error"),
     ("regressor", ("table", "about", "reading"), [], "about.reading"),
     ("regressor", ("table", "about", "reading"), {"odd": {"size": [1]}}, "about.reading.odd"),
     ("regressor", ("table", "about", "reading"), {"decimal_mark": "x"}, "about.reading.decimal_mark"),

@@ -258,6 +258,22 @@ def test_probabilities_are_calibrated_and_scores_are_of_rows_that_were_held_out(
     assert best - 0.05 < model.scores_["log_loss"] < best + 0.1
 
 
+def test_the_leaderboard_shows_each_network_with_its_error_and_weight(tmp_path: Path) -> None:
+    X, y = load_iris(return_X_y=True)
+    reports: list[Progress] = []
+    model = TabularClassifier(**FEW, callback=reports.append).fit(X, y)
+    best = {report.network: report for report in reports if report.is_over}
+    assert [one["error"] for one in model.leaderboard_] == sorted(one["error"] for one in model.leaderboard_)
+    assert len(model.leaderboard_) == len(model.model_.networks)
+    assert sum(one["weight"] for one in model.leaderboard_) == pytest.approx(1)
+    errors = {report.validation_loss: report.epoch for report in best.values()}
+    for one in model.leaderboard_:
+        assert errors[one["error"]] == one["epoch"] <= one["epochs"]
+        assert one["layer_sizes"] == model.model_.networks[one["network"]].layer_sizes
+    model.save(tmp_path / "model.fastbp")
+    assert TabularClassifier.load(tmp_path / "model.fastbp").leaderboard_ == model.leaderboard_
+
+
 def test_scores_are_not_flattered_by_the_choice_of_epochs() -> None:
     scores, labels = [], np.arange(60) % 2
     for seed in range(12):

@@ -13,7 +13,7 @@ from fastbp.runs import fitting
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular import TabularClassifier, TabularRegressor, settings
 from fastbp.tabular.encoding import coded
-from fastbp.tabular.encoding.target import Quantity
+from fastbp.tabular.encoding.target import Classes, Quantity
 from fastbp.tabular.settings import Settings, epochs_for
 from fastbp.tabular.training import build, pool, recipe
 from fastbp.tabular.training.build import recipe_for
@@ -275,6 +275,32 @@ def test_large_tables_are_trained_for_fewer_epochs():
     assert recipe_for(Settings(), Quantity("y", 0.0, 1.0, -9.0, 9.0), 100_000).epochs == epochs[4]
 
 
+def test_few_rows_with_few_classes_have_narrow_networks():
+    number, nine, ten = Quantity("y", 0.0, 1.0, -9.0, 9.0), *(Classes("y", tuple(range(n))) for n in (9, 10))
+    narrow, wide = (128,) * 3, (256,) * 3
+    wanted = {(number, 20_000): narrow, (nine, 2): narrow, (ten, 2): wide, (number, 20_001): wide, (nine, 10**6): wide}
+    for (target, n), widths in wanted.items():
+        assert recipe_for(Settings(), target, n).hidden_layer_sizes == widths
+        assert recipe_for(Settings(hidden_layer_sizes=(7,)), target, n).hidden_layer_sizes == (7,)
+        assert recipe_for(Settings(hidden_layer_sizes=()), target, n).hidden_layer_sizes == ()
+
+
+def activations_of(model):
+    return [network.activation for network in model.model_.networks]
+
+
+def test_pairs_of_networks_take_the_activations_in_turn(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "better_of", lambda pair, _: pair)
+    X, y = large_table(200)
+    model = TabularRegressor(hidden_layer_sizes=(4, 3), epochs=2).fit(X, y)
+    assert activations_of(model) == ["relu", "relu", "mish", "mish", "relu", "relu"]
+    model.save(tmp_path / "model")
+    again = TabularRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert activations_of(again) == activations_of(model)
+    assert activations_of(TabularRegressor(n_estimators=1, epochs=1).fit(X, y)) == ["relu"]
+
+
 def test_the_number_of_epochs_can_be_given_and_is_kept_by_the_model():
     X, y = large_table(200)
     options = {"n_estimators": 1, "hidden_layer_sizes": (4,), "patience": None}
@@ -332,6 +358,7 @@ def test_later_networks_of_a_large_table_take_the_best_number_of_epochs_of_the_f
     monkeypatch.setattr(pool, "train_task", judged_by_plan)
     X, y = large_table(500)
     model = TabularRegressor(hidden_layer_sizes=(4,), batch_size=32, n_jobs=1).fit(X, y)
+    assert activations_of(model) == ["relu"] * n_networks
     assert model.model_.about["settings"]["epochs"] == epochs_for(500) == 15
     epochs = [network["epochs"] for network in model.model_.about["networks"]]
     assert len(epochs) == n_networks

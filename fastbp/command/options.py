@@ -17,17 +17,19 @@ from fastbp.tabular.settings import (
     LARGE_ROWS,
     LEARNING_RATE,
     LEAST_ESTIMATORS,
+    MANY_CLASSES,
     N_ESTIMATORS,
     ClassMetric,
     NumberMetric,
     Settings,
+    hidden_layer_sizes_for,
 )
 
 if TYPE_CHECKING:
     from fastbp.tabular.encoding.target import Target as TargetColumn
 
 DEFAULTS = Settings()
-DEFAULT_WIDTHS = ",".join(map(str, DEFAULTS.hidden_layer_sizes))
+SMALL_WIDTHS, LARGE_WIDTHS = (",".join(map(str, hidden_layer_sizes_for(n_rows, 1))) for n_rows in (1, LARGE_ROWS + 1))
 STDIN = Path("-")  # also standard output, as a value of --output
 
 TaskName = Literal["classification", "regression"]
@@ -82,9 +84,13 @@ Estimators = Annotated[
     ),
 ]
 HiddenLayers = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="WIDTHS", help="Widths of the hidden layers, separated by commas. An empty text means no hidden layer."
+        metavar="WIDTHS",
+        help="Widths of the hidden layers, separated by commas. An empty text means no hidden layer. Default: "
+        f"{SMALL_WIDTHS}, or for more than {LARGE_ROWS} rows or at least {MANY_CLASSES} classes "
+        f"{LARGE_WIDTHS}.",
+        show_default=False,
     ),
 ]
 Epochs = Annotated[
@@ -191,14 +197,18 @@ def named(option: str) -> Iterator[None]:
         raise ValueError(f"{option}: {error}") from None
 
 
-def widths_of(text: str) -> tuple[int, ...]:
-    """Return the widths in a value of --hidden-layer-sizes, such as ``64,64``; no width for an empty text.
+def widths_of(text: str | None) -> tuple[int, ...] | None:
+    """Return the widths in a value of --hidden-layer-sizes, such as ``64,64``.
+
+    An empty text has no width. None means that the option was not given, and stays None.
 
     Raises
     ------
     ValueError
         If a width is not a whole number of at least 1, or if the widths ask for too many parameters.
     """
+    if text is None:
+        return None
     try:
         widths = tuple(int(width) for width in text.split(",")) if text.strip() else ()
     except ValueError:

@@ -20,7 +20,7 @@ from fastbp.tables.reading import Table
 from fastbp.tabular.encoding.columns import CategoryColumn, Column, DateColumn, NumberColumn
 from fastbp.tabular.encoding.inputs import Encoding
 from fastbp.tabular.encoding.target import Classes, Target, target_to_dict
-from fastbp.tabular.metrics import metric_words
+from fastbp.tabular.metrics import metric_words, validation_words
 from fastbp.tabular.model import TableModel
 from fastbp.tabular.training.parts import TrainingData
 
@@ -88,7 +88,6 @@ def training_text(model: TableModel, seconds: float) -> str:
 def inspection_text(model: TableModel) -> str:
     """Describe everything in a model: target, scores, networks, settings and columns."""
     about, target = model.about, model.target
-    best = ", ".join(f"{network['epoch']} of {network['epochs']}" for network in about["networks"])
     settings = settings_words(about["settings"], target.task)
     lines = [
         ("version", f"fastbp {about['version']}"),
@@ -96,7 +95,7 @@ def inspection_text(model: TableModel) -> str:
         ("trained", counted(model.n_rows, "row")),
         *score_lines("held out", about["scores"], about["rows_held_out"]),
         ("networks", _networks_text(model)),
-        ("epochs", f"best epoch of each network: {best}"),
+        *(("network", text) for text in _network_texts(model)),
         ("settings", ", ".join(f"{name}={value}" for name, value in settings.items())),
         *(("column", column_text(column)) for column in model.encoding.columns),
     ]
@@ -183,6 +182,19 @@ def _networks_text(model: TableModel) -> str:
         shape = f"{'-'.join(map(str, network.layer_sizes))}, {network.n_parameters:,} parameters"
         counts[shape] = counts.get(shape, 0) + 1
     return " and ".join(f"{count} of {shape}" for shape, count in counts.items())
+
+
+def _network_texts(model: TableModel) -> list[str]:
+    """Return the settings, the best epoch and the error of each network, the one with the smallest error first."""
+    error_name = validation_words(model.about["settings"]["metric"])
+    texts = []
+    for one in model.leaderboard:
+        sees = "bins" if one["sees_bins"] else "no bins"
+        error = "" if one["error"] is None else f", {error_name} {one['error']:.4g}"
+        sizes = "-".join(map(str, one["layer_sizes"]))
+        epochs = f"best epoch {one['epoch']} of {one['epochs']}"
+        texts.append(f"{sizes}, {one['activation']}, {sees}, {epochs}{error}, weight {one['weight']:.1%}")
+    return texts
 
 
 def _listed(names: Sequence[str]) -> str:

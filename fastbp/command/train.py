@@ -38,7 +38,7 @@ def train(
     metric: options.Metric = None,
     quantile: options.Quantile = None,
     n_estimators: options.Estimators = None,
-    hidden_layer_sizes: options.HiddenLayers = options.DEFAULT_WIDTHS,
+    hidden_layer_sizes: options.HiddenLayers = None,
     epochs: options.Epochs = None,
     patience: options.Patience = PATIENCE,
     batch_size: options.BatchSize = DEFAULTS.batch_size,

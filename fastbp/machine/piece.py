@@ -30,6 +30,8 @@ __all__ = [
     "Piece",
     "address_type",
     "caller",
+    "entry_address",
+    "entry_caller",
     "reason_of",
     "tuple_type",
 ]
@@ -70,14 +72,18 @@ class Piece:
         found = self._addresses.get(dtype)
         if found is None:
             with self._lock:
-                signature = self._types_of(dtype)
-                self._dispatcher.compile(signature)
-                compiled = self._dispatcher.overloads[signature]
-                found = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
-                if found == 0:  # a call would end the process
-                    raise RuntimeError(f"Numba gives no address for {self._dispatcher.py_func.__qualname__}")
-                self._addresses[dtype] = found
+                found = self._addresses[dtype] = _address(self._dispatcher, self._types_of(dtype))
         return found
+
+
+def _address(dispatcher: Any, signature: tuple[Any, ...]) -> int:
+    """Return the address of a function's code for arguments of these types; compile the code first if there is none."""
+    dispatcher.compile(signature)
+    compiled = dispatcher.overloads[signature]
+    found = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+    if found == 0:  # a call would end the process
+        raise RuntimeError(f"Numba gives no address for {dispatcher.py_func.__qualname__}")
+    return found
 
 
 def reason_of(error: CompilationError) -> str:
@@ -110,6 +116,42 @@ def caller(types_of: TypesOf, result: Any = types.none) -> Any:
             return status.is_error if result == types.none else returned
 
         return (types.boolean if result == types.none else result)(types.intp, arguments), generate
+
+    return call
+
+
+# --- entries, which pieces or other entries call --------------------------------------------------------------
+
+
+def entry_address(entry: Any, *arguments: Any) -> int:
+    """Return the address of an entry's code for arguments of these types; compile the code first if there is none."""
+    return _address(entry, tuple(entry.typeof_pyval(argument) for argument in arguments))
+
+
+def entry_caller(entry: Any, result: Any) -> Any:
+    """Return the function `call(address, arguments)` for kernels, which calls an entry with a tuple of arguments.
+
+    The function returns the entry's result of the Numba type `result`, and passes on an exception. `entry_address`
+    gives the address, before the caller is compiled. A call with arguments of types that the entry is not compiled for
+    is an error when the caller is compiled.
+    """
+
+    @intrinsic
+    def call(_context: Any, _address: Any, arguments: Any) -> Any:
+        kinds = tuple(types.unliteral(kind) for kind in arguments.types)
+        if kinds not in entry.overloads:
+            raise TypingError(f"an entry is called with arguments of the types {kinds}")
+
+        def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            convention = context.call_conv
+            called = builder.inttoptr(values[0], convention.get_function_type(result, kinds).as_pointer())
+            given = cgutils.unpack_tuple(builder, values[1], len(kinds))
+            status, returned = convention.call_function(builder, called, result, kinds, given)
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
+            return returned
+
+        return result(types.intp, arguments), generate
 
     return call
 

@@ -82,6 +82,8 @@ def report(built: Built, data: TrainingData, table_name: str) -> str:
         _importances(built),
         "<h2>Columns</h2>",
         _columns(data, model.encoding.columns),
+        "<h2>Networks</h2>",
+        _networks(built),
         "<h2>Settings</h2>",
         _settings(built),
     ]
@@ -159,6 +161,21 @@ def _columns(data: TrainingData, columns: Sequence[Column]) -> str:
             "Values: minimum … lower quartile · median · upper quartile … maximum of numbers; first … last date; the "
             "most frequent texts, each with its number of rows."
         )
+    )
+
+
+def _networks(built: Built) -> str:
+    rows = []
+    for one in built.model.leaderboard:
+        seconds = built.members[one["network"]].trained.seconds
+        error = "–" if one["error"] is None else f"{one['error']:.4g}"
+        sizes, sees = "-".join(map(str, one["layer_sizes"])), "yes" if one["sees_bins"] else "no"
+        epochs = f"{one['epoch']} of {one['epochs']}"
+        rows.append([sizes, str(one["activation"]), sees, epochs, error, f"{seconds:.2f}", f"{one['weight']:.1%}"])
+    error_name = validation_words(built.model.about["settings"]["metric"])
+    head = ["layer sizes", "activation", "sees bins", "best epoch", error_name, "seconds", "weight"]
+    return f"<div class=scroll>{_table(head, rows)}</div>" + _note(
+        "Errors are those of each network's own held-out rows after its best epoch, which these rows chose."
     )
 
 

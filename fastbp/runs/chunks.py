@@ -16,7 +16,7 @@ from fastbp import checks
 from fastbp._typing import Array, Integers
 from fastbp.kernels.rows import TrainingRows
 from fastbp.losses import Loss
-from fastbp.runs.training_rows import checked_rows, weight_exponent
+from fastbp.runs.training_rows import checked_rows, no_rows, weight_exponent
 from fastbp.schedules import LearningRate, Schedule
 
 Chunks = Iterator[Any] | Callable[[], Iterable[Any]]
@@ -87,8 +87,7 @@ class ChunkedRows:
     @property
     def none(self) -> TrainingRows:
         """No rows at all."""
-        nothing = np.zeros(0, self._dtype)
-        return TrainingRows(nothing, nothing, np.zeros(0, np.int64), nothing, 0)
+        return no_rows(self._dtype)
 
     def epoch(self) -> Iterator[TrainingRows]:
         """Yield the rows of each chunk of an epoch. Chunks without rows are left out.

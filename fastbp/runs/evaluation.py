@@ -16,7 +16,7 @@ from fastbp.kernels.packing import workspace_for
 from fastbp.kernels.rows import TrainingRows
 from fastbp.losses import Loss
 
-_BLOCK_ROWS = 240  # rows per forward pass; with this number, `layout.pitch` adds no padding
+BLOCK_ROWS = 240  # rows per forward pass; with this number, `layout.pitch` adds no padding
 
 
 def evaluator(rows: TrainingRows, parameters: Parameters, activation: OneOrMore, loss: Loss) -> Callable[[], float]:
@@ -25,7 +25,7 @@ def evaluator(rows: TrainingRows, parameters: Parameters, activation: OneOrMore,
     Each call uses the current values of the parameters.
     """
     sizes, dtype = parameters.sizes.tolist(), parameters.data.dtype
-    workspace = workspace_for(sizes, min(rows.rows, _BLOCK_ROWS), dtype, backward=False)
+    workspace = workspace_for(sizes, min(rows.rows, BLOCK_ROWS), dtype, backward=False)
     order, address = np.arange(rows.rows), loss_address(loss, dtype)
     between = layer_activations(activation, parameters.n_layers - 1, dtype)
     return lambda: evaluate(rows, parameters, between, workspace, order, address, loss.parameter)

@@ -5,8 +5,7 @@ This file must not know how a network predicts or trains.
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +30,23 @@ from fastbp.runs.portable import plain, portable
 from fastbp.runs.prediction import Predictor
 
 
+class _OnlyFit:
+    """A context that only one fit can enter. Two fits would mix their steps in the same parameters."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(
+                "this network is being fitted, in another thread or in the fit that called this callback: "
+                "wait for the end of that fit, or fit a copy.deepcopy of the network"
+            )
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        self._lock.release()
+
+
 class NetworkState:
     """The properties and the model files of a network.
 
@@ -44,7 +60,7 @@ class NetworkState:
         self._checkpoint = held
         self._sizes, self._dtype = held.sizes, held.dtype
         self._predictor = Predictor(self._sizes, self._dtype, held.activation)
-        self._fit_lock = threading.Lock()
+        self._only_fit = _OnlyFit()
 
     def __repr__(self) -> str:
         activation = "" if self.activation == "relu" else f", activation={self.activation!r}"
@@ -60,19 +76,6 @@ class NetworkState:
         held = Checkpoint.from_tensors(tensors, metadata)
         held.loss, held.activation = plain(loss), plain(activation)
         return cls.from_checkpoint(held)
-
-    @contextmanager
-    def _only_fit(self) -> Iterator[None]:
-        """Return a context that only one fit can enter. Two fits would mix their steps in the same parameters."""
-        if not self._fit_lock.acquire(blocking=False):
-            raise RuntimeError(
-                "this network is being fitted, in another thread or in the fit that called this callback: "
-                "wait for the end of that fit, or fit a copy.deepcopy of the network"
-            )
-        try:
-            yield
-        finally:
-            self._fit_lock.release()
 
     @property
     def _between(self) -> LayerActivations:

@@ -257,6 +257,7 @@ class Run:
             If a loss or a parameter is not finite.
         """
         history = History() if history is None else history
+        history.ended_by = "epochs"
         before = len(history.loss)
 
         def after_epoch(history: History) -> bool:
@@ -267,8 +268,11 @@ class Run:
             if patience is not None and (patience.improves(watched) or self._best is None):
                 self.keep_best()
             progress = Progress(len(history.loss) - before, history.loss[-1], held_out)
-            is_ended = callback is not None and is_true(callback(progress))
-            return is_ended or (patience is not None and patience.is_over)
+            if patience is not None and patience.is_over:
+                history.ended_by = "patience"
+            if callback is not None and is_true(callback(progress)):
+                history.ended_by = "callback"
+            return history.ended_by != "epochs"
 
         is_watched = validate is not None or patience is not None or callback is not None
         watch = after_epoch if is_watched else None

@@ -80,11 +80,17 @@ def checked_rows(
         check_custom_loss(loss, values)
     weights = np.zeros(0, dtype)
     if sample_weight is not None:
-        weights = _sample_weights(f"{of}sample_weight", sample_weight, n, dtype, exponent)
+        weights = scaled_weights(f"{of}sample_weight", sample_weight, n, dtype, exponent)
     targets = target_rows(values, dtype)
     if not is_copied and _is_mapped(x):
         return TrainingRows(_flat_view(x), targets, classes, weights, n, storage_of(x), STRIDED.address(x.dtype))
     return TrainingRows(padded_rows(x, dtype), targets, classes, weights, n)
+
+
+def no_rows(dtype: npt.DTypeLike) -> TrainingRows:
+    """Return no rows at all."""
+    nothing = np.zeros(0, dtype)
+    return TrainingRows(nothing, nothing, np.zeros(0, np.int64), nothing, 0)
 
 
 def _is_mapped(x: Floats) -> bool:
@@ -166,8 +172,8 @@ def _check_range(name: str, y: Floats, loss: Loss) -> None:
         raise ValueError(f"{name} must hold probabilities for {loss.name}, but row {row} adds up to {y[row].sum()}")
 
 
-def _sample_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike, exponent: int | None) -> Floats:
-    """Return a weight for each row, or raise."""
+def scaled_weights(name: str, value: Any, n: int, dtype: npt.DTypeLike, exponent: int | None = None) -> Floats:
+    """Return a weight for each row, or raise. The weights are divided by 2^exponent, see `checked_rows`."""
     weights = checks.finite(name, value, dtype)
     if weights.shape != (n,):
         raise ValueError(f"{name} must be of shape ({n},), one number a row; got {weights.shape}")

@@ -51,7 +51,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's)
         "n_estimators": [_COUNT, None],
-        "hidden_layer_sizes": [tuple, list],
+        "hidden_layer_sizes": [tuple, list, None],
         "epochs": [_COUNT, None],
         "batch_size": [_COUNT],
         "learning_rate": [_POSITIVE, None],
@@ -81,13 +81,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self._set_model(built.model)
 
     def _settings(self) -> Settings:
-        given = self.random_state
+        given, widths = self.random_state, self.hidden_layer_sizes
         is_seed = isinstance(given, Integral)
         return Settings(
             n_estimators=None if self.n_estimators is None else int(self.n_estimators),
             metric=self.metric,
             quantile=float(getattr(self, "quantile", 0.5)),
-            hidden_layer_sizes=tuple(map(_plain, self.hidden_layer_sizes)),
+            hidden_layer_sizes=None if widths is None else tuple(map(_plain, widths)),
             epochs=None if self.epochs is None else int(self.epochs),
             batch_size=int(self.batch_size),
             learning_rate=_plain(self.learning_rate),
@@ -111,6 +111,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self._columns = names
         self.notices_ = tuple(model.about["notices"])
         self.scores_ = {score["metric"]: score["value"] for score in model.about["scores"]}
+        self.leaderboard_ = model.leaderboard
 
     # --- prediction -----------------------------------------------------------------------------------------
 

@@ -76,13 +76,33 @@ class TableModel:
         coder, starts = Coder(self.encoding, frame), range(0, max(1, len(frame)), _BLOCK_ROWS)
         return np.concatenate([self._answers(coder.rows(slice(first, first + _BLOCK_ROWS))) for first in starts])
 
+    @property
+    def leaderboard(self) -> list[dict[str, Any]]:
+        """The networks of the ensemble, the one with the smallest error first.
+
+        Each entry has the keys `network` (its number, from 0), `layer_sizes`, `activation`, `sees_bins` (whether the
+        bins of numbers are among its inputs), `epoch` (the best one, from 1), `epochs` (that it was trained for),
+        `error` (of its held-out rows after the best epoch, which these rows chose; None if nobody knows it) and
+        `weight` (its share of the answers).
+        """
+        found = [
+            {
+                "network": k,
+                "layer_sizes": network.layer_sizes,
+                "activation": network.activation,
+                **{"error": None, **known},
+                "weight": 1 / len(self.networks),
+            }
+            for k, (network, known) in enumerate(zip(self.networks, self.about["networks"], strict=True))
+        ]
+        return sorted(found, key=lambda one: np.inf if one["error"] is None else one["error"])
+
     def margin(self, coverage: float) -> float:
         """Return the half-width of an interval around a predicted number.
 
         This is the ⌈(m + 1) coverage⌉-th smallest of the m residuals, as in split conformal prediction (Lei, G'Sell,
         Rinaldo, Tibshirani & Wasserman 2018, "Distribution-free predictive inference for regression", JASA). The
-        residuals are of held-out rows, but these rows chose the networks' epochs, so the coverage of new rows is a
-        little smaller.
+        residuals are of held-out rows, each after an epoch that other rows chose.
 
         Parameters
         ----------

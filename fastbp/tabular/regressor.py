@@ -37,7 +37,6 @@ from fastbp.tabular.encoding.target import Quantity
 from fastbp.tabular.partitions import by_partitions
 from fastbp.tabular.settings import (
     BATCH_SIZE,
-    HIDDEN_LAYER_SIZES,
     NUMBER_METRICS,
     PATIENCE,
     NumberMetric,
@@ -65,8 +64,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         are refused.
     quantile : float, default 0.5
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
-    hidden_layer_sizes : tuple of int, default (256, 256, 256)
-        Widths of the hidden layers. An empty tuple makes linear models.
+    hidden_layer_sizes : tuple of int or None, default None
+        Widths of the hidden layers. An empty tuple makes linear models. None means (128, 128, 128), or (256, 256, 256)
+        for more than 20,000 rows.
     epochs : int or None, default None
         Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows:
         256 (20,000 / n)^1.75 for n rows, and at least 6. The networks after the first two ones then take only as many
@@ -110,6 +110,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         a little better, because all networks predict them. A score that is not defined is None.
     notices_ : tuple of str
         What was left out of the table and why, one sentence each.
+    leaderboard_ : list of dict
+        The networks, the one with the smallest error on its held-out rows first; see `TableModel.leaderboard`.
+        `pandas.DataFrame(model.leaderboard_)` makes a table of it.
     model_ : TableModel
         The networks, and the encodings of the columns and the target.
     n_features_in_ : int
@@ -145,7 +148,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         n_estimators: int | None = None,
         metric: NumberMetric | Loss = "rmse",
         quantile: float = 0.5,
-        hidden_layer_sizes: tuple[int, ...] | list[int] = HIDDEN_LAYER_SIZES,
+        hidden_layer_sizes: tuple[int, ...] | list[int] | None = None,
         epochs: int | None = None,
         batch_size: int = BATCH_SIZE,
         learning_rate: float | None = None,

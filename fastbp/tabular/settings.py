@@ -19,7 +19,10 @@ NUMBER_METRICS: tuple[NumberMetric, ...] = get_args(NumberMetric)
 
 LARGE_ROWS = 20_000  # a table with more rows is trained for fewer epochs, and perhaps with fewer networks
 N_ESTIMATORS, LEAST_ESTIMATORS = 6, 4
-HIDDEN_LAYER_SIZES = (256, 256, 256)
+HIDDEN_LAYERS = 3
+WIDTH, LARGE_WIDTH = 128, 256  # of a hidden layer; see `hidden_layer_sizes_for`
+MANY_CLASSES = 10  # a target with so many classes needs the larger width
+ACTIVATIONS = ("relu", "mish")  # of the networks' hidden units, in turn; see `activation_for`
 EPOCHS = 256  # for up to LARGE_ROWS rows
 EPOCHS_POWER, LEAST_EPOCHS = 1.75, 6  # for more rows; see `epochs_for`
 BATCH_SIZE = 256
@@ -38,6 +41,24 @@ def epochs_for(n_rows: int) -> int:
     return max(LEAST_EPOCHS, round(EPOCHS * share))
 
 
+def hidden_layer_sizes_for(n_rows: int, n_outputs: int) -> tuple[int, ...]:
+    """Return the default of `hidden_layer_sizes` for a table with `n_rows` rows and a network with `n_outputs` outputs.
+
+    It is (128, 128, 128). For more than 20,000 rows, or 10 or more classes, it is (256, 256, 256).
+    """
+    is_large = n_rows > LARGE_ROWS or n_outputs >= MANY_CLASSES
+    return (LARGE_WIDTH if is_large else WIDTH,) * HIDDEN_LAYERS
+
+
+def activation_for(network: int, n_rows: int) -> str:
+    """Return the activation of a network of an ensemble that is trained on `n_rows` rows; `network` counts from 0.
+
+    The first two networks, which are compared, have the same activation. After them, each pair takes the next one of
+    `ACTIVATIONS`, because networks that differ make a better mean. All networks of more than 20,000 rows have ReLU.
+    """
+    return ACTIVATIONS[0] if n_rows > LARGE_ROWS else ACTIVATIONS[network // 2 % len(ACTIVATIONS)]
+
+
 @dataclass(frozen=True)
 class Settings:
     """How the networks of a model are trained. None stands for the default of the task.
@@ -53,8 +74,9 @@ class Settings:
         None means "log_loss" or "rmse". A regression also takes a loss of `fastbp.losses`; see `own_loss.as_metric`.
     quantile : float, default 0.5
         Quantile to predict, in (0, 1). Only the metric "quantile" uses it.
-    hidden_layer_sizes : tuple of int, default (256, 256, 256)
-        Widths of the hidden layers. An empty tuple makes linear models.
+    hidden_layer_sizes : tuple of int or None, default None
+        Widths of the hidden layers. An empty tuple makes linear models. None means (128, 128, 128), or (256, 256, 256)
+        for more than 20,000 rows or at least 10 classes.
     epochs : int or None, default None
         Maximum number of passes over the training rows. None means 256 for up to 20,000 rows, and fewer for more rows;
         see `epochs_for`. The networks of a larger table after the first two ones are trained for as many epochs as the
@@ -82,7 +104,7 @@ class Settings:
     n_estimators: int | None = None
     metric: ClassMetric | NumberMetric | Loss | None = None
     quantile: float = 0.5
-    hidden_layer_sizes: tuple[int, ...] = HIDDEN_LAYER_SIZES
+    hidden_layer_sizes: tuple[int, ...] | None = None
     epochs: int | None = None
     batch_size: int = BATCH_SIZE
     learning_rate: float | None = None

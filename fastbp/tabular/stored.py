@@ -256,6 +256,8 @@ def _about(about: dict[str, Any], task: str) -> dict[str, Any]:
         checks.flag(f"about.networks[{k}].sees_bins", network["sees_bins"])
         for name in ("epoch", "epochs"):
             checks.whole_number(f"about.networks[{k}].{name}", network[name], 0)
+        if network.get("error") is not None:
+            fields.number(f"about.networks[{k}].error", network["error"])
     for i, notice in enumerate(fields.json_list("about.notices", about["notices"])):
         fields.text(f"about.notices[{i}]", notice)
     checks.whole_number("about.rows_held_out", about["rows_held_out"], 0)

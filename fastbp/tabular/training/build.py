@@ -22,7 +22,13 @@ from fastbp.tabular import own_loss
 from fastbp.tabular.encoding.cells import Cells, Frame
 from fastbp.tabular.encoding.inputs import Encoding, learn_encoding
 from fastbp.tabular.encoding.target import Quantity, Target
-from fastbp.tabular.settings import LARGE_ROWS, LEAST_ESTIMATORS, Settings
+from fastbp.tabular.settings import (
+    LARGE_ROWS,
+    LEAST_ESTIMATORS,
+    Settings,
+    activation_for,
+    hidden_layer_sizes_for,
+)
 from fastbp.tabular.training.engines import Engine
 from fastbp.tabular.training.folds import folds, halves
 from fastbp.tabular.training.judging import better_of, finished
@@ -170,14 +176,16 @@ def recipe_for(settings: Settings, target: Target, n_rows: int) -> Recipe:
     metric = settings.metric or target.default_metric
     if not isinstance(metric, Loss) and metric not in target.metric_names:
         raise ValueError(f"the metric of {target.task} must be one of {', '.join(target.metric_names)}, not {metric}")
-    for i, width in enumerate(settings.hidden_layer_sizes):
+    widths = settings.hidden_layer_sizes
+    widths = hidden_layer_sizes_for(n_rows, target.n_outputs) if widths is None else widths
+    for i, width in enumerate(widths):
         checks.whole_number(f"hidden_layer_sizes[{i}]", width, 1)
-    checks.layer_sizes([1, *settings.hidden_layer_sizes, target.n_outputs])
+    checks.layer_sizes([1, *widths, target.n_outputs])
     rate, dropout = settings.learning_rate, settings.dropout
     return Recipe(
         metric=metric,
         quantile=settings.quantile,
-        hidden_layer_sizes=settings.hidden_layer_sizes,
+        hidden_layer_sizes=widths,
         epochs=settings.most_epochs(n_rows),
         batch_size=settings.batch_size,
         learning_rate=target.default_learning_rate if rate is None else rate,
@@ -274,7 +282,14 @@ class _Trainer:
         if not wanted or self._is_ended or (first and left <= 0):
             return []
         tasks = [
-            Task(network, fold, sees_bins, _seed_of_network(network, self._settings.seed), epochs)
+            Task(
+                network,
+                fold,
+                sees_bins,
+                _seed_of_network(network, self._settings.seed),
+                epochs,
+                activation_for(network, len(self._workload.rows.y)),
+            )
             for network, (fold, sees_bins) in enumerate(wanted, first)
         ]
         self._n_begun += len(tasks)

@@ -116,9 +116,7 @@ def finished(
         "scores": target.scores(answers, truth, weights, recipe.metric, recipe.quantile),
         "rows_held_out": len(rows),
         "notices": list(notices),
-        "networks": [
-            {"sees_bins": m.sees_bins, "epoch": m.trained.epoch, "epochs": len(m.trained.errors)} for m in members
-        ],
+        "networks": [_facts(member) for member in members],
     }
     networks = tuple(member.trained.network for member in members)
     residuals = target.residuals(answers, truth)
@@ -133,6 +131,14 @@ def finished(
         notices=notices,
         is_interrupted=is_interrupted,
     )
+
+
+def _facts(member: Member) -> dict[str, Any]:
+    """Return what a model keeps about the training of one of its networks, as JSON can hold it."""
+    epoch, errors = member.trained.epoch, member.trained.errors
+    error = float(errors[epoch - 1])
+    known = error if np.isfinite(error) else None
+    return {"sees_bins": member.sees_bins, "epoch": epoch, "epochs": len(errors), "error": known}
 
 
 def _temperatures(members: Sequence[Member], workload: Workload) -> tuple[float, Floats]:

@@ -180,6 +180,8 @@ class Task(NamedTuple):
         Seed of the initial weights, the order of the rows and the dropout.
     epochs : int or None
         Maximum number of epochs. None means the recipe's number.
+    activation : str
+        Name of the activation of the hidden units.
     """
 
     network: int
@@ -187,6 +189,7 @@ class Task(NamedTuple):
     sees_bins: bool
     seed: int
     epochs: int | None = None
+    activation: str = "relu"
 
 
 class Trained(NamedTuple):
@@ -210,6 +213,8 @@ class Trained(NamedTuple):
         Number of passes over the training rows.
     is_cut : bool
         Whether the time budget was too short for all epochs.
+    seconds : float
+        Wall time of the training, with the judging of the epochs.
     """
 
     network: Network
@@ -221,6 +226,7 @@ class Trained(NamedTuple):
     scored_output: Array
     passes: float = 0.0
     is_cut: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

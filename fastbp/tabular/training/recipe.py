@@ -1,12 +1,13 @@
 """One network trained for a table, by a published recipe: initial weights, learning rates, schedule and best epoch.
 
 RealMLP-TD-S of Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
-trees on tabular data" (arXiv:2407.04491), table A.1, with ReLU as the activation. It knows runs and their buffers. It
-must not know frames, encodings, or how many networks there are.
+trees on tabular data" (arXiv:2407.04491), table A.1, with another activation. It knows runs and their buffers. It must
+not know frames, encodings, or how many networks there are.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp._typing import Array, Floats, Integers
+from fastbp.activations import Activation, relu, resolve
 from fastbp.kernels import packing
 from fastbp.kernels.custom_losses import loss_address
 from fastbp.kernels.expansion import EXPANSION, span_table
@@ -98,6 +100,7 @@ def train(
     seed: int,
     watch: Watch = train_to_the_end,
     pace: Pace | None = None,
+    activation: Activation = relu,
 ) -> Trained:
     """Train a network, and return it as it was after its best epoch. Of equally good epochs, the last one is best.
 
@@ -125,6 +128,8 @@ def train(
         Called after each epoch with the epoch, the training loss and the error. The training ends if it returns True.
     pace : Pace, optional
         Ends the training between two slices. Default: there is time for all epochs.
+    activation : Activation, default ReLU
+        Activation of the hidden units.
 
     Raises
     ------
@@ -140,6 +145,7 @@ def train(
     run = Run(
         draw(sizes, seed),
         rows,
+        activation=activation,
         loss=loss,
         rule=optimizer.rule,
         batch_size=recipe.batch_size,
@@ -150,7 +156,7 @@ def train(
         rate_factors=rate_factors(sizes),
         input_factor_rate=SCALE_RATE if recipe.hidden_layer_sizes else None,
     )
-    predictor, history = Predictor(sizes, DTYPE), History()
+    predictor, history = Predictor(sizes, DTYPE, activation), History()
 
     def output() -> Array:
         blocks = []
@@ -176,7 +182,7 @@ def train(
     halves = Halves(half_of)
     outputs: list[Array] = []  # of the best epoch, and behind it, of an epoch that is being judged
     patience = Patience(np.inf if recipe.patience is None else recipe.patience)
-    divergence = None
+    divergence, began = None, time.perf_counter()
     try:
         run.fit(
             recipe.epochs,
@@ -199,11 +205,12 @@ def train(
     pace.count(run.step)
     run.restore_best()
     # A user's function is left out: the network's own one sees standardised numbers, and cannot be pickled.
-    network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None)))
+    network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None), activation))
     best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
     passes = run.step / run.steps_per_epoch
     losses, errors, scored = history.loss, history.validation_loss, halves.scored_output(outputs[0])
-    return Trained(network, best_epoch, outputs[0], losses, errors, divergence, scored, passes, pace.is_cut)
+    seconds = time.perf_counter() - began
+    return Trained(network, best_epoch, outputs[0], losses, errors, divergence, scored, passes, pace.is_cut, seconds)
 
 
 def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, pace: Pace | None = None) -> Trained:
@@ -237,8 +244,9 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, 
     loss = target.loss(recipe.metric, recipe.quantile, workload.rows.y)
     inputs = SeenRows(workload.scored_rows.X, held_out, task.sees_bins)
     rows = _training_rows(workload, task.sees_bins)
-    half_of = workload.halves[held_out]
-    return train(rows, chosen, inputs, half_of, errors_of, target.n_outputs, recipe, loss, task.seed, watch, pace)
+    half_of, activation = workload.halves[held_out], resolve(task.activation)
+    shape = target.n_outputs, recipe, loss
+    return train(rows, chosen, inputs, half_of, errors_of, *shape, task.seed, watch, pace, activation)
 
 
 def check_loss(workload: Workload) -> None:
