@@ -23,6 +23,7 @@ from fastbp.kernels import (
     custom_losses,
     dropout,
     expansion,
+    frozen,
     input_factors,
     losses,
     shuffling,
@@ -44,9 +45,11 @@ PIECES = (
     *steps.PIECES.values(),
     clipping.GRADIENT_SCALE,
     *shuffling.PIECES,
+    *(frozen.PREDICT, frozen.JACOBIAN),
 )
+CALLS = ("call_predict", "call_jacobian")  # of `frozen`, for Python
 # What is compiled by itself: entries, and pieces that they call.
-FUNCTIONS = (*ENTRIES, "train_epochs", *(str(piece.name) for piece in PIECES))
+FUNCTIONS = (*ENTRIES, "train_epochs", *(str(piece.name) for piece in PIECES), *CALLS)
 
 
 def warmup(
@@ -60,7 +63,8 @@ def warmup(
     ----------
     dtypes : str or sequence of dtypes, default ("float32", "float64")
         Dtypes of the networks: a name such as "float32", or a sequence of dtypes. Each dtype has six functions,
-        and some for each loss, activation, kind of step and shuffle.
+        some for each loss, activation, kind of step and shuffle, and four for `Network.compile` and
+        `Network.jacobian`.
     progress : callable, optional
         Called before each function with the names of the dtype and the function, such as "float32" and "train".
 
@@ -93,6 +97,9 @@ def _first_calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], objec
     yield "train_epochs", lambda: train_many([net], X, y, epochs=1, patience=1)
     for piece in PIECES:
         yield str(piece.name), functools.partial(piece.address, dtype)
+    x = X.astype(dtype)
+    yield "call_predict", lambda: net.compile().predict(x, x.copy())
+    yield "call_jacobian", lambda: net.jacobian(x)
 
 
 class SelfTest(NamedTuple):

@@ -83,7 +83,7 @@ def test_a_backend_of_joblib_trains_the_same_networks(backend, wanted, monkeypat
     start = pool._Threads.start
     monkeypatch.setattr(pool._Threads, "start", lambda *each: in_threads.append(start(*each)))
     with joblib.parallel_config(backend, n_jobs=2):
-        assert digest(model(callback=reports.append).fit(FRAME, LABELS)) == wanted
+        assert digest(model(callback=reports.append, n_jobs=2).fit(FRAME, LABELS)) == wanted
     assert bool(in_threads) == (backend == "threading")
     assert {report.network for report in reports if report.is_over} >= {0, 1, 2, 3}
 

@@ -80,6 +80,12 @@ def cpu() -> str:
     return f"{config.CPU_NAME or llvm.get_host_cpu_name()} {digest}"
 
 
+@functools.cache
+def stamp(options: str) -> str:
+    """Return the same hash in the whole process, even if somebody upgrades the sources meanwhile."""
+    return _stamp(options)
+
+
 def _stamp(options: str) -> str:
     """Return a hash of everything that decides compiled code: sources, versions, the CPU, settings and options."""
     versions = sys.implementation.cache_tag, sys.version, np.__version__, numba.__version__, llvmlite.__version__
@@ -126,9 +132,8 @@ def _user_caches() -> Path:
 def directory(options: str) -> Path | None:
     """Make and return the directory of code compiled with these options, or None. Warn if the chosen one is no use."""
     problems = []
-    stamp = _stamp(options)
     for root in roots():
-        place = root / stamp
+        place = root / stamp(options)
         try:
             make_private_folder(place)
             check_folder(place)

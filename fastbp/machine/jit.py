@@ -100,7 +100,16 @@ def _with_numbas_cache(function: Callable[..., Any], options: dict[str, Any]) ->
 
 def cache_directory() -> Path | None:
     """Return the directory of the compiled code, if there is one."""
-    return cache.directory(f"{OPTIONS} {bool(compiler.ENTRY)}")
+    return cache.directory(_all_options())
+
+
+def stamp() -> str:
+    """Return a hash of everything that decides compiled code."""
+    return cache.stamp(_all_options())
+
+
+def _all_options() -> str:
+    return f"{OPTIONS} {bool(compiler.ENTRY)}"
 
 
 class _Kernel(CPUDispatcher):

@@ -159,6 +159,11 @@ def _lower_pointer(context: Any, builder: ir.IRBuilder, signature: Any, values: 
     return context.make_array(signature.args[0])(context, builder, values[0]).data
 
 
+@lower_builtin(pointer, types.CPointer)
+def _lower_address(_context: Any, _builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+    return values[0]
+
+
 @intrinsic
 def line_length(_context: Any, array: types.Type) -> Any:
     """Return how many numbers of an array's or a line's dtype a line holds. The compiler sees a constant."""

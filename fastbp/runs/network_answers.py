@@ -5,6 +5,8 @@ This file must not know how a network learns.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,9 @@ from fastbp.results import Gradients, Trace
 from fastbp.runs.chunks import Chunks, are_chunks, inputs_of_chunks
 from fastbp.runs.network_state import NetworkState
 from fastbp.runs.training_rows import checked_rows
+
+if TYPE_CHECKING:
+    from fastbp.runs.compiled import CompiledNetwork
 
 
 class NetworkAnswers(NetworkState):
@@ -170,3 +175,50 @@ class NetworkAnswers(NetworkState):
         x, *f = packing.gradient_matrices(workspace, n)
         gradients = sums.gradients
         return Gradients(value, packing.weight_matrices(gradients), packing.bias_vectors(gradients), tuple(f), x)
+
+    def jacobian(self, X: npt.ArrayLike, n_threads: int | None = None) -> Floats:
+        """Return ∂ŷ/∂x at each row.
+
+        ∂ŷ/∂x = Ω_K diag(a'(f_{K-1})) Ω_{K-1} … diag(a'(f_0)) Ω_0. For ReLU, a'(f) = I[f > 0].
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D_0)
+            Rows.
+        n_threads : int, optional
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, D_{K+1}, D_0)
+            In the dtype of the network.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` has a wrong shape, or contains anything else than finite numbers.
+        """
+        from fastbp.runs.compiled import jacobians  # what only few users need, no first fit waits for
+
+        n_threads = checks.thread_count(n_threads)
+        x = np.ascontiguousarray(checks.matrix("X", X, self._sizes[0], self._dtype))
+        return jacobians(self.compile(), x, n_threads)
+
+    def compile(self) -> CompiledNetwork:
+        """Return a copy of the network that users' own compiled functions can call, for one row or a block of rows.
+
+        A function with `numba.njit` takes the copy as an argument, and calls `predict(x, out)` and `jacobian(x, out)`.
+        A later `fit` of the network does not change the copy.
+
+        Returns
+        -------
+        CompiledNetwork
+
+        Raises
+        ------
+        TypeError
+            If Numba cannot compile a user's activation.
+        """
+        from fastbp.runs.compiled import CompiledNetwork
+
+        return CompiledNetwork(self.weights, self.biases, self._checkpoint.activation)
