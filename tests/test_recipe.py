@@ -12,9 +12,9 @@ from fastbp.results import DivergenceError
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.encoding.coded import CodedRows, SeenRows
 from fastbp.tabular.metrics import softmax
-from fastbp.tabular.training.halves import Halves
 from fastbp.tabular.training.parts import Recipe
 from fastbp.tabular.training.recipe import BIAS_RATE, SCALE_RATE, draw, packed, rate_factors, train
+from fastbp.tabular.training.subfolds import Subfolds
 
 RECIPE = Recipe("log_loss", hidden_layer_sizes=(7, 5), epochs=6, batch_size=16, learning_rate=0.04)
 
@@ -26,7 +26,7 @@ def table(n: int = 75, inputs: int = 4, classes: int = 3):
     return X, np.eye(classes)[y], rng.random(n) + 0.5
 
 
-HALF_OF = np.arange(15) % 2
+SUBFOLD_OF = np.arange(15) % 2
 
 
 def trained_on(
@@ -45,7 +45,7 @@ def trained_on(
     coded, targets = CodedRows.of_inputs(X), target_rows(y, "float32")
     held_out = SeenRows(coded, np.arange(15), True)
     shape = errors_of, y.shape[1], recipe, loss
-    chosen = packed(coded, targets, weights), rows, held_out, HALF_OF
+    chosen = packed(coded, targets, weights), rows, held_out, SUBFOLD_OF
     return train(*chosen, *shape, seed=3, pace=pace, activation=activation)
 
 
@@ -137,24 +137,24 @@ def test_the_best_epoch_is_kept_and_the_last_of_equals():
     np.testing.assert_array_equal(trained.network.predict(X[:15]), trained.output)
 
 
-def test_each_half_of_the_held_out_rows_is_scored_after_the_epoch_that_is_best_for_the_other_half(monkeypatch):
+def test_each_subfold_of_the_held_out_rows_is_scored_after_the_epoch_that_is_best_for_the_others(monkeypatch):
     X, y, weights = table()
-    planned = iter([(3, 9), (1, 8), (3, 9), (3, 7), (3, 8), (3, 9)])  # errors of the halves
+    planned = iter([(3, 9), (1, 8), (3, 9), (3, 7), (3, 8), (3, 9)])  # errors of the others of each
     outputs = []
 
     def judge(self, output, errors):
         outputs.append(output)
         errors[:] = next(planned)
-        judge_halves(self, output, errors)
+        judge_subfolds(self, output, errors)
 
-    judge_halves = Halves.judge
-    monkeypatch.setattr(Halves, "judge", judge)
+    judge_subfolds = Subfolds.judge
+    monkeypatch.setattr(Subfolds, "judge", judge)
     errors = iter([3.0, 3.0, 2.0, 3.0, 3.0, 3.0])
     trained = trained_on(X, y, weights, error_of=lambda _: next(errors))
     assert trained.epoch == 3
     np.testing.assert_array_equal(trained.output, outputs[2])
-    np.testing.assert_array_equal(trained.scored_output[::2], outputs[3][::2])
-    np.testing.assert_array_equal(trained.scored_output[1::2], outputs[1][1::2])
+    np.testing.assert_array_equal(trained.scored_output[::2], outputs[1][::2])
+    np.testing.assert_array_equal(trained.scored_output[1::2], outputs[3][1::2])
 
 
 def test_an_undefined_error_is_never_the_best():

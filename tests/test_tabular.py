@@ -285,11 +285,15 @@ def test_scores_are_not_flattered_by_the_choice_of_epochs() -> None:
 
 def test_a_number_lies_in_its_interval_with_the_wanted_coverage() -> None:
     X, y = load_diabetes(return_X_y=True)
-    model = TabularRegressor(n_estimators=5, hidden_layer_sizes=(32,)).fit(X[:300], y[:300])
-    assert model.score(X[300:], y[300:]) > 0.35
-    for coverage in (0.9, 0.5):
-        lower, upper = model.predict_interval(X[300:], coverage).T
-        assert abs(((lower <= y[300:]) & (y[300:] <= upper)).mean() - coverage) < 0.1
+    covered = []
+    for seed in range(5):  # 142 rows cover 50 % with a standard deviation of 5 %
+        order = np.random.default_rng(seed).permutation(len(X))
+        rows, new = order[:300], order[300:]
+        model = TabularRegressor(n_estimators=5, hidden_layer_sizes=(32,)).fit(X[rows], y[rows])
+        assert model.score(X[new], y[new]) > 0.3
+        bounds = [model.predict_interval(X[new], coverage).T for coverage in (0.9, 0.5)]
+        covered.append([((lower <= y[new]) & (y[new] <= upper)).mean() for lower, upper in bounds])
+    assert np.mean(covered, axis=0) == pytest.approx([0.9, 0.5], abs=0.06)
     np.testing.assert_array_equal(model.predict_interval(X), model.predict_interval(X, coverage=0.9))
     with pytest.raises(ValueError, match="coverage must be at most"):
         model.predict_interval(X, 0.9999)

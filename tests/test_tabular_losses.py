@@ -152,7 +152,7 @@ def test_validation_rows_are_judged_by_the_function_and_with_their_weights():
     of_rows = [cost(f, y)[0] for f, y in zip(model.predict(X[:200]), y[:200], strict=True)]
     wanted = np.average(of_rows, weights=weights)
     assert min(progress.validation_loss for progress in seen) == pytest.approx(wanted, rel=1e-5)
-    assert model.scores_["cost"] == pytest.approx(wanted, rel=0.05)  # each half by the epoch of the other half
+    assert model.scores_["cost"] == pytest.approx(wanted, rel=0.05)  # each subfold by the epoch of the others
     assert 0.5 * wanted < seen[-1].loss < 2 * wanted  # the training loss is in the same unit
 
 

@@ -30,7 +30,7 @@ from fastbp.tabular.settings import (
     hidden_layer_sizes_for,
 )
 from fastbp.tabular.training.engines import Engine
-from fastbp.tabular.training.folds import folds, halves
+from fastbp.tabular.training.folds import folds, subfolds
 from fastbp.tabular.training.judging import better_of, finished
 from fastbp.tabular.training.parts import (
     FEW_ROWS,
@@ -244,8 +244,9 @@ def _workload(
         validation = _encoded(*data.validation, encoding, data.target)
         groups, strata = None, data.target.strata(validation.y)
         held_out = [np.arange(len(validation.y))] * n_networks
-    half_of = halves(held_out, len((rows if validation is None else validation).y), seed, strata, groups)
-    return Workload(rows, validation, tuple(held_out), half_of, data.target, recipe)
+    n_scored = len((rows if validation is None else validation).y)
+    subfold_of = subfolds(held_out, n_scored, seed, strata, groups)
+    return Workload(rows, validation, tuple(held_out), subfold_of, data.target, recipe)
 
 
 def _encoded(frame: Frame, column: Cells, weights: Floats | None, encoding: Encoding, target: Target) -> EncodedRows:

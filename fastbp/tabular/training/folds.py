@@ -13,6 +13,7 @@ from fastbp._typing import Array, Integers
 
 MIN_FOLDS = 5
 MAX_FOLDS = 10
+N_SUBFOLDS = 5
 
 
 def folds(
@@ -60,8 +61,10 @@ def folds(
     return chosen[:n_networks]
 
 
-def halves(held_out: Sequence[Integers], n: int, seed: int, classes: Integers | None, groups: Array | None) -> Integers:
-    """Return 0 or 1 for each of n rows: which half of its fold the row belongs to.
+def subfolds(
+    held_out: Sequence[Integers], n: int, seed: int, classes: Integers | None, groups: Array | None
+) -> Integers:
+    """Return which part of its fold each of n rows belongs to, from 0 to `N_SUBFOLDS` − 1.
 
     Parameters
     ----------
@@ -71,20 +74,21 @@ def halves(held_out: Sequence[Integers], n: int, seed: int, classes: Integers | 
         Number of rows.
     seed : int
     classes : ndarray of shape (n,), optional
-        Class numbers. Each half has its share of each class.
+        Class numbers. Each subfold has its share of each class.
     groups : ndarray of shape (n,), optional
-        Rows of one group are in the same half, if the fold has several groups.
+        Rows of one group are in the same subfold, if the fold has several groups.
     """
-    random, half_of = np.random.default_rng(seed), np.full(n, -1)
+    random, subfold_of = np.random.default_rng(seed), np.full(n, -1)
     numbers = np.zeros(n, np.int64) if classes is None else classes
     for rows in held_out:
-        left = rows[half_of[rows] < 0]
+        left = rows[subfold_of[rows] < 0]
         if groups is not None and len(np.unique(groups[left])) > 1:
-            half_of[left] = _fold_of_groups(groups[left], 2, random)
+            subfold_of[left] = _fold_of_groups(groups[left], N_SUBFOLDS, random)
         elif len(left):
             order = random.permutation(len(left))
-            half_of[left[order[np.argsort(numbers[left[order]], kind="stable")]]] = np.arange(len(left)) % 2
-    return half_of
+            ordered = left[order[np.argsort(numbers[left[order]], kind="stable")]]
+            subfold_of[ordered] = np.arange(len(left)) % N_SUBFOLDS
+    return subfold_of
 
 
 def _fold_of_rows(classes: Integers, k: int, random: np.random.Generator) -> Integers:

@@ -142,7 +142,10 @@ def _facts(member: Member) -> dict[str, Any]:
 
 
 def _temperatures(members: Sequence[Member], workload: Workload) -> tuple[float, Floats]:
-    """Return the temperature that fits the outputs of all networks, and those that fit each half of the rows."""
+    """Return the temperature that fits the outputs of all networks, and those that fit each half of the rows.
+
+    A half consists of the subfolds with even numbers, or of those with odd numbers.
+    """
     rows = np.concatenate([member.held_out for member in members])
     output = np.concatenate([member.trained.output for member in members])
     y, weights = workload.scored_rows.targets(rows)
@@ -150,7 +153,7 @@ def _temperatures(members: Sequence[Member], workload: Workload) -> tuple[float,
     def fitted(of: Array | slice) -> float:
         return workload.target.temperature(output[of], y[of], weights[of])
 
-    half_of = workload.halves[rows]
+    half_of = workload.subfolds[rows] % 2
     return fitted(slice(None)), np.array([fitted(half_of == half) for half in (0, 1)])
 
 
@@ -167,7 +170,7 @@ def _mean_answers(members: Sequence[Member], workload: Workload, temperatures: F
     count, total = np.zeros(len(rows)), np.zeros((len(rows), *one_row.shape[1:]))
     for member in members:
         places = member.held_out if is_answered.all() else np.searchsorted(rows, member.held_out)
-        half_of = workload.halves[member.held_out]
+        half_of = workload.subfolds[member.held_out] % 2
         for half, temperature in enumerate(temperatures[::-1]):
             output = member.trained.scored_output[half_of == half]
             total[places[half_of == half]] += workload.target.answers(output, temperature)

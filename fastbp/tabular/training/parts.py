@@ -131,9 +131,9 @@ class Workload:
     folds : tuple of ndarray of shape (n_held_out,)
         Numbers of the rows that are held out together: of the validation rows if there are any, otherwise of the
         training rows.
-    halves : ndarray of shape (n_scored,)
-        Which half of its fold each of these rows belongs to, 0 or 1. The epoch that is best for one half gives the
-        outputs that the other half is scored by.
+    subfolds : ndarray of shape (n_scored,)
+        Which part of its fold each of these rows belongs to, from 0. The epoch that is best for the other parts gives
+        the outputs that a part is scored by.
     target : Classes or Quantity
     recipe : Recipe
     packed : dict of bool to TrainingRows
@@ -147,7 +147,7 @@ class Workload:
     rows: EncodedRows
     validation: EncodedRows | None
     folds: tuple[Integers, ...]
-    halves: Integers
+    subfolds: Integers
     target: Target
     recipe: Recipe
     packed: dict[bool, TrainingRows] = field(default_factory=dict, init=False, repr=False)
@@ -207,8 +207,8 @@ class Trained(NamedTuple):
     divergence : DivergenceError or None
         The error that ended the training, if a loss or a parameter became infinite or NaN.
     scored_output : ndarray of shape (n_held_out, n_outputs)
-        The output for each half of the held-out rows, after the epoch that was best for the other half. So no row has
-        chosen the epoch that it is scored by.
+        The output for each subfold of the held-out rows, after the epoch that was best for the other subfolds. So no
+        row has chosen the epoch that it is scored by.
     passes : float
         Number of passes over the training rows.
     is_cut : bool

@@ -34,9 +34,9 @@ from fastbp.runs.run import Patience, Run
 from fastbp.schedules import LogarithmicCosine
 from fastbp.tabular.encoding.coded import CodedRows, SeenRows
 from fastbp.tabular.metrics import Parts
-from fastbp.tabular.training.halves import Halves
 from fastbp.tabular.training.pace import EndedError, Pace
 from fastbp.tabular.training.parts import FEW_ROWS, Recipe, Task, Trained, Workload, spread_over
+from fastbp.tabular.training.subfolds import Subfolds
 
 Watch = Callable[[int, float, float], bool]  # takes the epoch, the training loss and the error of the held-out rows
 
@@ -92,7 +92,7 @@ def train(
     rows: TrainingRows,
     chosen: Integers,
     held_out: SeenRows,
-    half_of: Integers,
+    subfold_of: Integers,
     errors_of: ErrorsOf,
     n_outputs: int,
     recipe: Recipe,
@@ -112,8 +112,8 @@ def train(
         Numbers of the rows that the network is trained on.
     held_out : SeenRows
         The held-out rows.
-    half_of : ndarray of shape (n_held_out,)
-        Which half each held-out row belongs to, 0 or 1; see `parts.Trained.scored_output`.
+    subfold_of : ndarray of shape (n_held_out,)
+        Which subfold each held-out row belongs to, from 0; see `parts.Trained.scored_output`.
     errors_of : callable
         Takes the network's output for the held-out rows, (n_held_out, n_outputs), and parts of these rows, and returns
         the error of each part. If the user ends the training before an epoch is judged, the output is of `FEW_ROWS`
@@ -169,17 +169,17 @@ def train(
 
     def judge() -> float:
         outputs.append(output())
-        are_few = len(outputs[-1]) < len(half_of)  # after the end by the user, for the only judging
-        error, *of_halves = errors_of(outputs[-1], [slice(None), *([] if are_few else halves.places)])
-        if of_halves:
-            halves.judge(outputs[-1], of_halves)
+        are_few = len(outputs[-1]) < len(subfold_of)  # after the end by the user, for the only judging
+        error, *of_parts = errors_of(outputs[-1], [slice(None), *([] if are_few else subfolds.others)])
+        if of_parts:
+            subfolds.judge(outputs[-1], of_parts)
         return error
 
     def after_epoch(progress: Progress) -> bool:
         outputs[:] = outputs[-1:] if patience.count == 0 else outputs[:1]
         return watch(progress.epoch, progress.loss, progress.validation_loss)
 
-    halves = Halves(half_of)
+    subfolds = Subfolds(subfold_of)
     outputs: list[Array] = []  # of the best epoch, and behind it, of an epoch that is being judged
     patience = Patience(np.inf if recipe.patience is None else recipe.patience)
     divergence, began = None, time.perf_counter()
@@ -208,7 +208,7 @@ def train(
     network = Network.from_checkpoint(untrained(run.parameters, seed, replace(loss, function=None), activation))
     best_epoch = max(1, len(history.validation_loss) - patience.count)  # the first epoch if every error is NaN
     passes = run.step / run.steps_per_epoch
-    losses, errors, scored = history.loss, history.validation_loss, halves.scored_output(outputs[0])
+    losses, errors, scored = history.loss, history.validation_loss, subfolds.scored_output(outputs[0])
     seconds = time.perf_counter() - began
     return Trained(network, best_epoch, outputs[0], losses, errors, divergence, scored, passes, pace.is_cut, seconds)
 
@@ -244,9 +244,9 @@ def train_task(workload: Workload, task: Task, watch: Watch = train_to_the_end, 
     loss = target.loss(recipe.metric, recipe.quantile, workload.rows.y)
     inputs = SeenRows(workload.scored_rows.X, held_out, task.sees_bins)
     rows = _training_rows(workload, task.sees_bins)
-    half_of, activation = workload.halves[held_out], resolve(task.activation)
+    subfold_of, activation = workload.subfolds[held_out], resolve(task.activation)
     shape = target.n_outputs, recipe, loss
-    return train(rows, chosen, inputs, half_of, errors_of, *shape, task.seed, watch, pace, activation)
+    return train(rows, chosen, inputs, subfold_of, errors_of, *shape, task.seed, watch, pace, activation)
 
 
 def check_loss(workload: Workload) -> None:
