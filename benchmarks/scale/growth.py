@@ -42,11 +42,14 @@ def constants_of(points: Sequence[dict[str, Any]], reads: dict[str, float], pair
         factors = {
             "weights": lambda p: p["n"] * p["weights"] * 1e-12,
             "columns": lambda p: p["n"] * p["columns"] * 1e-9,
+            "cells": lambda p: p["n"] * p["columns"],
+            "one": lambda _: MIB,
         }
-        factors |= {"rows": lambda p: p["n"] * 1e-9, "cells": lambda p: p["n"] * p["columns"], "one": lambda _: MIB}
         return fitted([[factors[term](point) for term in terms] for point in points], [p[part] for p in points])
 
-    (encode,), (finish,), (stored,) = of("encoding", "columns"), of("finishing", "rows"), of("stored", "cells")
+    (encode,), (stored,) = of("encoding", "columns"), of("stored", "cells")
+    # What is left of a fit beside its encoding and epochs may be measured as 0, so it has no relative error.
+    finish = float(np.median([point["finishing"] / point["n"] for point in points])) * 1e9
     (step, gather), (forward, code) = of("epoch", "weights", "columns"), of("predicting", "weights", "columns")
     cell, base = of("peak", "cells", "one")
     return Constants(

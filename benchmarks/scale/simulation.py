@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmarks.scale.formulas import BATCH_ROWS, HELD_OUT, OPTIMIZER_ARRAYS, TRAFFIC_ARRAYS, Constants
 from benchmarks.scale.processes import digits, print_lines
 
-# Measured once by `--only growth`, on an Intel Xeon with AVX-512 and two busy cores.
+# Measured once by `--only growth`, on an Intel Xeon with AVX-512 and two cores.
 MEASURED = Constants(
-    read_csv=276,
-    read_parquet=21.6,
-    encode=192,
-    step=46.7,
-    gather=4.3,
-    finish=128,
-    forward=16.5,
-    code=305,
-    cell=24.7,
+    read_csv=260,
+    read_parquet=20.1,
+    encode=153,
+    step=33.6,
+    gather=22.8,
+    finish=266,
+    forward=19.8,
+    code=190,
+    cell=26.1,
     stored=11.4,
-    base=362,
-    pair=1.04,
+    base=360,
+    pair=1.0,
 )
-COLUMNS, WEIGHTS, OUTPUTS = 19, 337_000, 2
+COLUMNS, OUTPUTS = 19, 2
+WEIGHTS, SMALL_WEIGHTS = 337_000, 136_000  # of a network; the latter for up to 20,000 rows
 N_NETWORKS = (10, 100, 1000)
 ROUNDS = 20  # of random epochs and speeds
 LEAST_EPOCHS = 25  # one more than the patience
@@ -46,12 +47,15 @@ class Table:
         Epochs of the first two networks, and mean epochs of the later ones.
     spread : float
         Standard deviation of the epochs of all networks.
+    weights : int
+        Number of weights of a network.
     """
 
     rows: int
     first: float
     later: float
     spread: float = 0.0
+    weights: int = WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Machine:
     speeds: float = 0.0
 
 
-TABLES = (Table(20_000, 33, 33, 4.3), Table(100_000, 15, 3), Table(1_000_000, 6, 6))
+TABLES = (Table(20_000, 33.5, 33.5, 2.7, SMALL_WEIGHTS), Table(100_000, 15, 3), Table(1_000_000, 6, 6))
 MACHINES = (
     Machine("1 core", 1, 1),
     Machine("64 cores", 64, 64),
@@ -138,11 +142,11 @@ def simulated(
     n_networks: int,
     constants: Constants = MEASURED,
     n_columns: int = COLUMNS,
-    n_weights: int = WEIGHTS,
+    n_weights: int | None = None,
     seed: int = 0,
 ) -> Simulated:
     """Return the mean seconds of a fit over some rounds of random epochs and speeds."""
-    random = np.random.default_rng(seed)
+    random, n_weights = np.random.default_rng(seed), n_weights or table.weights
     epoch = constants.epoch(table.rows, n_columns, n_weights)
     step = epoch * BATCH_ROWS / ((1 - HELD_OUT) * table.rows)
     n_trained = n_networks + (n_networks > 1)  # of the first two, one may be dropped
@@ -172,7 +176,7 @@ def simulated(
 
 def limit(table: Table, machine: Machine) -> float:
     """Return the seconds of a fit with more workers than networks: they do not fall with the number of workers."""
-    without = simulated(Table(table.rows, table.first, table.later), Machine("", 4, 1), 3)
+    without = simulated(replace(table, spread=0.0), Machine("", 4, 1), 3)
     copies = sending(machine, MEASURED.stored * table.rows * COLUMNS)
     return without.encoding + copies + without.first + without.later
 
@@ -216,11 +220,11 @@ def print_tables() -> None:
             f"{rows:,}",
             digits(MEASURED.reading(rows, COLUMNS + 1)),
             digits(MEASURED.encoding(rows, COLUMNS)),
-            digits(MEASURED.epoch(rows, COLUMNS, WEIGHTS)),
-            digits(MEASURED.predicting(rows, COLUMNS, WEIGHTS, 4)),
+            digits(MEASURED.epoch(rows, COLUMNS, n_weights)),
+            digits(MEASURED.predicting(rows, COLUMNS, n_weights, 4)),
             f"{MEASURED.peak(rows, COLUMNS) / 2**30:.2f}",
         ]
-        for rows in (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+        for rows, n_weights in [(10_000, SMALL_WEIGHTS), *((10**power, WEIGHTS) for power in (5, 6, 7, 8))]
     ]
     header = "rows", "reading CSV, s", "encoding, s", "an epoch, s", "predicting by 4 networks, s", "peak, GiB"
     print_lines(header, sizes)
