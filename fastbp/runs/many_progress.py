@@ -2,17 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
-from fastbp.runs.display import Display, Line, TimeLeft, outlet_for
+from fastbp.runs.display import Line, TimeLeft, showing
 from fastbp.runs.member import Member
 
 
 def shown(members: Sequence[Member], verbose: bool | None) -> AbstractContextManager[object]:
-    """Return a context in which the progress of networks is shown, if `outlet_for(verbose)` is somewhere."""
-    outlet = outlet_for(verbose)
-    if outlet is None:
-        return nullcontext()
+    """Return a context in which the progress of networks is shown, as `display.showing` does."""
     started, time_left = time.perf_counter(), TimeLeft()
     work = sum(member.work_until(member.settings.epochs) for member in members)
 
@@ -27,4 +24,4 @@ def shown(members: Sequence[Member], verbose: bool | None) -> AbstractContextMan
             return Line(f"{text}  {time.perf_counter() - started:,.1f} s", 1.0)
         return Line(text + time_left.in_words(work - left, work), 1 - left / work)
 
-    return Display(look, outlet, is_brief_shown=verbose is True)
+    return showing(look, verbose)
